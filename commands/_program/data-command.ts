@@ -1,0 +1,80 @@
+import { openWorkspace } from '../../src/keyring/workspace.ts'
+import { executeDataRun, prepareDataRun } from '../../src/migration/data-run.ts'
+import { isBackedUp } from '../../src/migration/gates.ts'
+import { Journal } from '../../src/migration/journal.ts'
+import { countsOf, type DataWork } from '../../src/migration/plan.ts'
+import type { ProgressForm } from '../../src/ui/progress.ts'
+import { confirmStep } from '../../src/ui/prompts.ts'
+import { planLines, resultLines, runData } from '../../src/ui/run-view.ts'
+import type { Outcome } from './kvx-command.ts'
+import { answersOf, gateFlags, onErrorFlag, throttleFlags, withoutReason, withProgress } from './run-flags.ts'
+
+export const dataRunFlags = { ...throttleFlags, ...onErrorFlag, ...gateFlags }
+
+type DataFlags = {
+  readonly config: string | undefined
+  readonly home: string | undefined
+  readonly progress: ProgressForm
+  readonly batch: number
+  readonly rate: number | undefined
+  readonly 'on-error': 'stop' | 'quarantine'
+  readonly 'rolled-out': boolean
+  readonly 'without-backup': boolean
+  readonly reason: string | undefined
+  readonly 'dry-run': boolean
+  readonly yes: boolean
+  readonly confirm: string | undefined
+  readonly 'no-input': boolean
+  readonly quiet: boolean
+  readonly json: boolean
+}
+
+/** `rewrap` and `reencrypt`: plan, ask, work. */
+export async function runDataCommand(work: DataWork, names: readonly string[], flags: DataFlags): Promise<Outcome> {
+  const workspace = await openWorkspace(flags)
+  const journal = Journal.open(workspace.home)
+  try {
+    return await withProgress(flags, async (events) => {
+      const prepared = await prepareDataRun(workspace, journal, {
+        work,
+        names,
+        rolledOut: flags['rolled-out'],
+        withoutReason: withoutReason(flags),
+        onError: flags['on-error'],
+        dryRun: flags['dry-run'],
+        events,
+      })
+      const { session, plan, pending } = prepared
+      try {
+        events.end()
+        const backedUp = await isBackedUp(workspace, session.ring, plan.terms.key, plan.terms.to)
+        const shown = planLines(plan, backedUp ? 'tested or confirmed' : 'none yet')
+        if (flags['dry-run'] || pending === 0) return planned(plan.censuses.map(countsOf), shown, pending)
+        if (!flags.json && !flags.quiet) process.stderr.write(`${shown.join('\n')}\n`)
+        await confirmStep(`Change ${pending} records?`, answersOf(flags))
+        const result = await executeDataRun(workspace, journal, prepared, { ...flags, events })
+        events.end()
+        const next = result.failure === undefined ? nextLine(plan.terms) : []
+        return {
+          data: runData(result),
+          lines: [...resultLines(result), ...next],
+          run: result.run.id,
+          ...(result.failure === undefined ? {} : { failure: result.failure }),
+        }
+      } finally {
+        await session.close()
+      }
+    })
+  } finally {
+    journal.close()
+  }
+}
+
+function planned(counts: readonly object[], shown: readonly string[], pending: number): Outcome {
+  const tail = pending === 0 ? 'nothing to do' : 'dry run: nothing was written'
+  return { data: { run: null, envelopes: counts, seconds: 0, report: null, pending }, lines: [...shown, tail] }
+}
+
+function nextLine(terms: { readonly key: string; readonly from: number | null }): readonly string[] {
+  return terms.from === null ? [] : [`Next: kvx retire ${terms.key}@${terms.from}`]
+}

@@ -1,0 +1,75 @@
+import { Errors } from '@oclif/core'
+import { KvxError } from '../../src/core/errors.ts'
+import { renderError } from '../../src/ui/error-view.ts'
+
+type ParserFailure = {
+  readonly flags?: readonly string[]
+  readonly args?: readonly (string | { readonly name: string })[]
+}
+
+/**
+ * Turns whatever was thrown into an error of the catalogue. Messages of the argument parser are rebuilt, since
+ * they repeat what was typed: that may be a key.
+ */
+export function toKvxError(error: unknown): KvxError {
+  if (error instanceof KvxError) return error
+  if (error instanceof Errors.CLIError) return usageError(error)
+  if (isExhausted(error)) {
+    return new KvxError('RESOURCE_LIMIT', 'this process ran out of file descriptors', {
+      hint: 'Raise the limit (`ulimit -n 1024`) and run the command again.',
+    })
+  }
+  const kind = error instanceof Error ? error.constructor.name : typeof error
+  return new KvxError('BUG', `an unexpected ${kind} stopped kvx${placeOf(error)}`, {
+    hint: 'Nothing that was acknowledged is lost. Report it with the command that you ran; `kvx run list` shows whether a run is open.',
+  })
+}
+
+function isExhausted(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'EMFILE' || error.code === 'ENFILE')
+}
+
+/** File and line only: the message of a foreign error may hold a value. */
+function placeOf(error: unknown): string {
+  if (!(error instanceof Error)) return ''
+  const frame = /\(?([\w.-]+\.c?[jt]s:\d+):\d+\)?$/m.exec(error.stack ?? '')
+  return frame?.[1] === undefined ? '' : ` at ${frame[1]}`
+}
+
+function usageError(error: Errors.CLIError): KvxError {
+  const { flags, args } = error as unknown as ParserFailure
+  const hint = 'Run the command with `--help` to see its arguments and examples.'
+  switch (error.constructor.name) {
+    case 'NonExistentFlagsError':
+      return new KvxError('USAGE', `there is no flag ${(flags ?? []).map(flagName).join(', ')}`, { hint })
+    case 'UnexpectedArgsError':
+      return new KvxError('USAGE', 'there is one argument too many', { hint })
+    case 'RequiredArgsError': {
+      const names = (args ?? []).map((arg) => (typeof arg === 'string' ? arg : arg.name.toUpperCase()))
+      return new KvxError('USAGE', `an argument is missing: ${names.join(', ')}`, { hint })
+    }
+    default:
+      return new KvxError('USAGE', oneLine(error.message), { hint })
+  }
+}
+
+function flagName(flag: string): string {
+  return printable(flag.split('=')[0] ?? '').slice(0, 40)
+}
+
+function oneLine(message: string): string {
+  const line = message.split('\n').find((part) => part.trim() !== '') ?? 'the command line is not valid'
+  return printable(line.trim().replace(/\.$/, '')).slice(0, 200)
+}
+
+/** What a person typed comes back without control characters, so that it cannot steer a terminal. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, '?')
+}
+
+/** For failures outside a command: prints and sets the exit code. */
+export function reportFailure(error: unknown): void {
+  const failure = toKvxError(error)
+  process.stderr.write(renderError(failure, process.stderr))
+  process.exitCode = failure.exit
+}

@@ -1,0 +1,125 @@
+import { Command, Flags } from '@oclif/core'
+import type { KvxError } from '../../src/core/errors.ts'
+import { isoNow } from '../../src/platform/clock.ts'
+import { hardenLight, hardenProcess } from '../../src/platform/harden.ts'
+import { colours } from '../../src/ui/colours.ts'
+import { renderError } from '../../src/ui/error-view.ts'
+import { refuseSecretsIn } from './arguments.ts'
+import { toKvxError } from './failure.ts'
+
+export type Warning = { readonly code: string; readonly message: string }
+
+/** What a command hands to its view: the JSON data and the same for people, line by line. */
+export type Outcome = {
+  readonly data: object
+  readonly lines: readonly string[]
+  readonly warnings?: readonly Warning[]
+  readonly run?: string
+  /** A command that finished but must not end in 0: findings, records kept apart, a gate. */
+  readonly failure?: KvxError
+}
+
+export const globalFlags = {
+  json: Flags.boolean({ description: 'one JSON document on stdout', helpGroup: 'GLOBAL' }),
+  config: Flags.string({
+    description: 'the configuration file; else KVX_CONFIG, ./kvx.yaml, /etc/kvx/kvx.yaml',
+    helpValue: 'FILE',
+    helpGroup: 'GLOBAL',
+  }),
+  home: Flags.string({
+    description: 'the home directory, in place of the configured one',
+    helpValue: 'DIR',
+    helpGroup: 'GLOBAL',
+  }),
+  'dry-run': Flags.boolean({ description: 'show what would be done and write nothing', helpGroup: 'GLOBAL' }),
+  yes: Flags.boolean({ description: 'answer the prompt of a reversible step with yes', helpGroup: 'GLOBAL' }),
+  confirm: Flags.string({
+    description: 'the text that a prompt would ask to type, e.g. master@1',
+    helpValue: 'TEXT',
+    helpGroup: 'GLOBAL',
+  }),
+  'no-input': Flags.boolean({ description: 'never ask; a missing answer is exit 2', helpGroup: 'GLOBAL' }),
+  quiet: Flags.boolean({ description: 'print nothing but errors', helpGroup: 'GLOBAL' }),
+}
+
+/** A command parses, makes one call, and renders: `finish` does what all of them share. */
+export abstract class KvxCommand extends Command {
+  static override baseFlags = globalFlags
+
+  /** Commands that never hold key material start without the steps that only guard memory. */
+  protected readonly holdsKeys: boolean = true
+
+  /**
+   * Runs the work, prints its outcome as JSON or for people, and sets the exit code. Nothing is thrown past
+   * this point: each failure is an error of the catalogue.
+   */
+  protected async finish(schema: string, work: () => Promise<Outcome>): Promise<void> {
+    try {
+      refuseSecretsIn(this.argv)
+      await (this.holdsKeys ? hardenProcess() : hardenLight())
+      this.print(schema, await work())
+    } catch (error) {
+      this.fail(schema, toKvxError(error))
+    }
+  }
+
+  private wants(flag: string): boolean {
+    const end = this.argv.indexOf('--')
+    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes(flag)
+  }
+
+  private print(schema: string, outcome: Outcome): void {
+    const { failure, warnings = [] } = outcome
+    const exit = failure?.exit ?? 0
+    if (this.wants('--json')) {
+      this.document(schema, outcome.data, { exit, warnings, run: outcome.run, failure })
+    } else {
+      if (!this.wants('--quiet') && outcome.lines.length > 0) {
+        process.stdout.write(`${outcome.lines.join('\n')}\n`)
+      }
+      const { yellow } = colours(process.stderr)
+      for (const { message } of warnings) process.stderr.write(`${yellow('warning:')} ${message}\n`)
+      if (failure !== undefined) process.stderr.write(renderError(failure, process.stderr))
+    }
+    process.exitCode = exit
+  }
+
+  private fail(schema: string, error: KvxError): void {
+    if (this.wants('--json')) {
+      this.document(schema, error.details, { exit: error.exit, warnings: [], run: undefined, failure: error })
+    } else {
+      process.stderr.write(renderError(error, process.stderr))
+    }
+    process.exitCode = error.exit
+  }
+
+  private document(
+    schema: string,
+    data: object,
+    facts: {
+      readonly exit: number
+      readonly warnings: readonly Warning[]
+      readonly run: string | undefined
+      readonly failure: KvxError | undefined
+    },
+  ): void {
+    const { failure } = facts
+    const error = failure && { code: failure.code, message: failure.message, hint: failure.hint ?? null }
+    const text = JSON.stringify(
+      {
+        schema,
+        ok: facts.exit === 0,
+        exit: facts.exit,
+        ...(facts.run === undefined ? {} : { run: facts.run }),
+        at: isoNow(),
+        data,
+        warnings: facts.warnings,
+        ...(error === undefined ? {} : { error }),
+      },
+      // Counters that can pass 2^53 are strings.
+      (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
+      2,
+    )
+    process.stdout.write(`${text}\n`)
+  }
+}

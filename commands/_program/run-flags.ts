@@ -1,0 +1,107 @@
+import { Flags } from '@oclif/core'
+import { KvxError } from '../../src/core/errors.ts'
+import { onSignals } from '../../src/platform/interrupt.ts'
+import { progressReporter, type ProgressForm } from '../../src/ui/progress.ts'
+import type { Answers } from '../../src/ui/prompts.ts'
+
+/** Flags of commands that work for long. */
+export const progressFlags = {
+  progress: Flags.option({
+    description: 'how progress is told on standard error',
+    options: ['human', 'json', 'none'] as const,
+    default: 'human' as const,
+    helpGroup: 'RUN',
+  })(),
+}
+
+export const throttleFlags = {
+  ...progressFlags,
+  batch: Flags.integer({
+    description: 'records that are written and read back in one transaction',
+    default: 500,
+    min: 1,
+    max: 10_000,
+    helpGroup: 'RUN',
+  }),
+  rate: Flags.integer({
+    description: 'records a second at most, for an application that works beside it',
+    min: 1,
+    helpValue: 'N',
+    helpGroup: 'RUN',
+  }),
+}
+
+export const onErrorFlag = {
+  'on-error': Flags.option({
+    description: 'a record that does not open stops everything before the first write, or is set aside',
+    options: ['stop', 'quarantine'] as const,
+    default: 'stop' as const,
+    helpGroup: 'RUN',
+  })(),
+}
+
+export const gateFlags = {
+  'rolled-out': Flags.boolean({
+    description: 'declare that every reader has the version that seals; recorded with your name',
+    helpGroup: 'GATES',
+  }),
+  'without-backup': Flags.boolean({
+    description: 'use a key that has no tested backup; needs --reason, shown until mended',
+    dependsOn: ['reason'],
+    helpGroup: 'GATES',
+  }),
+  reason: Flags.string({ description: 'why; recorded and signed', helpValue: 'TEXT', helpGroup: 'GATES' }),
+}
+
+export const acceptLossFlags = {
+  'accept-loss': Flags.integer({
+    description: 'so many records that cannot be saved, recorded with --reason',
+    min: 1,
+    helpValue: 'COUNT',
+    dependsOn: ['reason'],
+    helpGroup: 'GATES',
+  }),
+  reason: Flags.string({ description: 'why; recorded and signed', helpValue: 'TEXT', helpGroup: 'GATES' }),
+}
+
+type GateFlags = { readonly 'without-backup'?: boolean; readonly reason?: string | undefined }
+
+/** The recorded reason to go without a backup, if the operator gave one. */
+export function withoutReason(flags: GateFlags): string | undefined {
+  return flags['without-backup'] === true ? checkedReason(flags.reason) : undefined
+}
+
+export function acceptedLoss(flags: {
+  readonly 'accept-loss'?: number | undefined
+  readonly reason?: string | undefined
+}): { readonly count: number; readonly reason: string } | undefined {
+  const count = flags['accept-loss']
+  return count === undefined ? undefined : { count, reason: checkedReason(flags.reason) }
+}
+
+function checkedReason(reason: string | undefined): string {
+  if (reason !== undefined && /^[\x20-\x7e\u00a1-\uffff]{1,200}$/.test(reason)) return reason
+  throw new KvxError('USAGE', 'a reason is one line of up to 200 characters', { hint: 'For example `--reason "test system"`.' })
+}
+
+export function answersOf(flags: {
+  readonly yes?: boolean
+  readonly confirm?: string | undefined
+  readonly 'no-input'?: boolean
+}): Answers {
+  return { yes: flags.yes === true, confirm: flags.confirm, noInput: flags['no-input'] === true }
+}
+
+/** Listens for signals and shows progress while the work goes on. */
+export async function withProgress<T>(
+  flags: { readonly progress: ProgressForm; readonly quiet?: boolean },
+  work: (events: ReturnType<typeof progressReporter>) => Promise<T>,
+): Promise<T> {
+  onSignals()
+  const events = progressReporter(flags.quiet === true ? 'none' : flags.progress)
+  try {
+    return await work(events)
+  } finally {
+    events.end()
+  }
+}

@@ -1,0 +1,22 @@
+/** Topics and the order in which the help shows commands: the words an operator looks for. */
+
+export const programDescription =
+  'Makes, guards, backs up, rotates and rewraps the encryption keys of self-hosted applications, and proves what lies under which key.'
+
+export const topics = {
+  key: { description: 'The ring: what keys there are, taking over existing ones, publishing them' },
+  run: { description: 'Runs: list, show, resume after a crash, roll back, restore ciphertext' },
+  backup: { description: 'OpenPGP backups of keys' },
+  audit: { description: 'The hash-chained log of everything that kvx did' },
+}
+
+/** Groups of the root help, in order. A command that is missing here fails a test. */
+export const helpGroups: readonly { readonly title: string; readonly commands: readonly string[] }[] = [
+  { title: 'Set up', commands: ['init', 'keygen', 'key'] },
+  {
+    title: 'Every day',
+    commands: ['check', 'inspect', 'verify', 'rotate', 'rewrap', 'reencrypt', 'run', 'retire'],
+  },
+  { title: 'Backups', commands: ['backup', 'restore'] },
+  { title: 'Evidence', commands: ['audit'] },
+]

@@ -1,0 +1,226 @@
+import { createHash } from 'node:crypto'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { LineCounter, parseDocument, type Document } from 'yaml'
+import type { z } from 'zod'
+import { KvxError } from '../core/errors.ts'
+import { exists, readFileCapped } from '../platform/files.ts'
+import { nearest } from './nearest.ts'
+import { configSchema, type ConfigFile, type EnvelopeConfig, type KeyConfig } from './schema.ts'
+
+/** The configuration of one command, frozen. Paths are absolute. */
+export type Config = {
+  /** The file that it came from. */
+  readonly path: string
+  readonly home: string
+  /** Where the home came from, for messages: a flag, the file with its line, or the default. */
+  readonly homeOrigin: string
+  readonly keys: Readonly<Record<string, KeyConfig>>
+  readonly stores: Readonly<Record<string, { readonly sqlite: string }>>
+  readonly envelopes: Readonly<Record<string, EnvelopeConfig>>
+  /** SHA-256 of the file's bytes, hex: a run remembers under which configuration it was planned. */
+  readonly digest: string
+  /** `kvx.yaml:6:5` of a member, or of the nearest parent that is written there. */
+  where(path: readonly PropertyKey[]): string
+}
+
+const systemConfig = '/etc/kvx/kvx.yaml'
+const maxConfigBytes = 1_048_576
+
+export type ConfigOptions = { readonly config?: string | undefined; readonly home?: string | undefined }
+
+/**
+ * Finds, reads and checks the configuration: `--config`, `KVX_CONFIG`, `./kvx.yaml`, `/etc/kvx/kvx.yaml`.
+ * @throws CONFIG_NOT_FOUND, CONFIG_INVALID with line and column, UNSAFE_MODE when others can write the file
+ */
+export async function loadConfig(options: ConfigOptions): Promise<Config> {
+  const path = await findConfig(options.config)
+  const { bytes, facts } = await readFileCapped(path, { maxBytes: maxConfigBytes, follow: true })
+  if ((facts.mode & 0o022) !== 0) {
+    throw new KvxError('UNSAFE_MODE', `the configuration ${path} can be written by others`, {
+      hint: `Whoever writes it decides where keys go. Take the right away: \`chmod go-w ${path}\``,
+    })
+  }
+  return parseConfig(path, bytes, options.home)
+}
+
+async function findConfig(named: string | undefined): Promise<string> {
+  const wanted = named ?? process.env['KVX_CONFIG']
+  if (wanted !== undefined && wanted !== '') {
+    if (await exists(resolve(wanted))) return resolve(wanted)
+    throw new KvxError('CONFIG_NOT_FOUND', `there is no configuration at ${resolve(wanted)}`, {
+      hint: 'Name the file with `--config FILE`, or make one with `kvx init`.',
+    })
+  }
+  for (const candidate of [resolve('kvx.yaml'), systemConfig]) if (await exists(candidate)) return candidate
+  throw new KvxError('CONFIG_NOT_FOUND', `there is no kvx.yaml here and none at ${systemConfig}`, {
+    hint: 'Make one with `kvx init`, or name it with `--config FILE`.',
+  })
+}
+
+/** Exported for tests and for `init`, which reads back what it wrote. */
+export function parseConfig(path: string, bytes: Buffer, home?: string): Config {
+  const text = decodeText(path, bytes)
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, strict: true, uniqueKeys: true, version: '1.2' })
+  const place = placer(path, document, lines)
+  const [problem] = document.errors
+  if (problem !== undefined) {
+    const { line, col } = lines.linePos(problem.pos[0])
+    throw invalid(`${path}:${line}:${col}`, yamlProblem(problem.code))
+  }
+  const parsed = configSchema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
+  if (!parsed.success) throw schemaError(parsed.error, place)
+  return freeze(path, parsed.data, { home, place, digest: createHash('sha256').update(bytes).digest('hex') })
+}
+
+function decodeText(path: string, bytes: Buffer): string {
+  if (bytes.length >= 3 && bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
+    throw invalid(`${path}:1:1`, 'the file begins with a byte order mark; save it as UTF-8 without one')
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw invalid(path, 'the file is not UTF-8 text')
+  }
+}
+
+function yamlProblem(code: string): string {
+  if (code === 'DUPLICATE_KEY') return 'the same name stands twice in one mapping'
+  return `not valid YAML (${code.toLowerCase().replaceAll('_', ' ')})`
+}
+
+function placer(path: string, document: Document, lines: LineCounter): (at: readonly PropertyKey[]) => string {
+  return (at) => {
+    for (let depth = at.length; depth > 0; depth--) {
+      const node: unknown = document.getIn(at.slice(0, depth), true)
+      const range = (node as { range?: readonly number[] } | undefined)?.range
+      if (range?.[0] === undefined) continue
+      const { line, col } = lines.linePos(range[0])
+      return `${path}:${line}:${col}`
+    }
+    return path
+  }
+}
+
+function schemaError(error: z.ZodError, place: (at: readonly PropertyKey[]) => string): KvxError {
+  const issue = deepest(error.issues)
+  const at = issue.path.map(String).join('.')
+  if (issue.code === 'unrecognized_keys') {
+    const [unknown = ''] = issue.keys
+    const meant = nearest(unknown, memberNames(issue.path))
+    const what = at === '' ? 'the file' : at
+    return invalid(
+      place([...issue.path, unknown]),
+      `${what} has no member ${JSON.stringify(unknown)}${meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`}`,
+    )
+  }
+  return invalid(place(issue.path), `${at === '' ? 'the file' : at}: ${issue.message.toLowerCase()}`)
+}
+
+type Issue = z.core.$ZodIssue
+
+/** Of a union's alternatives, the complaint of the one that came furthest tells most. */
+function deepest(issues: readonly Issue[]): Issue {
+  const [first] = issues
+  if (first === undefined) throw new TypeError('a failed parse has an issue')
+  if (first.code !== 'invalid_union') return first
+  const branches = first.errors.map((errors) => [...errors]).filter((errors) => errors.length > 0)
+  const [best] = branches.sort((a, b) => a.length - b.length)
+  if (best === undefined) return first
+  const inner = deepest(best)
+  return { ...inner, path: [...first.path, ...inner.path] }
+}
+
+const members: readonly (readonly [RegExp, readonly string[]])[] = [
+  [/^$/, ['kvx', 'home', 'keys', 'stores', 'envelopes']],
+  [/^keys\.[^.]+$/, ['purpose', 'publish', 'backup']],
+  [
+    /^keys\.[^.]+\.publish\.\d+$/,
+    [
+      ...['file', 'env-file', 'current', 'previous', 'encoding', 'owner', 'group', 'mode', 'readers'],
+      ...['instances', 'cache-ttl', 'probe', 'reload'],
+    ],
+  ],
+  [/^keys\.[^.]+\.backup$/, ['recipients']],
+  [/^stores\.[^.]+$/, ['sqlite']],
+  [/^envelopes\..+\.(dek|value|value\.\d+)$/, ['column', 'layout', 'aead', 'aad']],
+  [/^envelopes\..+$/, ['store', 'table', 'id', 'key', 'dek', 'value', 'version', 'plaintext']],
+]
+
+function memberNames(path: readonly PropertyKey[]): readonly string[] {
+  const at = path.map(String).join('.')
+  return members.find(([shape]) => shape.test(at))?.[1] ?? []
+}
+
+function invalid(place: string, what: string): KvxError {
+  return new KvxError('CONFIG_INVALID', `${place}: ${what}`, {
+    hint: 'Mend the place and run the command again; `docs/configuration.md` shows every member.',
+  })
+}
+
+function freeze(
+  path: string,
+  file: ConfigFile,
+  facts: {
+    readonly home: string | undefined
+    readonly place: (at: readonly PropertyKey[]) => string
+    readonly digest: string
+  },
+): Config {
+  const folder = dirname(path)
+  const absolute = (name: string): string => (isAbsolute(name) ? name : join(folder, name))
+  const home = chooseHome(path, file.home, facts)
+  const config: Config = {
+    path,
+    ...home,
+    keys: Object.fromEntries(
+      Object.entries(file.keys).map(([name, key]) => [name, { ...key, publish: key.publish.map(located(absolute)) }]),
+    ),
+    stores: Object.fromEntries(
+      Object.entries(file.stores).map(([name, store]) => [name, { sqlite: absolute(store.sqlite) }]),
+    ),
+    envelopes: file.envelopes,
+    digest: facts.digest,
+    where: facts.place,
+  }
+  checkReferences(config)
+  return Object.freeze(config)
+}
+
+function located(absolute: (name: string) => string) {
+  return (publisher: KeyConfig['publish'][number]): KeyConfig['publish'][number] => {
+    if ('env-file' in publisher) return { ...publisher, 'env-file': absolute(publisher['env-file']) }
+    const { previous, ...rest } = publisher
+    return { ...rest, file: absolute(publisher.file), ...(previous && { previous: absolute(previous) }) }
+  }
+}
+
+function chooseHome(
+  path: string,
+  written: string | undefined,
+  facts: { readonly home: string | undefined; readonly place: (at: readonly PropertyKey[]) => string },
+): { readonly home: string; readonly homeOrigin: string } {
+  const folder = dirname(path)
+  if (facts.home !== undefined) return { home: resolve(facts.home), homeOrigin: '--home' }
+  if (written !== undefined) return { home: resolve(folder, written), homeOrigin: facts.place(['home']) }
+  const home = path === systemConfig ? '/var/lib/kvx' : join(folder, '.kvx')
+  return { home, homeOrigin: 'the default' }
+}
+
+/** Names that point nowhere are mistakes of the file, found before anything runs. */
+function checkReferences(config: Config): void {
+  for (const [name, envelope] of Object.entries(config.envelopes)) {
+    for (const [member, known] of [
+      ['store', config.stores],
+      ['key', config.keys],
+    ] as const) {
+      const wanted = envelope[member]
+      if (Object.hasOwn(known, wanted)) continue
+      const meant = nearest(wanted, Object.keys(known))
+      throw invalid(
+        config.where(['envelopes', name, member]),
+        `envelopes.${name}.${member}: there is no ${member} ${JSON.stringify(wanted)}${meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`}`,
+      )
+    }
+  }
+}

@@ -1,0 +1,101 @@
+import { z } from 'zod'
+
+/** What `kvx.yaml` may say. Unknown members are errors everywhere. */
+
+const name = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i, 'a name has letters, digits, dot, dash and underscore, 64 at most')
+
+const encoding = z.enum(['raw', 'base64', 'base64url', 'hex', 'ascii'])
+const textEncoding = z.enum(['base64', 'base64url', 'hex', 'ascii'])
+const fingerprint = z
+  .string()
+  .regex(/^[0-9A-Fa-f]{40}$/, 'an OpenPGP fingerprint has 40 hex digits, without spaces')
+const mode = z.string().regex(/^0?[0-7]{3}$/, 'a mode is octal text, e.g. "0640"')
+const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
+
+const duration = z
+  .string()
+  .regex(/^\d{1,5}[smhd]$/, 'a duration is a number and a unit: 30s, 5m, 2h, 7d')
+const program = z
+  .array(z.string().min(1))
+  .min(1)
+  .refine(([first]) => first?.startsWith('/') === true, 'a program is named by its absolute path')
+
+/** What kvx knows of the readers of a published place. */
+const readers = {
+  /** How many readers there are. More than one cannot be restarted at the same instant. */
+  instances: z.int().positive().default(1),
+  /** How long a reader may go on with a key or DEK that it has opened before. */
+  'cache-ttl': duration.optional(),
+  /** Exits 0 when every reader can open the staged version. */
+  probe: program.optional(),
+  /** Makes the readers take what is published now. */
+  reload: program.optional(),
+}
+
+const filePublisher = z.strictObject({
+  file: z.string().min(1),
+  previous: z.string().min(1).optional(),
+  encoding: encoding.default('raw'),
+  owner: z.string().optional(),
+  group: z.string().optional(),
+  mode: mode.default('0640'),
+  readers: z.array(z.string()).default([]),
+  ...readers,
+})
+
+const envFilePublisher = z.strictObject({
+  'env-file': z.string().min(1),
+  current: variable,
+  previous: variable.optional(),
+  encoding: textEncoding.default('base64'),
+  ...readers,
+})
+
+const key = z.strictObject({
+  purpose: z.enum(['kek', 'data', 'vault']),
+  publish: z.array(z.union([filePublisher, envFilePublisher])).default([]),
+  backup: z.strictObject({ recipients: z.array(fingerprint).min(1) }).optional(),
+})
+
+const store = z.strictObject({ sqlite: z.string().min(1) })
+
+const sealed = z.strictObject({
+  column: z.string().min(1).optional(),
+  layout: z.union([z.string().min(1), z.record(z.string(), z.string().min(1))]),
+  aead: z.string(),
+  aad: z.string().optional(),
+})
+
+const envelope = z.strictObject({
+  store: name,
+  table: z.string().min(1),
+  id: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
+  key: name,
+  dek: sealed.optional(),
+  value: z.union([sealed, z.array(sealed).min(1)]),
+  version: z.string().min(1).optional(),
+  plaintext: z.boolean().default(false),
+})
+
+/** A section with nothing in it yet, as `kvx init` writes it, is an empty one. */
+function section<T extends z.ZodType>(member: T) {
+  return z.preprocess((value) => value ?? {}, z.record(name, member))
+}
+
+export const configSchema = z.strictObject({
+  kvx: z.literal(1),
+  home: z.string().min(1).optional(),
+  keys: section(key),
+  stores: section(store),
+  envelopes: section(envelope),
+})
+
+export type ConfigFile = z.output<typeof configSchema>
+export type KeyConfig = ConfigFile['keys'][string]
+export type PublisherConfig = KeyConfig['publish'][number]
+export type FilePublisherConfig = z.output<typeof filePublisher>
+export type EnvFilePublisherConfig = z.output<typeof envFilePublisher>
+export type EnvelopeConfig = ConfigFile['envelopes'][string]
+export type SealedConfig = z.output<typeof sealed>

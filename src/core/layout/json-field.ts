@@ -1,0 +1,178 @@
+import { further, joined, sameBytes, unlike, within, type Field, type Found, type Where } from './field.ts'
+import { escapesIn, quotedJson, type Escapes } from './json-text.ts'
+import { scanJson, stringIn, type JsonValue } from './json-scan.ts'
+import type { Operand } from './leaf-fields.ts'
+import { integerFrom } from './number-fields.ts'
+import type { Sequence } from './sequence.ts'
+import { bytesOf, integerOf, mismatch, type Source } from './values.ts'
+
+/** What a layout says about one member. */
+export type MemberRule =
+  | { readonly kind: 'object'; readonly object: ObjectRule }
+  /** A string whose characters, as UTF-8, hold the sequence. */
+  | { readonly kind: 'text'; readonly place: string; readonly sequence: Sequence }
+  /** `number(version)`: an integer of JSON. */
+  | { readonly kind: 'number'; readonly place: string; readonly operand: Operand }
+  /** `1`, `true`, `false`, `null`. */
+  | { readonly kind: 'constant'; readonly place: string; readonly text: string }
+  /** A column of a template: a string for text, a number for an integer. */
+  | { readonly kind: 'column'; readonly place: string; readonly operand: Operand }
+
+export type ObjectRule = {
+  readonly place: string
+  readonly members: ReadonlyMap<string, MemberRule>
+  /** True when members may be there that are not named. */
+  readonly open: boolean
+}
+
+/**
+ * `json({…})`: a document of which some members hold parts. It is kept as a whole under the name `frame`, and
+ * rendering replaces the members that changed, so that every other byte stays what it was. Without a frame a
+ * compact document with the named members in their order is written.
+ */
+export function jsonField(place: string, object: ObjectRule, frame: string): Field {
+  return {
+    place,
+    size: { kind: 'open', least: 2, holds: 'anything' },
+    read(bytes, where, found) {
+      const document = { bytes, where, place }
+      readObject(document, object, scan(document), found)
+      found.set(frame, new Uint8Array(bytes))
+    },
+    write(source) {
+      const bytes = source.part(frame)
+      if (!(bytes instanceof Uint8Array)) return newObject(object, source)
+      const document = { bytes, where: { offset: 0, inner: 0 }, place }
+      const changes: Change[] = []
+      changeObject({ document, source, escapes: escapesIn(bytes), changes }, object, scan(document))
+      return withChanges(bytes, changes)
+    },
+  }
+}
+
+type Document = { readonly bytes: Uint8Array; readonly where: Where; readonly place: string }
+
+function scan({ bytes, where, place }: Document): JsonValue {
+  return scanJson(bytes, (at, reason) => {
+    throw unlike(place, further(where, at), reason)
+  })
+}
+
+/** The members that the rule names, each with its value. Refuses missing ones, and others where none may be. */
+function* named(
+  { where }: Document,
+  rule: ObjectRule,
+  value: JsonValue,
+): Generator<readonly [MemberRule, JsonValue]> {
+  const here = further(where, value.start)
+  if (value.kind !== 'object') throw unlike(rule.place, here, 'this is no object')
+  for (const [name, member] of rule.members) {
+    const found = value.members.get(name)
+    if (found === undefined) throw unlike(rule.place, here, `the member ${JSON.stringify(name)} is missing`)
+    yield [member, found]
+  }
+  if (rule.open) return
+  for (const [name, { start }] of value.members) {
+    if (rule.members.has(name)) continue
+    throw unlike(
+      rule.place,
+      further(where, start),
+      'a member is there that is not named (add ... to allow others)',
+    )
+  }
+}
+
+function readObject(document: Document, rule: ObjectRule, value: JsonValue, found: Found): void {
+  for (const [member, at] of named(document, rule, value)) {
+    if (member.kind === 'object') readObject(document, member.object, at, found)
+    else if (member.kind === 'text') {
+      const { text, where } = textOf(document, member.place, at)
+      member.sequence.read(text, where, found)
+    } else if (member.kind === 'number') {
+      const number = at.kind === 'number' ? integerFrom(document.bytes.subarray(at.start, at.end)) : undefined
+      const here = further(document.where, at.start)
+      if (number === undefined) throw unlike(member.place, here, 'this is no number from 0 to 2^64-1')
+      if (member.operand.part !== undefined) found.set(member.operand.part, number)
+    } else if (member.kind === 'constant') checkConstant(document, member.text, at)
+  }
+}
+
+function checkConstant({ bytes, where }: Document, constant: string, { start, end }: JsonValue): void {
+  if (sameBytes(bytes.subarray(start, end), Buffer.from(constant))) return
+  throw unlike(constant, further(where, start), 'another value stands there')
+}
+
+/** The characters of a string as UTF-8, and where they are. */
+function textOf(
+  { bytes, where }: Document,
+  place: string,
+  value: JsonValue,
+): { readonly text: Uint8Array; readonly where: Where } {
+  const here = further(where, value.start)
+  if (value.kind !== 'string') throw unlike(place, here, 'this is no string')
+  const raw = bytes.subarray(value.start + 1, value.end - 1)
+  if (!raw.includes(0x5c)) return { text: raw, where: further(here, 1) }
+  const text = stringIn(bytes, value)
+  if (!text.isWellFormed()) throw unlike(place, here, "this string has characters that UTF-8 can't express")
+  return { text: new TextEncoder().encode(text), where: within(here, 'the string') }
+}
+
+type Change = { readonly start: number; readonly end: number; readonly bytes: Uint8Array }
+
+type Changing = {
+  readonly document: Document
+  readonly source: Source
+  readonly escapes: Escapes
+  readonly changes: Change[]
+}
+
+function changeObject(changing: Changing, rule: ObjectRule, value: JsonValue): void {
+  const { document, source, escapes, changes } = changing
+  for (const [member, at] of named(document, rule, value)) {
+    if (member.kind === 'object') changeObject(changing, member.object, at)
+    else if (member.kind === 'text') {
+      const content = member.sequence.write(source)
+      if (sameBytes(content, textOf(document, member.place, at).text)) continue
+      changes.push({ start: at.start, end: at.end, bytes: quotedJson(member.place, content, escapes) })
+    } else changes.push({ start: at.start, end: at.end, bytes: newMember(member, source) })
+  }
+}
+
+function withChanges(bytes: Uint8Array, changes: readonly Change[]): Uint8Array {
+  const pieces: Uint8Array[] = []
+  let at = 0
+  for (const change of changes.toSorted((one, other) => one.start - other.start)) {
+    pieces.push(bytes.subarray(at, change.start), change.bytes)
+    at = change.end
+  }
+  pieces.push(bytes.subarray(at))
+  return joined(pieces)
+}
+
+const encoder = new TextEncoder()
+
+/** A compact object of the named members in the order of the rule. */
+function newObject(rule: ObjectRule, source: Source): Uint8Array {
+  const pieces: Uint8Array[] = [encoder.encode('{')]
+  for (const [name, member] of rule.members) {
+    const comma = pieces.length > 1 ? ',' : ''
+    pieces.push(encoder.encode(`${comma}${JSON.stringify(name)}:`), newMember(member, source))
+  }
+  return joined([...pieces, encoder.encode('}')])
+}
+
+function newMember(member: MemberRule, source: Source): Uint8Array {
+  if (member.kind === 'object') return newObject(member.object, source)
+  if (member.kind === 'text') return quotedJson(member.place, member.sequence.write(source))
+  if (member.kind === 'number') return newNumber(member.operand, source)
+  if (member.kind === 'constant') return encoder.encode(member.text)
+  const value = member.operand.value(source)
+  return typeof value.value === 'bigint' ? bytesOf(value) : quotedJson(member.place, bytesOf(value))
+}
+
+function newNumber(operand: Operand, source: Source): Uint8Array {
+  const named = operand.value(source)
+  const number = integerOf(named)
+  if (number >= 0n && number < 2n ** 64n) return encoder.encode(String(number))
+  throw mismatch(`${named.name} is no number from 0 to 2^64-1`)
+}

@@ -1,0 +1,60 @@
+import { checkExpression } from './checker.ts'
+import { startOfValue, type Found } from './field.ts'
+import { parseExpression } from './parser.ts'
+import { SourceText } from './source-text.ts'
+import type { Parts } from './values.ts'
+
+/** How the bytes of a value are laid out. `docs/layouts.md` is the reference of the language. */
+export type Layout = {
+  readonly source: string
+  /** The parts that `parse` finds, `dek.` ones included. */
+  readonly partNames: ReadonlySet<string>
+  /** The length of every value in bytes, where the layout allows one only. */
+  readonly fixedLength: number | undefined
+  /**
+   * False for a value that does not begin with the literal that the layout begins with: it was never sealed so.
+   * True where the layout begins with something else, since only parsing tells then.
+   */
+  hasPrefix(bytes: Uint8Array): boolean
+  /**
+   * Takes a value apart, in one pass. `render(parse(value))` gives the same bytes again.
+   * @throws LAYOUT_MISMATCH that names the place in the layout and the offset in the value, and no byte of it
+   */
+  parse(bytes: Uint8Array): Parts
+  /**
+   * Puts a value together. Take the parts of an old value and replace what is new: the rest of the value,
+   * bytes of `skip` and other members of JSON, then stays as it was.
+   * @throws LAYOUT_MISMATCH when a part is missing or does not fit
+   */
+  render(parts: Parts): Uint8Array
+}
+
+/** @throws LAYOUT_INVALID with the line, a caret under the place, and in the hint what to write instead */
+export function compileLayout(source: string): Layout {
+  const text = new SourceText('layout', source)
+  const { sequence, parts } = checkExpression(text, parseExpression(text))
+  return {
+    source,
+    partNames: parts,
+    fixedLength: sequence.fixed,
+    hasPrefix: (bytes) => sequence.prefix === undefined || startsWith(bytes, sequence.prefix),
+    parse(bytes) {
+      const found: Found = new Map()
+      sequence.read(bytes, startOfValue, found)
+      return found
+    },
+    render(values) {
+      return new Uint8Array(
+        sequence.write({ part: (name) => values.get(name), cell: noColumn, newCell: noColumn }),
+      )
+    },
+  }
+}
+
+function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
+  return prefix.every((byte, index) => bytes[index] === byte)
+}
+
+function noColumn(): never {
+  throw new TypeError('a layout has no columns')
+}

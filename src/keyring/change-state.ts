@@ -1,0 +1,41 @@
+import { withIntent } from '../audit/with-intent.ts'
+import { KvxError } from '../core/errors.ts'
+import type { KeyState } from '../core/key-state.ts'
+import { changeKeyring, keyOf, moveState, versionOf } from './keyring.ts'
+import type { Workspace } from './workspace.ts'
+
+export type StateChange = { readonly name: string; readonly version: number; readonly reason: string }
+
+/**
+ * `suspended` neither seals nor opens until `resumeVersion`; `compromised` opens only to move values away.
+ * Published places are not touched: readers would lose their key before their data moved.
+ * @throws STATE_TRANSITION
+ */
+export async function setState(workspace: Workspace, change: StateChange, to: KeyState): Promise<void> {
+  const { name, version, reason } = change
+  const subject = `${name}@${version}`
+  const intent = { action: `key.${to}`, subject, data: { reason } }
+  await withIntent(workspace.audit, intent, async () =>
+    changeKeyring(workspace.home, (ring) => {
+      moveState(versionOf(keyOf(ring, name), name, version), subject, to, reason)
+    }),
+  )
+}
+
+/** Back from suspension to what the version was before. @throws STATE_TRANSITION when it is not suspended */
+export async function resumeVersion(workspace: Workspace, change: StateChange): Promise<void> {
+  const { name, version, reason } = change
+  const subject = `${name}@${version}`
+  await withIntent(workspace.audit, { action: 'key.resume', subject, data: { reason } }, async () =>
+    changeKeyring(workspace.home, (ring) => {
+      const record = versionOf(keyOf(ring, name), name, version)
+      if (record.state !== 'suspended') {
+        throw new KvxError('STATE_TRANSITION', `${subject} is ${record.state}, not suspended`, {
+          hint: `\`kvx key show ${name}\` tells its life.`,
+        })
+      }
+      const before = record.history.findLast(({ to }) => to === 'suspended')?.from ?? 'deactivated'
+      moveState(record, subject, before, reason)
+    }),
+  )
+}

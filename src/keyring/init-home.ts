@@ -1,0 +1,52 @@
+import { join } from 'node:path'
+import { createAuditKey, loadAuditKey } from '../audit/audit-key.ts'
+import { openAudit } from '../audit/audit.ts'
+import { KvxError } from '../core/errors.ts'
+import { exists, makeDirectory } from '../platform/files.ts'
+import { checkDirectoryTrust } from '../platform/trust.ts'
+import { writeState } from '../platform/state-file.ts'
+import { homeAt, type Home } from './home.ts'
+import { emptyKeyring, encodeKeyring } from './keyring-file.ts'
+
+/**
+ * Makes an empty home (0700): folders, audit key and log, a `.gitignore` of `*`, and last the keyring, whose
+ * presence says that the home is complete. A home that an earlier attempt left half made is finished.
+ * @throws HOME_EXISTS, UNSAFE_DIRECTORY
+ */
+export async function createHome(path: string): Promise<{ readonly home: Home; readonly auditFingerprint: string }> {
+  const home = homeAt(path)
+  if (await exists(home.keyring)) {
+    throw new KvxError('HOME_EXISTS', `there is a home at ${path} already`, {
+      hint: 'It is left as it is. `kvx key list` shows what it holds.',
+    })
+  }
+  await makeParents(path)
+  await makeDirectory(path, 0o700)
+  await checkDirectoryTrust(path)
+  for (const folder of [home.keys, home.runs, home.backups, home.audit]) await makeDirectory(folder, 0o700)
+  await writeState(join(path, '.gitignore'), Buffer.from('*\n'))
+  const { signer } = await createAuditKeyOnce(home)
+  const audit = openAudit(home.audit, { signer })
+  await audit.append({
+    action: 'home.init',
+    phase: 'note',
+    data: { publicKeyFingerprint: signer.publicKeyFingerprint },
+  })
+  await writeState(home.keyring, encodeKeyring(emptyKeyring()))
+  return { home, auditFingerprint: signer.publicKeyFingerprint }
+}
+
+async function createAuditKeyOnce(home: Home): ReturnType<typeof createAuditKey> {
+  if (!(await exists(join(home.audit, 'audit.key')))) return createAuditKey(home.audit)
+  return loadAuditKey(home.audit)
+}
+
+/** Parents that are missing are made for root and the owner alone. */
+async function makeParents(path: string): Promise<void> {
+  const parts = path.split('/').slice(1, -1)
+  let at = ''
+  for (const part of parts) {
+    at = `${at}/${part}`
+    if (!(await exists(at))) await makeDirectory(at, 0o755)
+  }
+}

@@ -1,0 +1,130 @@
+import { nearest } from '../config/nearest.ts'
+import { KvxError } from '../core/errors.ts'
+import { checkTransition, type KeyState } from '../core/key-state.ts'
+import { currentActor } from '../platform/actor.ts'
+import { isoNow } from '../platform/clock.ts'
+import { readFileCapped } from '../platform/files.ts'
+import { writeState } from '../platform/state-file.ts'
+import { acquireLock } from '../platform/lock.ts'
+import type { Home } from './home.ts'
+import { encodeKeyring, parseKeyring, type KeyRecord, type Keyring, type VersionRecord } from './keyring-file.ts'
+
+const maxKeyringBytes = 64 * 1_048_576
+/** A change takes milliseconds, so a second command waits for the first instead of refusing. */
+const lockWaitMs = 10_000
+
+export async function readKeyring(home: Home): Promise<Keyring> {
+  const { bytes } = await readFileCapped(home.keyring, { maxBytes: maxKeyringBytes })
+  return parseKeyring(home.keyring, bytes)
+}
+
+/**
+ * Takes the home's lock, reads the keyring again, lets `change` edit it, and replaces the file. When this
+ * returns, the change survives a power cut. When `change` throws, nothing was written.
+ */
+export async function changeKeyring<T>(home: Home, change: (ring: Keyring) => T): Promise<T> {
+  const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
+  try {
+    const ring = await readKeyring(home)
+    const before = JSON.stringify(ring)
+    const result = change(ring)
+    if (JSON.stringify(ring) !== before) {
+      await writeState(home.keyring, encodeKeyring({ ...ring, generation: ring.generation + 1 }))
+    }
+    return result
+  } finally {
+    await lock.release()
+  }
+}
+
+/** @throws KEY_UNKNOWN with the nearest name */
+export function keyOf(ring: Keyring, name: string): KeyRecord {
+  const key = Object.hasOwn(ring.keys, name) ? ring.keys[name] : undefined
+  if (key !== undefined) return key
+  const meant = nearest(name, Object.keys(ring.keys))
+  throw new KvxError('KEY_UNKNOWN', `the keyring has no key ${name}`, {
+    hint:
+      meant === undefined
+        ? `Take over the application's key with \`kvx key import ${name}\`, or make one with \`kvx keygen ${name}\`.`
+        : `Did you mean ${meant}? \`kvx key list\` shows what there is.`,
+  })
+}
+
+/** @throws VERSION_UNKNOWN */
+export function versionOf(key: KeyRecord, name: string, version: number): VersionRecord {
+  const record = key.versions[String(version)]
+  if (record !== undefined) return record
+  throw new KvxError('VERSION_UNKNOWN', `the key ${name} has no version ${version}`, {
+    hint: `\`kvx key show ${name}\` lists its versions.`,
+  })
+}
+
+/** Versions in rising order. */
+export function versionsOf(key: KeyRecord): readonly (readonly [number, VersionRecord])[] {
+  return Object.entries(key.versions)
+    .map(([number, record]) => [Number(number), record] as const)
+    .sort(([a], [b]) => a - b)
+}
+
+/** Moves a version to another state, with time, actor and reason. @throws STATE_TRANSITION */
+export function moveState(record: VersionRecord, subject: string, to: KeyState, reason: string): void {
+  checkTransition(subject, record.state, to)
+  record.history.push({ at: isoNow(), from: record.state, to, actor: currentActor(), reason })
+  record.state = to
+}
+
+/** A number that was never used, not yet backed by material. */
+export function reservedVersion(origin: VersionRecord['origin'], run: string | null): VersionRecord {
+  return {
+    state: 'pre-activation',
+    fingerprint: null,
+    bytes: null,
+    origin,
+    created: isoNow(),
+    run,
+    canary: null,
+    rollout: null,
+    retired: null,
+    withoutBackup: null,
+    history: [],
+  }
+}
+
+/**
+ * `version` seals from now on: it becomes active, and the version that sealed before opens only. The previous
+ * slot of published places belongs to the latter.
+ */
+export function activate(ring: Keyring, name: string, version: number, reason: string): void {
+  const key = keyOf(ring, name)
+  if (key.seals === version) return
+  const before = key.seals
+  const next = versionOf(key, name, version)
+  if (before !== null) {
+    const sealed = versionOf(key, name, before)
+    if (sealed.state === 'active') moveState(sealed, `${name}@${before}`, 'deactivated', reason)
+  }
+  moveState(next, `${name}@${version}`, 'active', reason)
+  key.seals = version
+  key.previous = before
+  key.staged = null
+}
+
+/** Parses `NAME` or `NAME@VERSION`. */
+export function parseSubject(text: string): { readonly name: string; readonly version: number | undefined } {
+  const match = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([1-9]\d{0,8}))?$/.exec(text)
+  if (match?.[1] === undefined) {
+    throw new KvxError('USAGE', 'a key is named NAME or NAME@VERSION', {
+      hint: 'For example `master` or `master@1`; `kvx key list` shows what there is.',
+    })
+  }
+  return { name: match[1], version: match[2] === undefined ? undefined : Number(match[2]) }
+}
+
+/** Parses `NAME@VERSION` where the version decides. @throws USAGE */
+export function versionOfSubject(text: string): { readonly name: string; readonly version: number } {
+  const { name, version } = parseSubject(text)
+  if (version !== undefined) return { name, version }
+  throw new KvxError('USAGE', `${name} has versions: say which one is meant`, {
+    hint: `For example \`${name}@1\`; \`kvx key show ${name}\` lists them.`,
+  })
+}

@@ -1,0 +1,64 @@
+import { withIntent } from '../audit/with-intent.ts'
+import { KvxError } from '../core/errors.ts'
+import { randomSecret } from '../platform/random.ts'
+import { readKeyring } from './keyring.ts'
+import { hasMaterial, readMaterial } from './material.ts'
+import { makePublisher, publishKey, type PublishedPlace } from './publish/publish.ts'
+import { registerVersion, type Registered } from './register.ts'
+import { configuredKey, type Workspace } from './workspace.ts'
+
+const madeKeyBytes = 32
+
+/**
+ * Makes version 1 of a key that the configuration names: registered in the home (0600), active, published as
+ * declared. Nothing was sealed before it, so it needs no rollout.
+ * @throws KEY_EXISTS when the ring has the key, TARGET_EXISTS when a published place holds something already
+ */
+export async function makeRegisteredKey(
+  workspace: Workspace,
+  name: string,
+  dryRun: boolean,
+): Promise<{ readonly registered: Registered | undefined; readonly places: readonly PublishedPlace[] }> {
+  const config = configuredKey(workspace.config, name)
+  const known = (await readKeyring(workspace.home)).keys[name]
+  if (known?.seals != null) {
+    throw new KvxError('KEY_EXISTS', `the keyring has ${name}@${known.seals} already`, {
+      hint: `To change the key: \`kvx rotate ${name}\`.`,
+    })
+  }
+  if (known === undefined) await refuseFilledPlaces(name, config.publish.map(makePublisher))
+  if (dryRun) return { registered: undefined, places: [] }
+  return withIntent(workspace.audit, { action: 'key.generate', subject: `${name}@1` }, async () => {
+    // A crash may have left the file of an earlier attempt, which was never used: go on with it.
+    const material = (await hasMaterial(workspace.home, name, 1))
+      ? await readMaterial(workspace.home, name, 1)
+      : randomSecret(madeKeyBytes)
+    try {
+      const registered = await registerVersion(workspace, {
+        name,
+        purpose: config.purpose,
+        version: 1,
+        material,
+        origin: 'generated',
+        state: 'active',
+        rollout: 'first',
+        reason: 'made by keygen',
+      })
+      const places = await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+      return { registered, places }
+    } finally {
+      material.wipe()
+    }
+  })
+}
+
+/** A key that an application uses already is imported, never replaced by a new one. */
+async function refuseFilledPlaces(name: string, publishers: readonly ReturnType<typeof makePublisher>[]): Promise<void> {
+  for (const publisher of publishers) {
+    const found = await publisher.inspect()
+    if (found.current === undefined && found.previous === undefined) continue
+    throw new KvxError('TARGET_EXISTS', `${publisher.place} holds a key already`, {
+      hint: `Take it over: \`kvx key import ${name}\`. Nothing was changed.`,
+    })
+  }
+}

@@ -1,0 +1,157 @@
+import type { EnvFilePublisherConfig } from '../../config/schema.ts'
+import { KvxError } from '../../core/errors.ts'
+import { fingerprintOf } from '../../core/fingerprint.ts'
+import { decodeKey, encodeKey } from '../../core/key-encoding.ts'
+import type { Secret } from '../../core/secret.ts'
+import { createFile } from '../../platform/create-file.ts'
+import { exists, readFileCapped } from '../../platform/files.ts'
+import { replaceFile } from '../../platform/replace-file.ts'
+import { unreadable, type Publisher, type Slots } from './publisher.ts'
+
+const maxEnvFileBytes = 1_048_576
+const newline = 0x0a
+
+/** A line `[export ]VAR=value` of an env file: where its value lies in the file. */
+type Assignment = {
+  readonly lineStart: number
+  /** After the newline. */
+  readonly lineEnd: number
+  readonly valueStart: number
+  readonly valueEnd: number
+}
+
+/** Keys as lines of an env file. Works on bytes: a key is never a JavaScript string. */
+export function envFilePublisher(config: EnvFilePublisherConfig): Publisher {
+  const path = config['env-file']
+  const names = { current: config.current, previous: config.previous }
+  const lengths = { expectLength: { min: 16, max: 1024 } }
+
+  async function readSlot(slot: 'current' | 'previous'): Promise<Secret | undefined> {
+    const name = names[slot]
+    if (name === undefined || !(await exists(path))) return undefined
+    const { bytes } = await readFileCapped(path, { maxBytes: maxEnvFileBytes, follow: true })
+    try {
+      const found = findAssignment(bytes, name, path)
+      if (found === undefined || found.valueStart === found.valueEnd) return undefined
+      return decodeKey(bytes.subarray(found.valueStart, found.valueEnd), config.encoding, lengths).material
+    } finally {
+      bytes.fill(0)
+    }
+  }
+
+  return {
+    place: `env-file ${path}#${config.current}`,
+    path,
+    hasPrevious: config.previous !== undefined,
+    readSlot,
+    inspect: async () => ({
+      current: await fingerprintIn(async () => readSlot('current')),
+      previous: await fingerprintIn(async () => readSlot('previous')),
+    }),
+    write: async (slots) => writeEnvFile(config, slots),
+  }
+}
+
+/** Shared by the publishers: the fingerprint of a slot, whatever it holds. */
+export async function fingerprintIn(read: () => Promise<Secret | undefined>): Promise<string | undefined> {
+  try {
+    const material = await read()
+    if (material === undefined) return undefined
+    const fingerprint = fingerprintOf(material)
+    material.wipe()
+    return fingerprint
+  } catch (error) {
+    if (error instanceof KvxError) return unreadable
+    throw error
+  }
+}
+
+async function writeEnvFile(config: EnvFilePublisherConfig, slots: Slots): Promise<void> {
+  const path = config['env-file']
+  if (!(await exists(path))) {
+    const fresh = withAssignments(Buffer.alloc(0), config, slots)
+    await createFile(path, fresh, { mode: 0o600 }).finally(() => fresh.fill(0))
+    return
+  }
+  const { bytes, facts } = await readFileCapped(path, { maxBytes: maxEnvFileBytes })
+  try {
+    if ((facts.mode & 0o004) !== 0) {
+      throw new KvxError('UNSAFE_MODE', `every user of this machine can read ${path}`, {
+        hint: `No key is published there. Take the right away first: \`chmod o-r ${path}\``,
+      })
+    }
+    const next = withAssignments(bytes, config, slots)
+    try {
+      if (!next.equals(bytes)) await replaceFile(path, next)
+    } finally {
+      next.fill(0)
+    }
+  } finally {
+    bytes.fill(0)
+  }
+}
+
+function withAssignments(bytes: Buffer, config: EnvFilePublisherConfig, slots: Slots): Buffer {
+  const first = withAssignment(bytes, config.current, encoded(slots.current, config), config['env-file'])
+  if (config.previous === undefined) return first
+  const second = withAssignment(first, config.previous, encoded(slots.previous, config), config['env-file'])
+  if (first !== bytes) first.fill(0)
+  return second
+}
+
+function encoded(material: Secret | undefined, config: EnvFilePublisherConfig): Buffer | undefined {
+  return material && Buffer.from(encodeKey(material, config.encoding))
+}
+
+/** The file with one variable set, added as a last line, or its line taken out; every other byte stays. */
+function withAssignment(bytes: Buffer, name: string, value: Buffer | undefined, path: string): Buffer {
+  const found = findAssignment(bytes, name, path)
+  if (found === undefined) {
+    if (value === undefined) return bytes
+    const gap = bytes.length > 0 && bytes.at(-1) !== newline ? '\n' : ''
+    return Buffer.concat([bytes, Buffer.from(`${gap}${name}=`), value, Buffer.from('\n')])
+  }
+  return value === undefined
+    ? Buffer.concat([bytes.subarray(0, found.lineStart), bytes.subarray(found.lineEnd)])
+    : Buffer.concat([bytes.subarray(0, found.valueStart), value, bytes.subarray(found.valueEnd)])
+}
+
+/** @throws CONFIG_INVALID when the variable is set twice: which one counts depends on the reader */
+function findAssignment(bytes: Buffer, name: string, path: string): Assignment | undefined {
+  let found: Assignment | undefined
+  for (let lineStart = 0; lineStart < bytes.length; ) {
+    const end = bytes.indexOf(newline, lineStart)
+    const lineEnd = end === -1 ? bytes.length : end + 1
+    const assignment = parseLine(bytes, name, lineStart, lineEnd)
+    if (assignment !== undefined) {
+      if (found !== undefined) {
+        throw new KvxError('CONFIG_INVALID', `${path} sets ${name} twice`, {
+          hint: 'Which one counts depends on the reader: leave one line.',
+        })
+      }
+      found = assignment
+    }
+    lineStart = lineEnd
+  }
+  return found
+}
+
+function parseLine(bytes: Buffer, name: string, lineStart: number, lineEnd: number): Assignment | undefined {
+  const head = /^[ \t]*(?:export[ \t]+)?/.exec(bytes.toString('latin1', lineStart, Math.min(lineEnd, lineStart + 64)))
+  const nameStart = lineStart + (head?.[0].length ?? 0)
+  const prefix = Buffer.from(`${name}=`)
+  if (!bytes.subarray(nameStart, lineEnd).subarray(0, prefix.length).equals(prefix)) return undefined
+  let valueStart = nameStart + prefix.length
+  let valueEnd = lineEnd
+  while (valueEnd > valueStart && isBlank(bytes[valueEnd - 1])) valueEnd--
+  const quote = bytes[valueStart]
+  if ((quote === 0x22 || quote === 0x27) && valueEnd - valueStart >= 2 && bytes[valueEnd - 1] === quote) {
+    valueStart++
+    valueEnd--
+  }
+  return { lineStart, lineEnd, valueStart, valueEnd }
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === 0x0a || byte === 0x0d || byte === 0x20 || byte === 0x09
+}

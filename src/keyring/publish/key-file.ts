@@ -1,0 +1,71 @@
+import type { FilePublisherConfig } from '../../config/schema.ts'
+import { decodeKey, encodeKey } from '../../core/key-encoding.ts'
+import type { Secret } from '../../core/secret.ts'
+import { createFile } from '../../platform/create-file.ts'
+import { exists, readFileCapped, removeFile } from '../../platform/files.ts'
+import { replaceFile } from '../../platform/replace-file.ts'
+import { fingerprintIn } from './env-file.ts'
+import type { Publisher, Slots } from './publisher.ts'
+
+const maxKeyFileBytes = 65_536
+
+/** One key a file, with owner, mode and reader groups as declared when kvx creates it, kept when it exists. */
+export function keyFilePublisher(config: FilePublisherConfig): Publisher {
+  const paths = { current: config.file, previous: config.previous }
+
+  async function readSlot(slot: 'current' | 'previous'): Promise<Secret | undefined> {
+    const path = paths[slot]
+    if (path === undefined || !(await exists(path))) return undefined
+    const { bytes } = await readFileCapped(path, { maxBytes: maxKeyFileBytes, follow: true })
+    try {
+      return decodeKey(bytes, config.encoding, { expectLength: { min: 16, max: 1024 } }).material
+    } finally {
+      bytes.fill(0)
+    }
+  }
+
+  async function put(path: string, material: Secret | undefined): Promise<void> {
+    if (material === undefined) return removeFile(path)
+    const bytes = Buffer.from(encodeKey(material, config.encoding))
+    try {
+      if (!(await exists(path))) await createFile(path, bytes, declaredAccess(config))
+      else if (!(await holds(path, bytes))) await replaceFile(path, bytes)
+    } finally {
+      bytes.fill(0)
+    }
+  }
+
+  return {
+    place: `file ${config.file}`,
+    path: config.file,
+    hasPrevious: config.previous !== undefined,
+    readSlot,
+    inspect: async () => ({
+      current: await fingerprintIn(async () => readSlot('current')),
+      previous: await fingerprintIn(async () => readSlot('previous')),
+    }),
+    write: async (slots: Slots) => {
+      // While a second key arrives, it is readable before anything can be sealed with it; while one leaves, the
+      // current one is in place first.
+      if (config.previous !== undefined && slots.previous !== undefined) await put(config.previous, slots.previous)
+      await put(config.file, slots.current)
+      if (config.previous !== undefined && slots.previous === undefined) await put(config.previous, undefined)
+    },
+  }
+}
+
+async function holds(path: string, bytes: Buffer): Promise<boolean> {
+  const found = await readFileCapped(path, { maxBytes: maxKeyFileBytes })
+  const equal = found.bytes.equals(bytes)
+  found.bytes.fill(0)
+  return equal
+}
+
+function declaredAccess(config: FilePublisherConfig): Parameters<typeof createFile>[2] {
+  return {
+    mode: Number.parseInt(config.mode, 8),
+    ...(config.owner === undefined ? {} : { owner: config.owner }),
+    ...(config.group === undefined ? {} : { group: config.group }),
+    readers: config.readers,
+  }
+}

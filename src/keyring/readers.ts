@@ -1,0 +1,60 @@
+import type { KeyConfig } from '../config/schema.ts'
+import { KvxError } from '../core/errors.ts'
+import { runChild } from '../platform/child.ts'
+
+const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
+const readerTimeoutMs = 120_000
+
+/** `5m` as milliseconds. The configuration's schema has checked the form. */
+export function durationMs(text: string): number {
+  return Number(text.slice(0, -1)) * (unitSeconds[text.at(-1) ?? ''] ?? 0) * 1000
+}
+
+/** The longest time that a reader goes on with something it has opened before, in milliseconds. */
+export function cacheTtlMs(key: KeyConfig): number {
+  return Math.max(0, ...key.publish.map((place) => (place['cache-ttl'] === undefined ? 0 : durationMs(place['cache-ttl']))))
+}
+
+/** Whether readers can open with a second key in every published place. */
+export function hasPreviousSlots(key: KeyConfig): boolean {
+  return key.publish.every((place) => place.previous !== undefined)
+}
+
+/** Whether every published place has a probe that says when its readers have the staged version. */
+export function isProbed(key: KeyConfig): boolean {
+  return key.publish.length > 0 && key.publish.every((place) => place.probe !== undefined)
+}
+
+/**
+ * Makes the readers take what is published now, place by place. The key is not handed to the programs.
+ * @returns the programs that ran
+ * @throws TOOL_FAILED naming the program and its exit code
+ */
+export async function reloadReaders(key: KeyConfig): Promise<readonly string[]> {
+  const ran: string[] = []
+  for (const { reload } of key.publish) {
+    if (reload === undefined) continue
+    const [program = '', ...args] = reload
+    const { exitCode } = await runChild(program, args, { timeoutMs: readerTimeoutMs })
+    if (exitCode !== 0) {
+      throw new KvxError('TOOL_FAILED', `the reload program ${program} ended with exit code ${exitCode}`, {
+        hint: 'Run it by hand to see why, then run the same kvx command again: what is done already is not repeated.',
+      })
+    }
+    ran.push(program)
+  }
+  return ran
+}
+
+/** @throws ROLLOUT_NOT_DECLARED when a probe says that a reader cannot open the staged version yet */
+export async function probeReaders(key: KeyConfig, subject: string): Promise<void> {
+  for (const { probe } of key.publish) {
+    if (probe === undefined) continue
+    const [program = '', ...args] = probe
+    const { exitCode } = await runChild(program, args, { timeoutMs: readerTimeoutMs })
+    if (exitCode === 0) continue
+    throw new KvxError('ROLLOUT_NOT_DECLARED', `the probe ${program} ended with exit code ${exitCode}: a reader does not have ${subject} yet`, {
+      hint: 'Restart that reader, then run the same command again. Nothing was sealed under the new version.',
+    })
+  }
+}

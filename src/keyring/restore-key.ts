@@ -1,0 +1,128 @@
+import { resolve } from 'node:path'
+import { withIntent } from '../audit/with-intent.ts'
+import type { BackupWarning } from '../backup/errors.ts'
+import { openBackup, type OpenedBackup } from '../backup/restore.ts'
+import { KvxError } from '../core/errors.ts'
+import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
+import type { Secret } from '../core/secret.ts'
+import { createFile } from '../platform/create-file.ts'
+import { checkDirectoryTrust } from '../platform/trust.ts'
+import { dirname } from 'node:path'
+import { materialPath } from './home.ts'
+import { readKeyring } from './keyring.ts'
+import { hasMaterial, readMaterial, writeMaterial } from './material.ts'
+import { openWorkspace, type Workspace } from './workspace.ts'
+
+export type RestoreRequest = {
+  readonly file: string
+  /** A bare file instead of the home. */
+  readonly out: string | undefined
+  readonly expectFingerprint: string | undefined
+  readonly config: string | undefined
+  readonly home: string | undefined
+  readonly interactive: boolean
+  readonly dryRun: boolean
+  /** Asked before anything is written into a home, with `NAME@VERSION`. */
+  readonly confirm: (subject: string) => Promise<void>
+}
+
+export type RestoredKey = {
+  readonly name: string
+  readonly version: number
+  readonly fingerprint: string
+  readonly checkValue: string
+  readonly path: string
+  readonly proven: boolean
+  readonly changed: boolean
+  readonly warnings: readonly BackupWarning[]
+}
+
+/**
+ * Opens an OpenPGP backup and puts the key back. Only a mismatch refuses; what is merely not proven is labelled.
+ * @throws FINGERPRINT_DIFFERS, KEY_EXISTS (another live key is never overwritten), BACKUP_UNUSABLE, WRONG_KEY
+ */
+export async function restoreKey(request: RestoreRequest): Promise<RestoredKey> {
+  return request.out === undefined ? intoHome(request) : intoFile(request, request.out)
+}
+
+async function intoFile(request: RestoreRequest, out: string): Promise<RestoredKey> {
+  const path = resolve(out)
+  await checkDirectoryTrust(dirname(path))
+  const opened = await open(request, {})
+  try {
+    if (!request.dryRun) await writeBare(path, opened.material)
+    return restored(opened, path, !request.dryRun)
+  } finally {
+    opened.material.wipe()
+  }
+}
+
+async function writeBare(path: string, material: Secret): Promise<void> {
+  const bytes = material.lend((lent) => Buffer.from(new Uint8Array(lent)))
+  try {
+    await createFile(path, bytes, { mode: 0o600 })
+  } finally {
+    bytes.fill(0)
+  }
+}
+
+async function intoHome(request: RestoreRequest): Promise<RestoredKey> {
+  const workspace = await openWorkspace(request)
+  const opened = await open(request, { verify: workspace.verify })
+  try {
+    const { name, version } = opened
+    const subject = `${name}@${version}`
+    const path = materialPath(workspace.home, name, version)
+    await refuseOther(workspace, opened)
+    if (await hasMaterial(workspace.home, name, version)) return restored(opened, path, false)
+    if (request.dryRun) return restored(opened, path, false)
+    await request.confirm(subject)
+    await withIntent(workspace.audit, { action: 'key.restore', subject, data: { source: 'gpg' } }, async () =>
+      writeMaterial(workspace.home, name, version, opened.material),
+    )
+    return restored({ ...opened, proven: true }, path, true)
+  } finally {
+    opened.material.wipe()
+  }
+}
+
+/** The keyring says which key belongs there, and a file that is there already is never replaced. */
+async function refuseOther(workspace: Workspace, opened: OpenedBackup): Promise<void> {
+  const { name, version } = opened
+  const subject = `${name}@${version}`
+  const record = (await readKeyring(workspace.home)).keys[name]?.versions[String(version)]
+  if (record?.fingerprint == null) {
+    throw new KvxError('VERSION_UNKNOWN', `the keyring does not know ${subject}`, {
+      hint: `Write it to a file with \`--out FILE\`, then take it over: \`kvx key import ${name} --from file:FILE --encoding raw --version ${version}\`.`,
+    })
+  }
+  if (record.fingerprint !== opened.fingerprint) {
+    throw new KvxError('FINGERPRINT_DIFFERS', `the backup holds another key than ${subject}: check value ${opened.checkValue}, the keyring has ${checkValueOf(record.fingerprint)}`, {
+      hint: `\`kvx backup list ${name}\` shows the backups of the right one. Nothing was written.`,
+    })
+  }
+  if (!(await hasMaterial(workspace.home, name, version))) return
+  const live = await readMaterial(workspace.home, name, version)
+  const same = fingerprintOf(live) === opened.fingerprint
+  live.wipe()
+  if (same) return
+  throw new KvxError('KEY_EXISTS', `the home has another key in the place of ${subject}`, {
+    hint: `It is not overwritten. Look at it with \`kvx inspect ${materialPath(workspace.home, name, version)}\`, move it away, then restore again.`,
+  })
+}
+
+async function open(
+  request: RestoreRequest,
+  known: { readonly verify?: Workspace['verify'] },
+): Promise<OpenedBackup> {
+  return openBackup(resolve(request.file), {
+    interactive: request.interactive,
+    ...(request.expectFingerprint === undefined ? {} : { expectFingerprint: request.expectFingerprint }),
+    ...known,
+  })
+}
+
+function restored(opened: OpenedBackup, path: string, changed: boolean): RestoredKey {
+  const { name, version, fingerprint, checkValue, proven, warnings } = opened
+  return { name, version, fingerprint, checkValue, path, proven, changed, warnings }
+}

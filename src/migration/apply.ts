@@ -1,0 +1,137 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KvxError } from '../core/errors.ts'
+import { now } from '../platform/clock.ts'
+import { openBackupWriter } from './ciphertext-backup.ts'
+import type { Census } from './census.ts'
+import type { Envelope } from './envelope.ts'
+import { stopIfInterrupted, type Events } from './events.ts'
+import type { QuarantineRow, RunRow } from './journal.ts'
+import { countsOf, toChange, workOf, type Counts } from './plan.ts'
+import type { EnvelopeResult } from './report.ts'
+import { takeCensus } from './scan.ts'
+import type { Session } from './session.ts'
+import { sweepOnce } from './sweep.ts'
+
+/** After so many sweeps a writer that goes on sealing under the old key is named and the run stops. */
+const maxSweeps = 8
+/** So many sweeps go at once; then those that readers' caches may still undo wait for the caches to end. */
+const quickSweeps = 2
+
+export type ApplyOptions = {
+  readonly run: RunRow
+  /** The version that everything shall lie under: the run's target, or on the way back where it came from. */
+  readonly target: number
+  readonly batch: number
+  readonly rate: number | undefined
+  readonly before: readonly Counts[]
+  readonly events: Events
+  /** The last sweep begins no earlier than this (milliseconds since 1970): readers' caches have ended by then. */
+  readonly settleMs: number
+}
+
+export type Applied = {
+  readonly envelopes: readonly EnvelopeResult[]
+  readonly quarantine: readonly QuarantineRow[]
+  /** Envelopes that a writer went on sealing under another version until the sweeps were used up. */
+  readonly active: readonly string[]
+}
+
+/**
+ * Sweeps each envelope until a full look finds nothing under another version than the target. May be called
+ * again after any crash: the data decides what remains, not the journal.
+ */
+export async function applyToData(session: Session, options: ApplyOptions): Promise<Applied> {
+  const directory = join(session.workspace.home.runs, options.run.id)
+  const backup = await openBackupWriter(directory, options.run)
+  const envelopes: EnvelopeResult[] = []
+  const quarantine: QuarantineRow[] = []
+  const active: string[] = []
+  try {
+    for (const envelope of session.envelopes) {
+      const done = await applyToEnvelope(session, envelope, { ...options, backup })
+      envelopes.push(done.result)
+      quarantine.push(...done.quarantine)
+      if (toChange(done.after, options.target) > 0) active.push(envelope.name)
+    }
+  } finally {
+    await backup.close()
+  }
+  for (const store of new Set(session.envelopes.map((envelope) => session.store(envelope)))) await store.settle()
+  return { envelopes, quarantine, active }
+}
+
+async function applyToEnvelope(
+  session: Session,
+  envelope: Envelope,
+  options: ApplyOptions & { readonly backup: Awaited<ReturnType<typeof openBackupWriter>> },
+): Promise<{ readonly result: EnvelopeResult; readonly quarantine: readonly QuarantineRow[]; readonly after: Census }> {
+  const before = options.before.find((census) => census.envelope === envelope.name)
+  const phase = workOf(envelope)
+  let [changed, lost, sweeps] = [0, 0, 0]
+  for (;;) {
+    const begun = now().getTime()
+    const swept = await sweepOnce(session, envelope, {
+      target: options.target,
+      run: options.run.id,
+      phase,
+      backup: options.backup,
+      batch: options.batch,
+      rate: options.rate,
+      events: options.events,
+      total: before?.records ?? 0,
+    })
+    sweeps++
+    changed += swept.changed
+    lost += swept.lost
+    const after = await takeCensus(session, envelope, { phase: 'verify', events: options.events, run: options.run.id })
+    const pending = toChange(after, options.target)
+    if (pending > 0 && sweeps < quickSweeps) continue
+    if (begun < options.settleMs) {
+      await waitUntil(options.settleMs, options.run.id)
+      continue
+    }
+    if (pending > 0 && sweeps < maxSweeps) continue
+    const quarantine = after.named.map(({ record, reason }) => ({ envelope: envelope.name, record, reason }))
+    const result: EnvelopeResult = {
+      name: envelope.name,
+      records: after.records,
+      changed,
+      unchanged: Math.max(0, after.records - changed),
+      retried: lost,
+      quarantined: after.unreadable,
+      sweeps,
+      before,
+      after: countsOf(after),
+    }
+    return { result, quarantine, after }
+  }
+}
+
+/** Waits for readers' caches to end, a second at a time so that a signal is heard. */
+async function waitUntil(timeMs: number, run: string): Promise<void> {
+  while (now().getTime() < timeMs) {
+    stopIfInterrupted(run)
+    await sleep(Math.min(1000, Math.max(1, timeMs - now().getTime())))
+  }
+}
+
+/** What a run that did its work still has to say: records set aside, or a writer that goes on. */
+export function partialFailure(applied: Applied, run: string, key: string): KvxError | undefined {
+  if (applied.active.length > 0) {
+    return new KvxError(
+      'WRITER_ACTIVE',
+      `something goes on writing values under another version of ${key} into ${applied.active.join(', ')}`,
+      {
+        hint: `Find the program that still has the old key and restart it, then \`kvx run resume ${run}\`.`,
+        details: { run, envelopes: applied.active },
+      },
+    )
+  }
+  const aside = applied.envelopes.reduce((sum, { quarantined }) => sum + quarantined, 0)
+  if (aside === 0) return undefined
+  return new KvxError('RECORDS_QUARANTINED', `${aside} ${aside === 1 ? 'record was' : 'records were'} set aside because they do not open`, {
+    hint: `\`kvx run show ${run}\` names them with their reasons. Mend them, then \`kvx run resume ${run}\`.`,
+    details: { run, quarantined: aside },
+  })
+}

@@ -1,0 +1,54 @@
+import { createHash } from 'node:crypto'
+import type { Cell, Cells, RecordId } from '../stores/store.ts'
+
+/** A cell as JSON that loses nothing: text as it is, bytes as base64, integers as text. */
+export type EncodedCell =
+  | null
+  | { readonly text: string }
+  | { readonly bytes: string }
+  | { readonly int: string }
+  | { readonly real: number }
+
+export function encodeCell(cell: Cell): EncodedCell {
+  if (cell === null) return null
+  if (typeof cell === 'string') return { text: cell }
+  if (typeof cell === 'bigint') return { int: cell.toString() }
+  if (typeof cell === 'number') return { real: cell }
+  return { bytes: Buffer.from(cell.buffer, cell.byteOffset, cell.byteLength).toString('base64') }
+}
+
+export function decodeCell(encoded: EncodedCell): Cell {
+  if (encoded === null) return null
+  if ('text' in encoded) return encoded.text
+  if ('int' in encoded) return BigInt(encoded.int)
+  if ('real' in encoded) return encoded.real
+  return Buffer.from(encoded.bytes, 'base64')
+}
+
+export function encodeCells(cells: Cells): Record<string, EncodedCell> {
+  return Object.fromEntries(Object.entries(cells).map(([name, cell]) => [name, encodeCell(cell)]))
+}
+
+export function decodeCells(encoded: Readonly<Record<string, EncodedCell>>): Cells {
+  return Object.fromEntries(Object.entries(encoded).map(([name, cell]) => [name, decodeCell(cell)]))
+}
+
+/** SHA-256 of columns and their exact cells, in the order of the names. */
+export function digestOfCells(cells: Cells): string {
+  const sorted = Object.keys(cells)
+    .sort()
+    .map((name) => [name, encodeCell(cells[name] ?? null)])
+  return createHash('sha256').update(JSON.stringify(sorted)).digest('hex')
+}
+
+/** A record's id for people and reports: JSON of its columns, without control characters, at most 80 long. */
+export function displayId(id: RecordId): string {
+  const text = id
+    .map((cell) => {
+      if (cell instanceof Uint8Array) return `x'${Buffer.from(cell).toString('hex')}'`
+      return typeof cell === 'string' ? JSON.stringify(cell) : String(cell)
+    })
+    .join(', ')
+    .replace(/[^\x20-\x7e]/g, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`)
+  return text.length <= 80 ? text : `${text.slice(0, 77)}...`
+}

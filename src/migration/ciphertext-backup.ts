@@ -1,0 +1,149 @@
+import { join } from 'node:path'
+import { KvxError } from '../core/errors.ts'
+import { openAppender, type Appender } from '../platform/append-file.ts'
+import { makeDirectory } from '../platform/files.ts'
+import { readLines } from '../platform/read-lines.ts'
+import type { Cells, RecordId } from '../stores/store.ts'
+import { decodeCell, decodeCells, digestOfCells, encodeCell, encodeCells, type EncodedCell } from './cells.ts'
+
+/**
+ * The bytes that a run replaced: JSON Lines under `runs/ID/backup/`, a header that binds it to the plan, then one
+ * line a record with the whole old row and the digest of what was written in its place. Each batch is on the
+ * medium before that batch is written to the store.
+ */
+export type BackupEntry = {
+  readonly envelope: string
+  readonly id: RecordId
+  /** The whole row as it was before. */
+  readonly row: Cells
+  /** Names of the columns that the run changed. */
+  readonly changed: readonly string[]
+  /** SHA-256 of the changed columns as the run wrote them. */
+  readonly wrote: string
+}
+
+export type BackupWriter = {
+  /** Durable when it returns. */
+  append(entries: readonly BackupEntry[]): Promise<void>
+  close(): Promise<void>
+}
+
+export function backupPath(runDirectory: string): string {
+  return join(runDirectory, 'backup', 'ciphertext.jsonl')
+}
+
+type Header = { readonly schema: 'kvx.ciphertext-backup/1'; readonly run: string; readonly plan: string }
+
+/** Opens the backup of a run for appending; a new one gets its header, an existing one a whole last line. */
+export async function openBackupWriter(
+  runDirectory: string,
+  run: { readonly id: string; readonly planDigest: string },
+): Promise<BackupWriter> {
+  await makeDirectory(join(runDirectory, 'backup'), 0o700)
+  const appender = await openAppender(backupPath(runDirectory))
+  try {
+    await beginBackup(appender, runDirectory, run)
+  } catch (error) {
+    await appender.close()
+    throw error
+  }
+  return {
+    append: async (entries) => {
+      if (entries.length === 0) return
+      await appender.append(Buffer.from(entries.map(encodeEntry).join('')))
+      await appender.sync()
+    },
+    close: async () => appender.close(),
+  }
+}
+
+async function beginBackup(
+  appender: Appender,
+  runDirectory: string,
+  run: { readonly id: string; readonly planDigest: string },
+): Promise<void> {
+  if (appender.length === 0) {
+    const header: Header = { schema: 'kvx.ciphertext-backup/1', run: run.id, plan: run.planDigest }
+    await appender.append(Buffer.from(`${JSON.stringify(header)}\n`))
+    await appender.sync()
+    return
+  }
+  // A crash may have torn the last line; its batch never reached the store. End the line so that the next
+  // entry begins on a new one.
+  for await (const { complete } of readLines(backupPath(runDirectory))) {
+    if (!complete) await appender.append(Buffer.from('\n'))
+  }
+}
+
+type EncodedEntry = {
+  readonly envelope: string
+  readonly id: readonly EncodedCell[]
+  readonly row: Readonly<Record<string, EncodedCell>>
+  readonly changed: readonly string[]
+  readonly wrote: string
+}
+
+function encodeEntry(entry: BackupEntry): string {
+  const encoded: EncodedEntry = {
+    envelope: entry.envelope,
+    id: entry.id.map(encodeCell),
+    row: encodeCells(entry.row),
+    changed: entry.changed,
+    wrote: entry.wrote,
+  }
+  return `${JSON.stringify(encoded)}\n`
+}
+
+/**
+ * Reads a backup back, oldest entry first. Torn lines are left out: what they held was never replaced.
+ * @throws DAMAGED when the header is not this run's
+ */
+export async function* readBackup(
+  runDirectory: string,
+  run: { readonly id: string; readonly planDigest: string },
+): AsyncGenerator<BackupEntry> {
+  let first = true
+  for await (const { line } of readLines(backupPath(runDirectory))) {
+    const data = parseLine(line)
+    if (first) {
+      const header = data as Partial<Header> | undefined
+      if (header?.run !== run.id || header.plan !== run.planDigest) {
+        throw new KvxError('DAMAGED', `the ciphertext backup in ${runDirectory} is not that of run ${run.id}`, {
+          hint: 'It was moved or changed. Nothing was restored.',
+        })
+      }
+      first = false
+      continue
+    }
+    if (data !== undefined) yield decodeEntry(data as EncodedEntry)
+  }
+}
+
+function parseLine(line: Buffer): unknown {
+  try {
+    return JSON.parse(line.toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+function decodeEntry(encoded: EncodedEntry): BackupEntry {
+  return { ...encoded, id: encoded.id.map(decodeCell), row: decodeCells(encoded.row) }
+}
+
+/** The entry of one record that is about to change. */
+export function makeEntry(
+  envelope: string,
+  id: RecordId,
+  before: { readonly row: Cells; readonly used: Cells },
+  change: Cells,
+): BackupEntry {
+  return {
+    envelope,
+    id,
+    // The columns that were used come from the very look that the change was made from.
+    row: { ...before.row, ...before.used },
+    changed: Object.keys(change).sort(),
+    wrote: digestOfCells(change),
+  }
+}

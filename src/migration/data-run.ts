@@ -1,0 +1,187 @@
+import { withIntent } from '../audit/with-intent.ts'
+import { KvxError } from '../core/errors.ts'
+import { keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
+import type { Keyring } from '../keyring/keyring-file.ts'
+import { cacheTtlMs } from '../keyring/readers.ts'
+import { configuredKey, type Workspace } from '../keyring/workspace.ts'
+import { applyToData, partialFailure, type Applied } from './apply.ts'
+import { compileEnvelopes } from './envelope.ts'
+import type { Events } from './events.ts'
+import { refuseOpenRun, requireBackup, requireRollout, sealingVersion } from './gates.ts'
+import type { Journal, RunRow } from './journal.ts'
+import { countsOf, makePlan, toChange, workOf, type Counts, type DataWork, type Plan } from './plan.ts'
+import { writeReport } from './report.ts'
+import { lockRun, startRun } from './runs.ts'
+import { openSession, type Session } from './session.ts'
+
+export type Throttle = { readonly batch: number; readonly rate: number | undefined }
+
+export type DataRequest = {
+  readonly work: DataWork
+  /** Names of envelopes; all that this work fits when empty. */
+  readonly names: readonly string[]
+  readonly rolledOut: boolean
+  readonly withoutReason: string | undefined
+  readonly onError: 'stop' | 'quarantine'
+  /** Only the look: gates are told by the real run. */
+  readonly dryRun: boolean
+  readonly events: Events
+}
+
+/** A planned `rewrap` or `reencrypt`, holding the locks of its stores. Close it. */
+export type PreparedRun = {
+  readonly session: Session
+  readonly plan: Plan
+  /** Records that are not under the sealing version yet. Nothing to do when it is 0. */
+  readonly pending: number
+}
+
+/**
+ * Checks the gates and opens everything once. Writes nothing but the declarations that were given as flags.
+ * @throws RUN_OPEN, ROLLOUT_NOT_DECLARED, NO_TESTED_BACKUP, UNREADABLE_RECORDS, LOCKED and their like
+ */
+export async function prepareDataRun(
+  workspace: Workspace,
+  journal: Journal,
+  request: DataRequest,
+): Promise<PreparedRun> {
+  const { names, key } = chooseEnvelopes(workspace, request)
+  refuseOpenRun(journal, key)
+  const ring = await readKeyring(workspace.home)
+  const target = sealingVersion(ring, key)
+  const subject = { name: key, version: target }
+  const session = await openSession(workspace, { names, exclusive: true })
+  try {
+    const plan = await makePlan(session, {
+      kind: request.work,
+      key,
+      from: keyOf(ring, key).previous,
+      to: target,
+      onError: request.onError,
+      data: true,
+      events: request.events,
+    })
+    const pending = plan.censuses.reduce((sum, census) => sum + toChange(census, target), 0)
+    if (pending > 0 && !request.dryRun) {
+      await requireRollout(workspace, ring, subject, request.rolledOut)
+      await requireBackup(workspace, ring, subject, request.withoutReason)
+    }
+    return { session, plan, pending }
+  } catch (error) {
+    await session.close()
+    throw error
+  }
+}
+
+/** One run works under one key; which envelopes it takes follows from the work where none are named. */
+function chooseEnvelopes(
+  workspace: Workspace,
+  request: DataRequest,
+): { readonly names: readonly string[]; readonly key: string } {
+  const all = compileEnvelopes(workspace.config, request.names)
+  const fitting = all.filter((envelope) => workOf(envelope) === request.work)
+  const wrong = request.names.length === 0 ? [] : all.filter((envelope) => workOf(envelope) !== request.work)
+  const [first] = fitting
+  if (first === undefined || wrong.length > 0) {
+    const other = request.work === 'rewrap' ? 'reencrypt' : 'rewrap'
+    const what = request.work === 'rewrap' ? 'wrapped DEKs' : 'values directly under a key'
+    const names = wrong.map(({ name }) => name).join(', ')
+    throw new KvxError('USAGE', wrong.length > 0 ? `${names} has no ${what}` : `no declared envelope has ${what}`, {
+      hint: `The command for it is \`kvx ${other}${names === '' ? '' : ` ${names}`}\`.`,
+    })
+  }
+  const keys = [...new Set(fitting.map(({ key }) => key))]
+  if (keys.length > 1) {
+    throw new KvxError('USAGE', `the envelopes lie under several keys: ${keys.join(', ')}`, {
+      hint: `Name those of one key: ${fitting.filter(({ key }) => key === first.key).map(({ name }) => name).join(' ')}`,
+    })
+  }
+  return { names: fitting.map(({ name }) => name), key: first.key }
+}
+
+export type DataResult = {
+  readonly run: RunRow
+  readonly applied: Applied
+  readonly seconds: number
+  readonly report: string
+  readonly failure: KvxError | undefined
+}
+
+/** Starts the prepared run and brings it to its end. */
+export async function executeDataRun(
+  workspace: Workspace,
+  journal: Journal,
+  prepared: PreparedRun,
+  options: Throttle & { readonly events: Events },
+): Promise<DataResult> {
+  const run = await startRun(workspace, journal, prepared.plan)
+  const lock = await lockRun(workspace, run.id)
+  try {
+    return await workOnData(workspace, journal, prepared.session, {
+      ...options,
+      run,
+      target: run.toVersion,
+      before: prepared.plan.censuses.map(countsOf),
+    })
+  } finally {
+    lock.release()
+  }
+}
+
+export type DataWorkOptions = Throttle & {
+  readonly events: Events
+  readonly run: RunRow
+  readonly target: number
+  /** What the plan counted; for the report. */
+  readonly before: readonly Counts[]
+  /** What the run becomes when nothing is left to do; `done` unless told. */
+  readonly finished?: 'done' | 'rolled-back' | 'open'
+}
+
+/** The data part of any run: sweeps, a full look, the report, the end of the run. Resumable at each instant. */
+export async function workOnData(
+  workspace: Workspace,
+  journal: Journal,
+  session: Session,
+  options: DataWorkOptions,
+): Promise<DataResult> {
+  const { run } = options
+  const started = performance.now()
+  const intent = {
+    action: `run.${run.kind}`,
+    subject: `${run.key}@${options.target}`,
+    run: run.id,
+    data: { direction: run.direction, planDigest: run.planDigest },
+  }
+  return withIntent(workspace.audit, intent, async (conclusion) => {
+    const applied = await applyToData(session, {
+      ...options,
+      settleMs: settleTime(workspace, session.ring, run.key, options.target),
+    })
+    journal.setQuarantine(run.id, applied.quarantine)
+    const seconds = (performance.now() - started) / 1000
+    const failure = partialFailure(applied, run.id, run.key)
+    const changed = applied.envelopes.reduce((sum, one) => sum + one.changed, 0)
+    conclusion.conclude({ changed, quarantined: applied.quarantine.length })
+    if (failure !== undefined) conclusion.exit(failure.exit)
+    const ring = await readKeyring(workspace.home)
+    const report = await writeReport(workspace, run, ring, {
+      envelopes: applied.envelopes,
+      quarantine: applied.quarantine,
+      seconds,
+    })
+    journal.setStatus(run.id, failure === undefined ? (options.finished ?? 'done') : 'open')
+    return { run: journal.get(run.id), applied, seconds, report, failure }
+  })
+}
+
+/**
+ * When the last sweep may begin, in milliseconds since 1970: a reader may seal with what it opened before the
+ * activation for as long as its cache lives.
+ */
+function settleTime(workspace: Workspace, ring: Keyring, name: string, version: number): number {
+  const { history } = versionOf(keyOf(ring, name), name, version)
+  const activated = history.findLast(({ to }) => to === 'active')
+  const ttl = cacheTtlMs(configuredKey(workspace.config, name))
+  return activated === undefined ? 0 : Date.parse(activated.at) + ttl
+}

@@ -1,0 +1,134 @@
+import type { Config } from '../config/config.ts'
+import type { EnvelopeConfig, SealedConfig } from '../config/schema.ts'
+import { nearest } from '../config/nearest.ts'
+import { aeadNamed, type Aead } from '../core/aead/aead.ts'
+import { isKvxError, KvxError } from '../core/errors.ts'
+import { compileLayout, type Layout } from '../core/layout/layout.ts'
+import { compileTemplate, type Template } from '../core/layout/template.ts'
+import type { RecordSet } from '../stores/store.ts'
+
+/** One sealed thing in a record: a wrapped DEK or a value, its bytes in one column or spread over several. */
+export type Sealed = {
+  readonly columns: readonly { readonly column: string; readonly layout: Layout }[]
+  readonly aead: Aead
+  readonly aad: Template | undefined
+}
+
+/** A compiled declaration: what `kvx.yaml` says of one kind of sealed record. */
+export type Envelope = {
+  readonly name: string
+  readonly store: string
+  /** The configured key at the outermost level. */
+  readonly key: string
+  readonly set: RecordSet
+  /** The wrapped DEK; undefined where values lie directly under the key. */
+  readonly dek: Sealed | undefined
+  readonly values: readonly Sealed[]
+  /** The column that carries the key's version number and changes together with the wrap. */
+  readonly versionColumn: string | undefined
+  /** Whether values that are not sealed may lie among the sealed ones. */
+  readonly plaintext: boolean
+  /** The declaration as data, the same for the same meaning: part of a plan's digest. */
+  readonly normalised: Readonly<Record<string, unknown>>
+}
+
+/**
+ * The declared envelopes, all or the named ones, in the order of the configuration.
+ * @throws ENVELOPE_UNKNOWN, LAYOUT_INVALID, CONFIG_INVALID with the place in the file
+ */
+export function compileEnvelopes(config: Config, names: readonly string[] = []): readonly Envelope[] {
+  const known = Object.keys(config.envelopes)
+  for (const name of names) {
+    if (known.includes(name)) continue
+    const meant = nearest(name, known)
+    throw new KvxError('ENVELOPE_UNKNOWN', `${config.path} declares no envelope of that name`, {
+      hint:
+        meant === undefined
+          ? `It declares: ${known.join(', ') || 'none'}. \`docs/layouts.md\` shows how to declare one.`
+          : `Did you mean ${meant}?`,
+    })
+  }
+  return known
+    .filter((name) => names.length === 0 || names.includes(name))
+    .map((name) => compileEnvelope(config, name))
+}
+
+function compileEnvelope(config: Config, name: string): Envelope {
+  const declared = config.envelopes[name]
+  if (declared === undefined) throw new TypeError('the name was checked')
+  const values = Array.isArray(declared.value) ? declared.value : [declared.value]
+  const sealed = (part: SealedConfig, member: string): Sealed => compileSealed(config, name, part, member)
+  const dek = declared.dek && sealed(declared.dek, 'dek')
+  const compiled = values.map((value) => sealed(value, 'value'))
+  const id = typeof declared.id === 'string' ? [declared.id] : declared.id
+  const everything = [...(dek === undefined ? [] : [dek]), ...compiled]
+  return {
+    name,
+    store: declared.store,
+    key: declared.key,
+    set: { table: declared.table, id, columns: usedColumns(everything, declared.version, id) },
+    dek,
+    values: compiled,
+    versionColumn: declared.version,
+    plaintext: declared.plaintext,
+    normalised: normalise(declared, config),
+  }
+}
+
+function usedColumns(parts: readonly Sealed[], version: string | undefined, id: readonly string[]): string[] {
+  const used = new Set<string>()
+  for (const { columns, aad } of parts) {
+    for (const { column } of columns) used.add(column)
+    for (const column of [...(aad?.columns ?? []), ...(aad?.newColumns ?? [])]) used.add(column)
+  }
+  if (version !== undefined) used.add(version)
+  return [...used].filter((column) => !id.includes(column))
+}
+
+function compileSealed(config: Config, name: string, part: SealedConfig, member: string): Sealed {
+  const at = ['envelopes', name, member]
+  const place = (message: string, hint: string): KvxError =>
+    new KvxError('CONFIG_INVALID', `${config.where(at)}: envelopes.${name}.${member}: ${message}`, { hint })
+  const aead = located(config, [...at, 'aead'], () => aeadNamed(part.aead))
+  const aad =
+    part.aad === undefined
+      ? undefined
+      : located(config, [...at, 'aad'], () => compileTemplate(part.aad as string))
+  const columns = layoutsOf(part).map(([column, source]) => {
+    if (column === undefined) {
+      throw place('no column is named', 'Say `column: NAME`, or give `layout` as a mapping of columns to layouts.')
+    }
+    return { column, layout: located(config, [...at, 'layout'], () => compileLayout(source)) }
+  })
+  const parts = columns.flatMap(({ layout }) => [...layout.partNames])
+  for (const needed of ['nonce', 'ct', 'tag']) {
+    const times = parts.filter((found) => found === needed).length
+    if (times === 1) continue
+    throw place(
+      `the layout has ${times === 0 ? 'no' : 'more than one'} part ${needed}`,
+      'Name where nonce, ct and tag lie, e.g. `nonce:12 ct tag:16`.',
+    )
+  }
+  return { columns, aead, aad }
+}
+
+function layoutsOf(part: SealedConfig): readonly (readonly [string | undefined, string])[] {
+  return typeof part.layout === 'string' ? [[part.column, part.layout]] : Object.entries(part.layout)
+}
+
+/** Puts the place in the file before what the layout's own compiler says. */
+function located<T>(config: Config, at: readonly PropertyKey[], compile: () => T): T {
+  try {
+    return compile()
+  } catch (error) {
+    if (!isKvxError(error)) throw error
+    throw new KvxError(error.code, `${config.where(at)}: ${error.message}`, {
+      ...(error.hint === undefined ? {} : { hint: error.hint }),
+    })
+  }
+}
+
+/** Where the data lies and how it is read. Comments, order and spelling of the file do not matter to a run. */
+function normalise(declared: EnvelopeConfig, config: Config): Readonly<Record<string, unknown>> {
+  return { ...declared, store: { name: declared.store, ...config.stores[declared.store] } }
+}

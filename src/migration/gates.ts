@@ -1,0 +1,92 @@
+import { usableBackups } from '../backup/backups.ts'
+import { KvxError } from '../core/errors.ts'
+import type { Workspace } from '../keyring/workspace.ts'
+import { changeKeyring, keyOf, versionOf } from '../keyring/keyring.ts'
+import type { Keyring } from '../keyring/keyring-file.ts'
+import { currentActor } from '../platform/actor.ts'
+import { isoNow } from '../platform/clock.ts'
+import type { Journal } from './journal.ts'
+
+/** A key with an unfinished run is not touched by another one. @throws RUN_OPEN naming the way on and back */
+export function refuseOpenRun(journal: Journal, key: string, except?: string): void {
+  const open = journal.unfinished().find((run) => run.key === key && run.id !== except)
+  if (open === undefined) return
+  throw new KvxError('RUN_OPEN', `the ${open.kind} ${open.id} of ${key} is not finished (${open.status})`, {
+    hint: `Go on with \`kvx run resume ${open.id}\`, or undo it with \`kvx run rollback ${open.id}\`.`,
+    details: { run: open.id, status: open.status },
+  })
+}
+
+/** The version that seals. @throws STATE_TRANSITION when none does */
+export function sealingVersion(ring: Keyring, name: string): number {
+  const { seals } = keyOf(ring, name)
+  if (seals !== null) return seals
+  throw new KvxError('STATE_TRANSITION', `no version of ${name} is active`, {
+    hint: `See \`kvx key show ${name}\`; a first version comes from \`kvx key import ${name}\` or \`kvx keygen ${name}\`.`,
+  })
+}
+
+/**
+ * Nothing is sealed under a version that a reader may not have yet.
+ * @throws ROLLOUT_NOT_DECLARED unless the rollout was probed or is declared now, which is recorded
+ */
+export async function requireRollout(
+  workspace: Workspace,
+  ring: Keyring,
+  subject: { readonly name: string; readonly version: number },
+  declared: boolean,
+): Promise<void> {
+  const { name, version } = subject
+  if (versionOf(keyOf(ring, name), name, version).rollout !== null) return
+  if (!declared) {
+    throw new KvxError('ROLLOUT_NOT_DECLARED', `it is not known whether every reader has ${name}@${version} yet`, {
+      hint: `A reader that took its key at start cannot open what is sealed under a newer one. Restart the readers, then declare it: add \`--rolled-out\`.`,
+    })
+  }
+  await changeKeyring(workspace.home, (draft) => {
+    versionOf(keyOf(draft, name), name, version).rollout = {
+      how: 'declared',
+      at: isoNow(),
+      actor: currentActor(),
+    }
+  })
+}
+
+/** Why a version counts as backed up: a tested or confirmed backup, or a recorded reason to go without. */
+export async function isBackedUp(workspace: Workspace, ring: Keyring, name: string, version: number): Promise<boolean> {
+  const record = versionOf(keyOf(ring, name), name, version)
+  if (record.withoutBackup !== null) return true
+  if (record.fingerprint === null) return false
+  const trust = { fingerprint: record.fingerprint, verify: workspace.verify }
+  const usable = await usableBackups(workspace.home.backups, name, version, trust)
+  return usable.length > 0
+}
+
+/** No value moves to a version whose loss nobody could mend. @throws NO_TESTED_BACKUP */
+export async function requireBackup(
+  workspace: Workspace,
+  ring: Keyring,
+  subject: { readonly name: string; readonly version: number },
+  without: string | undefined,
+): Promise<void> {
+  const { name, version } = subject
+  if (await isBackedUp(workspace, ring, name, version)) return
+  if (without !== undefined) {
+    await recordWithoutBackup(workspace, name, version, without)
+    return
+  }
+  throw new KvxError('NO_TESTED_BACKUP', `${name}@${version} has no backup that was tested or confirmed`, {
+    hint: `Make one with \`kvx backup create ${name}@${version}\`; or say why not: \`--without-backup --reason TEXT\`.`,
+  })
+}
+
+export async function recordWithoutBackup(
+  workspace: Workspace,
+  name: string,
+  version: number,
+  reason: string,
+): Promise<void> {
+  await changeKeyring(workspace.home, (draft) => {
+    versionOf(keyOf(draft, name), name, version).withoutBackup = { reason, at: isoNow(), actor: currentActor() }
+  })
+}

@@ -1,0 +1,160 @@
+import { DatabaseSync } from 'node:sqlite'
+import { KvxError } from '../core/errors.ts'
+import type { Home } from '../keyring/home.ts'
+import { isoNow } from '../platform/clock.ts'
+
+export type RunKind = 'rotate' | 'rewrap' | 'reencrypt'
+
+/**
+ * `open`: work remains or the process died · `waiting`: for a backup to be confirmed · `done` ·
+ * `rolled-back` · `abandoned`: undone before anything was sealed with its key.
+ */
+export type RunStatus = 'open' | 'waiting' | 'done' | 'rolled-back' | 'abandoned'
+
+export type RunRow = {
+  readonly id: string
+  readonly kind: RunKind
+  readonly status: RunStatus
+  readonly key: string
+  readonly fromVersion: number | null
+  readonly toVersion: number
+  /** `forward`, or `back` once a rollback has begun: a resume goes on in the same direction. */
+  readonly direction: 'forward' | 'back'
+  readonly planDigest: string
+  readonly actor: string
+  readonly created: string
+  readonly updated: string
+}
+
+export type QuarantineRow = { readonly envelope: string; readonly record: string; readonly reason: string }
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS run (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, status TEXT NOT NULL, key TEXT NOT NULL,
+    fromVersion INTEGER, toVersion INTEGER NOT NULL, direction TEXT NOT NULL, planDigest TEXT NOT NULL,
+    actor TEXT NOT NULL, created TEXT NOT NULL, updated TEXT NOT NULL
+  ) STRICT;
+  CREATE TABLE IF NOT EXISTS step (
+    run TEXT NOT NULL REFERENCES run(id), name TEXT NOT NULL, at TEXT NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (run, name)
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS quarantine (
+    run TEXT NOT NULL REFERENCES run(id), envelope TEXT NOT NULL, record TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (run, envelope, record)
+  ) STRICT, WITHOUT ROWID;
+`
+
+/**
+ * The journal of runs, `kvx.db`. It holds what the data can't say: which runs there are, what they were for and
+ * how far their key steps came. `synchronous=EXTRA`: a committed step survives a power cut, the directory entry
+ * of the rollback journal included.
+ */
+export class Journal {
+  readonly #database: DatabaseSync
+
+  private constructor(database: DatabaseSync) {
+    this.#database = database
+  }
+
+  /** @throws IO_ERROR, KEYRING_DAMAGED when the file is no journal */
+  static open(home: Home): Journal {
+    try {
+      const database = new DatabaseSync(home.journal, { timeout: 5000 })
+      database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON')
+      database.exec(schema)
+      return new Journal(database)
+    } catch {
+      throw new KvxError('KEYRING_DAMAGED', `the journal ${home.journal} cannot be used`, {
+        hint: 'Look at the disk (`df`, `ls -l`). The journal holds no key and no value: move it away, and `kvx verify` tells what lies under which version.',
+      })
+    }
+  }
+
+  close(): void {
+    this.#database.close()
+  }
+
+  create(run: Omit<RunRow, 'created' | 'updated' | 'status' | 'direction'>): RunRow {
+    const now = isoNow()
+    this.#database
+      .prepare(
+        `INSERT INTO run (id, kind, status, key, fromVersion, toVersion, direction, planDigest, actor, created, updated)
+         VALUES (?, ?, 'open', ?, ?, ?, 'forward', ?, ?, ?, ?)`,
+      )
+      .run(run.id, run.kind, run.key, run.fromVersion, run.toVersion, run.planDigest, run.actor, now, now)
+    return this.get(run.id)
+  }
+
+  /** @throws RUN_UNKNOWN */
+  get(id: string): RunRow {
+    const row = this.#database.prepare('SELECT * FROM run WHERE id = ?').get(id)
+    if (row === undefined) {
+      throw new KvxError('RUN_UNKNOWN', 'there is no run of that id', { hint: '`kvx run list` shows them.' })
+    }
+    return { ...row } as unknown as RunRow
+  }
+
+  /** Newest first. */
+  list(): readonly RunRow[] {
+    return this.#database
+      .prepare('SELECT * FROM run ORDER BY created DESC, id DESC')
+      .all()
+      .map((row) => ({ ...row }) as unknown as RunRow)
+  }
+
+  /** Runs that are neither finished nor undone. */
+  unfinished(): readonly RunRow[] {
+    return this.list().filter(({ status }) => status === 'open' || status === 'waiting')
+  }
+
+  setStatus(id: string, status: RunStatus): void {
+    this.#database.prepare('UPDATE run SET status = ?, updated = ? WHERE id = ?').run(status, isoNow(), id)
+  }
+
+  turnBack(id: string): void {
+    this.#database
+      .prepare(`UPDATE run SET direction = 'back', status = 'open', updated = ? WHERE id = ?`)
+      .run(isoNow(), id)
+  }
+
+  /** Remembers that a step is done; durable when this returns. Repeating it is harmless. */
+  markStep(run: string, name: string, detail = ''): void {
+    this.#database
+      .prepare('INSERT OR REPLACE INTO step (run, name, at, detail) VALUES (?, ?, ?, ?)')
+      .run(run, name, isoNow(), detail)
+  }
+
+  hasStep(run: string, name: string): boolean {
+    return this.#database.prepare('SELECT 1 FROM step WHERE run = ? AND name = ?').get(run, name) !== undefined
+  }
+
+  steps(run: string): readonly { readonly name: string; readonly at: string; readonly detail: string }[] {
+    return this.#database
+      .prepare('SELECT name, at, detail FROM step WHERE run = ? ORDER BY at, name')
+      .all(run)
+      .map((row) => ({ ...row }) as { name: string; at: string; detail: string })
+  }
+
+  /** Replaces what the run has set aside in one transaction. */
+  setQuarantine(run: string, rows: readonly QuarantineRow[]): void {
+    this.#database.exec('BEGIN IMMEDIATE')
+    try {
+      this.#database.prepare('DELETE FROM quarantine WHERE run = ?').run(run)
+      const insert = this.#database.prepare(
+        'INSERT OR REPLACE INTO quarantine (run, envelope, record, reason) VALUES (?, ?, ?, ?)',
+      )
+      for (const row of rows) insert.run(run, row.envelope, row.record, row.reason)
+      this.#database.exec('COMMIT')
+    } catch (error) {
+      this.#database.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  quarantine(run: string): readonly QuarantineRow[] {
+    return this.#database
+      .prepare('SELECT envelope, record, reason FROM quarantine WHERE run = ? ORDER BY envelope, record')
+      .all(run)
+      .map((row) => ({ ...row }) as QuarantineRow)
+  }
+}

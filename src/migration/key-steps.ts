@@ -1,0 +1,125 @@
+import { listBackups } from '../backup/backups.ts'
+import type { KeyConfig } from '../config/schema.ts'
+import { sealCanary } from '../core/canary.ts'
+import { KvxError } from '../core/errors.ts'
+import { fingerprintOf } from '../core/fingerprint.ts'
+import { createBackupOf } from '../keyring/backup-key.ts'
+import { changeKeyring, keyOf, readKeyring, reservedVersion, versionOf } from '../keyring/keyring.ts'
+import { hasMaterial, loadMaterial, readMaterial, writeMaterial } from '../keyring/material.ts'
+import type { Workspace } from '../keyring/workspace.ts'
+import { randomBytes, randomSecret } from '../platform/random.ts'
+import { isBackedUp, recordWithoutBackup } from './gates.ts'
+
+/**
+ * The steps that law 1 puts before the first use of a new key. Each one looks at what is there and does only
+ * what is missing, so that any of them may be repeated after a crash.
+ */
+export type NewVersion = {
+  readonly name: string
+  readonly version: number
+  readonly run: string | null
+}
+
+/** Reserves the next number for a run: durable, and never given to anything else. */
+export async function reserve(workspace: Workspace, name: string, run: string): Promise<number> {
+  return changeKeyring(workspace.home, (ring) => {
+    const key = keyOf(ring, name)
+    const mine = Object.entries(key.versions).find(([, record]) => record.run === run)
+    if (mine !== undefined) return Number(mine[0])
+    const version = key.next
+    key.versions[String(version)] = reservedVersion('generated', run)
+    key.next = version + 1
+    return version
+  })
+}
+
+const madeKeyBytes = 32
+
+/** Material, durable on the medium, then its fingerprint in the keyring. */
+export async function makeMaterial(workspace: Workspace, at: NewVersion): Promise<void> {
+  const { home } = workspace
+  const { name, version } = at
+  const record = versionOf(keyOf(await readKeyring(home), name), name, version)
+  if (record.fingerprint !== null) return
+  if (!(await hasMaterial(home, name, version))) {
+    const fresh = randomSecret(madeKeyBytes)
+    try {
+      await writeMaterial(home, name, version, fresh)
+    } finally {
+      fresh.wipe()
+    }
+  }
+  // Read back from the file: what is recorded is what lies there.
+  const material = await readMaterial(home, name, version)
+  try {
+    const fingerprint = fingerprintOf(material)
+    await changeKeyring(home, (ring) => {
+      const draft = versionOf(keyOf(ring, name), name, version)
+      draft.fingerprint = fingerprint
+      draft.bytes = material.length
+    })
+  } finally {
+    material.wipe()
+  }
+}
+
+/**
+ * The configured backup of the version, or the recorded reason to go without one.
+ * @throws NO_TESTED_BACKUP while the backup is neither tested nor confirmed
+ */
+export async function ensureBackup(
+  workspace: Workspace,
+  at: NewVersion,
+  key: { readonly config: KeyConfig; readonly withoutReason: string | undefined },
+): Promise<void> {
+  const { home } = workspace
+  const { name, version } = at
+  const subject = `${name}@${version}`
+  if (await isBackedUp(workspace, await readKeyring(home), name, version)) return
+  if (key.withoutReason !== undefined) {
+    await recordWithoutBackup(workspace, name, version, key.withoutReason)
+    return
+  }
+  if (key.config.backup === undefined) {
+    throw new KvxError('NO_TESTED_BACKUP', `${name} has no configured backup, so ${subject} cannot be used`, {
+      hint: `Add \`backup: { recipients: [...] }\` to the key, or say why not: \`--without-backup --reason TEXT\`.`,
+    })
+  }
+  const id = (await waitingBackup(workspace, name, version)) ?? (await newBackup(workspace, at, key.config.backup.recipients))
+  if (await isBackedUp(workspace, await readKeyring(home), name, version)) return
+  throw new KvxError('NO_TESTED_BACKUP', `the backup ${id} of ${subject} was made and waits for its proof`, {
+    hint: `A recipient opens it anywhere with plain gpg and reads out the line \`receipt:\`; then \`kvx backup confirm ${id}\` and \`kvx rotate ${name} --activate\`.`,
+    details: { backup: id, subject },
+  })
+}
+
+async function waitingBackup(workspace: Workspace, name: string, version: number): Promise<string | undefined> {
+  const record = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
+  const { backups } = await listBackups(workspace.home.backups)
+  return backups.find(
+    ({ manifest }) =>
+      manifest.name === name && manifest.version === version && manifest.fingerprint === record.fingerprint,
+  )?.manifest.id
+}
+
+async function newBackup(workspace: Workspace, at: NewVersion, recipients: readonly string[]): Promise<string> {
+  const { created } = await createBackupOf(workspace, { name: at.name, version: at.version, recipients })
+  if (created === undefined) throw new TypeError('this was no dry run')
+  return created.backup.manifest.id
+}
+
+/** A canary beside the record: from now on every load proves the key with it. */
+export async function ensureCanary(workspace: Workspace, at: Pick<NewVersion, 'name' | 'version'>): Promise<void> {
+  const { name, version } = at
+  const record = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
+  if (record.canary !== null) return
+  const material = await loadMaterial(workspace.home, name, version, record)
+  try {
+    const canary = sealCanary(material, `${name}@${version}`, randomBytes(12))
+    await changeKeyring(workspace.home, (ring) => {
+      versionOf(keyOf(ring, name), name, version).canary = canary
+    })
+  } finally {
+    material.wipe()
+  }
+}

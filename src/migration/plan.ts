@@ -1,0 +1,191 @@
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { canonicalJson } from '../core/canonical-json.ts'
+import { KvxError } from '../core/errors.ts'
+import { keyOf, versionOf } from '../keyring/keyring.ts'
+import type { Keyring } from '../keyring/keyring-file.ts'
+import type { Home } from '../keyring/home.ts'
+import { readFileCapped } from '../platform/files.ts'
+import type { Census } from './census.ts'
+import { unreadableReasons } from './chain.ts'
+import type { Envelope } from './envelope.ts'
+import type { Events } from './events.ts'
+import type { RunKind } from './journal.ts'
+import { takeCensus } from './scan.ts'
+import type { Session } from './session.ts'
+
+/** What happens to an envelope's records: DEKs move, or values that lie directly under the key do. */
+export type DataWork = 'rewrap' | 'reencrypt'
+
+export function workOf(envelope: Envelope): DataWork {
+  return envelope.dek === undefined ? 'reencrypt' : 'rewrap'
+}
+
+/** The part of a plan that a resume compares: where the data lies, how it is read, and under which key. */
+export type PlanTerms = {
+  readonly schema: 'kvx.plan/1'
+  readonly kind: RunKind
+  readonly key: string
+  /** The version that sealed before, to which a rollback goes back; null when there was none. */
+  readonly from: number | null
+  readonly to: number
+  readonly envelopes: Readonly<Record<string, unknown>>
+  readonly onError: 'stop' | 'quarantine'
+  /** A rotation goes on with the data. */
+  readonly data: boolean
+}
+
+/** A plan is data: the terms, and what a full look found when it was made. */
+export type Plan = {
+  readonly terms: PlanTerms
+  readonly censuses: readonly Census[]
+  /** SHA-256 over terms and counts as canonical JSON, hex. */
+  readonly digest: string
+}
+
+export type PlanRequest = {
+  readonly kind: RunKind
+  readonly key: string
+  readonly from: number | null
+  readonly to: number
+  readonly onError: 'stop' | 'quarantine'
+  readonly data: boolean
+  readonly events: Events
+}
+
+/**
+ * Opens everything that the run would touch once and counts it. Nothing is written.
+ * @throws UNREADABLE_RECORDS when a record does not open and `onError` is `stop`; LAYOUT_NOT_PROVEN
+ */
+export async function makePlan(session: Session, request: PlanRequest): Promise<Plan> {
+  const censuses: Census[] = []
+  for (const envelope of request.data ? session.envelopes : []) {
+    censuses.push(await takeCensus(session, envelope, { phase: 'plan', events: request.events }))
+  }
+  if (request.onError === 'stop') refuseUnreadable(censuses)
+  refuseRetired(session.ring, request.key, censuses)
+  const terms: PlanTerms = {
+    schema: 'kvx.plan/1',
+    kind: request.kind,
+    key: request.key,
+    from: request.from,
+    to: request.to,
+    envelopes: Object.fromEntries(session.envelopes.map(({ name, normalised }) => [name, normalised])),
+    onError: request.onError,
+    data: request.data,
+  }
+  return { terms, censuses, digest: digestOf(terms, censuses.map(countsOf)) }
+}
+
+function digestOf(terms: PlanTerms, counts: readonly Counts[]): string {
+  return createHash('sha256').update(canonicalJson({ terms, counts })).digest('hex')
+}
+
+export type Counts = {
+  readonly envelope: string
+  readonly records: number
+  readonly nulls: number
+  readonly plaintext: number
+  readonly unreadable: number
+  readonly byVersion: Readonly<Record<string, number>>
+}
+
+export function countsOf(census: Census): Counts {
+  return {
+    envelope: census.envelope,
+    records: census.records,
+    nulls: census.nulls,
+    plaintext: census.plaintext,
+    unreadable: census.unreadable,
+    byVersion: Object.fromEntries([...census.byVersion].map(([version, count]) => [String(version), count])),
+  }
+}
+
+/** How many records are sealed under another version than the target. */
+export function toChange(census: Census, target: number): number {
+  return [...census.byVersion].reduce((sum, [version, count]) => sum + (version === target ? 0 : count), 0)
+}
+
+function refuseUnreadable(censuses: readonly Census[]): void {
+  const broken = censuses.filter(({ unreadable }) => unreadable > 0)
+  const [first] = broken
+  if (first === undefined) return
+  const [named] = first.named
+  const total = broken.reduce((sum, { unreadable }) => sum + unreadable, 0)
+  const example = named === undefined ? '' : `, e.g. ${named.record}: ${unreadableReasons[named.reason]}`
+  throw new KvxError(
+    'UNREADABLE_RECORDS',
+    `${total} ${total === 1 ? 'record does' : 'records do'} not open in ${broken.map(({ envelope }) => envelope).join(', ')}${example}; nothing was changed`,
+    {
+      hint: 'See them all with `kvx verify`. To set them aside and go on with the rest: `--on-error quarantine`.',
+      details: { unreadable: total, envelopes: broken.map(({ envelope }) => envelope) },
+    },
+  )
+}
+
+/** A value under a retired version came back from somewhere: an old dump, a restored row. */
+function refuseRetired(ring: Keyring, name: string, censuses: readonly Census[]): void {
+  const key = keyOf(ring, name)
+  for (const census of censuses) {
+    for (const version of census.byVersion.keys()) {
+      if (versionOf(key, name, version).retired === null) continue
+      throw new KvxError('VALUES_REMAIN', `${census.envelope} has values under ${name}@${version}, which is retired`, {
+        hint: `Take the mark back first: \`kvx key unretire ${name}@${version}\`, then run the command again.`,
+      })
+    }
+  }
+}
+
+export function planPath(home: Home, run: string): string {
+  return join(home.runs, run, 'plan.json')
+}
+
+const maxPlanBytes = 16 * 1_048_576
+
+export type StoredPlan = { readonly terms: PlanTerms; readonly counts: readonly Counts[]; readonly digest: string }
+
+/**
+ * The plan of a run as it was written.
+ * @throws DAMAGED when it is not what the journal remembers
+ */
+export async function readPlan(home: Home, run: { readonly id: string; readonly planDigest: string }): Promise<StoredPlan> {
+  const path = planPath(home, run.id)
+  const { bytes } = await readFileCapped(path, { maxBytes: maxPlanBytes })
+  const plan = parsePlan(bytes)
+  if (plan?.digest === run.planDigest && digestOf(plan.terms, plan.counts) === run.planDigest) return plan
+  throw new KvxError('DAMAGED', `the plan of run ${run.id} was changed after it was made`, {
+    hint: `Nothing was done. Look at ${path}; the run can be undone with \`kvx run rollback ${run.id}\` once the plan is back as it was.`,
+  })
+}
+
+function parsePlan(bytes: Buffer): StoredPlan | undefined {
+  try {
+    return JSON.parse(bytes.toString('utf8')) as StoredPlan
+  } catch {
+    return undefined
+  }
+}
+
+export function encodePlan(plan: Plan): Buffer {
+  const counts = plan.censuses.map(countsOf)
+  return Buffer.from(`${JSON.stringify({ terms: plan.terms, counts, digest: plan.digest }, null, 2)}\n`)
+}
+
+/**
+ * A resume does exactly what was planned.
+ * @throws PLAN_DIFFERS naming each envelope whose declaration changed since
+ */
+export function refuseChangedTerms(planned: PlanTerms, envelopes: readonly Envelope[], run: string): void {
+  const now = new Map(envelopes.map(({ name, normalised }) => [name, normalised]))
+  const names = new Set([...Object.keys(planned.envelopes), ...now.keys()])
+  const differing = [...names].filter((name) => {
+    const before = planned.envelopes[name]
+    const after = now.get(name)
+    return before === undefined || after === undefined || !canonicalJson(before).equals(canonicalJson(after))
+  })
+  if (differing.length === 0) return
+  throw new KvxError('PLAN_DIFFERS', `the configuration changed since run ${run} was planned: ${differing.join(', ')}`, {
+    hint: 'Put the declaration back as it was, or undo the run with the old declaration: `kvx run rollback`. Then plan anew.',
+    details: { run, differing },
+  })
+}

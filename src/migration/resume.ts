@@ -1,0 +1,82 @@
+import { KvxError } from '../core/errors.ts'
+import type { Workspace } from '../keyring/workspace.ts'
+import { lockRun } from './runs.ts'
+import { workOnData, type DataResult, type Throttle } from './data-run.ts'
+import type { Events } from './events.ts'
+import type { Journal, RunRow } from './journal.ts'
+import { readPlan, refuseChangedTerms } from './plan.ts'
+import { rollBack } from './rollback.ts'
+import { continueRotation, type RotationMode, type RotationResult } from './rotation.ts'
+import { openSession } from './session.ts'
+
+export type ResumeOptions = Throttle & {
+  readonly events: Events
+  readonly activate: boolean
+  readonly stageOnly: boolean
+  readonly rolledOut: boolean
+  readonly withoutReason: string | undefined
+}
+
+export type Resumed =
+  | { readonly kind: 'rotation'; readonly result: RotationResult }
+  | { readonly kind: 'data'; readonly result: DataResult }
+
+/**
+ * The run that is meant: the named one, or the only one that is not finished.
+ * @throws RUN_UNKNOWN, NOTHING_TO_RESUME, USAGE when several are unfinished
+ */
+export function findRun(journal: Journal, id: string | undefined): RunRow {
+  if (id !== undefined) return journal.get(id)
+  const open = journal.unfinished()
+  const [only] = open
+  if (only !== undefined && open.length === 1) return only
+  if (only === undefined) {
+    throw new KvxError('NOTHING_TO_RESUME', 'no run is unfinished', { hint: '`kvx run list` shows the finished ones.' })
+  }
+  throw new KvxError('USAGE', `${open.length} runs are unfinished: ${open.map(({ id }) => id).join(', ')}`, {
+    hint: 'Name the one you mean.',
+  })
+}
+
+/**
+ * Goes on with a run in the direction that it had. The data decides what remains.
+ * @throws NOTHING_TO_RESUME when it is finished, PLAN_DIFFERS when the configuration changed, LOCKED when another
+ *   process works on it
+ */
+export async function resumeRun(
+  workspace: Workspace,
+  journal: Journal,
+  run: RunRow,
+  options: ResumeOptions,
+): Promise<Resumed> {
+  if (run.status !== 'open' && run.status !== 'waiting') {
+    throw new KvxError('NOTHING_TO_RESUME', `run ${run.id} is ${run.status}`, { hint: `\`kvx run show ${run.id}\` tells what it did.` })
+  }
+  if (run.direction === 'back') return { kind: 'data', result: await rollBack(workspace, journal, run, options) }
+  const lock = await lockRun(workspace, run.id)
+  try {
+    const plan = await readPlan(workspace.home, run)
+    const names = Object.keys(plan.terms.envelopes)
+    const session = await openSession(workspace, { names, key: run.key, exclusive: plan.terms.data })
+    try {
+      refuseChangedTerms(plan.terms, session.envelopes, run.id)
+      if (run.kind === 'rotate') {
+        const mode: RotationMode = modeOf(journal, run)
+        const rotation = { run, terms: plan.terms, before: plan.counts, session }
+        return { kind: 'rotation', result: await continueRotation(workspace, journal, rotation, { ...options, mode }) }
+      }
+      const work = { ...options, run, target: run.toVersion, before: plan.counts }
+      return { kind: 'data', result: await workOnData(workspace, journal, session, work) }
+    } finally {
+      await session.close()
+    }
+  } finally {
+    lock.release()
+  }
+}
+
+/** A crash between the run and its first step leaves no mode: staged is the way that asks before it acts. */
+function modeOf(journal: Journal, run: RunRow): RotationMode {
+  const step = journal.steps(run.id).find(({ name }) => name === 'mode')
+  return step?.detail === 'offline' ? 'offline' : 'staged'
+}

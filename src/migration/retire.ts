@@ -1,0 +1,180 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { signDocument } from '../audit/signed-document.ts'
+import { withIntent } from '../audit/with-intent.ts'
+import { KvxError } from '../core/errors.ts'
+import { changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
+import type { Keyring } from '../keyring/keyring-file.ts'
+import { publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
+import { cacheTtlMs } from '../keyring/readers.ts'
+import { configuredKey, type Workspace } from '../keyring/workspace.ts'
+import { currentActor } from '../platform/actor.ts'
+import { isoNow } from '../platform/clock.ts'
+import { makeDirectory } from '../platform/files.ts'
+import { randomId } from '../platform/random.ts'
+import { writeState } from '../platform/state-file.ts'
+import type { Census } from './census.ts'
+import { stopIfInterrupted, type Events } from './events.ts'
+import { refuseOpenRun } from './gates.ts'
+import type { Journal } from './journal.ts'
+import { countsOf } from './plan.ts'
+import { takeCensus } from './scan.ts'
+import { openSession } from './session.ts'
+
+export type Retirement = {
+  readonly subject: string
+  readonly certificate: string
+  readonly scans: readonly (readonly Census[])[]
+  readonly places: readonly PublishedPlace[]
+}
+
+export type RetireRequest = {
+  readonly name: string
+  readonly version: number
+  /** So many records that open with no known key may stay behind, with the reason that is signed. */
+  readonly acceptLoss: { readonly count: number; readonly reason: string } | undefined
+  readonly events: Events
+}
+
+/** What can be refused before any scan. @throws VERSION_IN_USE, STATE_TRANSITION, RUN_OPEN */
+export function checkRetirable(ring: Keyring, journal: Journal, name: string, version: number): void {
+  const key = keyOf(ring, name)
+  const record = versionOf(key, name, version)
+  const subject = `${name}@${version}`
+  if (key.seals === version || key.staged === version) {
+    throw new KvxError('VERSION_IN_USE', `${subject} ${key.seals === version ? 'seals' : 'is staged'} and cannot be retired`, {
+      hint: `First another version must seal: \`kvx rotate ${name}\`.`,
+    })
+  }
+  if (record.retired !== null) {
+    throw new KvxError('STATE_TRANSITION', `${subject} is retired already, since ${record.retired.at}`, {
+      hint: `\`kvx key show ${name}\` names its certificate.`,
+    })
+  }
+  if (record.state !== 'deactivated' && record.state !== 'compromised') {
+    throw new KvxError('STATE_TRANSITION', `${subject} is ${record.state}; only a deactivated or compromised version is retired`, {
+      hint: `\`kvx key show ${name}\` tells its life.`,
+    })
+  }
+  refuseOpenRun(journal, name)
+}
+
+/**
+ * The gate: two full scans, a reader's cache-ttl apart, prove that no value needs the version. Then it is marked
+ * with a signed certificate and taken out of the published places. The material stays in the home.
+ * @throws VALUES_REMAIN (the key is untouched), UNREADABLE_RECORDS
+ */
+export async function retireVersion(workspace: Workspace, journal: Journal, request: RetireRequest): Promise<Retirement> {
+  const { name, version } = request
+  const subject = `${name}@${version}`
+  const config = configuredKey(workspace.config, name)
+  checkRetirable(await readKeyring(workspace.home), journal, name, version)
+  return withIntent(workspace.audit, { action: 'key.retire', subject }, async (conclusion) => {
+    const scans = await twoScans(workspace, request, cacheTtlMs(config))
+    const certificate = await writeCertificate(workspace, request, scans)
+    await changeKeyring(workspace.home, (ring) => {
+      checkRetirable(ring, journal, name, version)
+      const key = keyOf(ring, name)
+      versionOf(key, name, version).retired = { at: isoNow(), actor: currentActor(), certificate }
+      if (key.previous === version) key.previous = null
+    })
+    const places = await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+    conclusion.conclude({ certificate })
+    return { subject, certificate: join(workspace.home.path, certificate), scans, places }
+  })
+}
+
+async function twoScans(
+  workspace: Workspace,
+  request: RetireRequest,
+  ttlMs: number,
+): Promise<readonly (readonly Census[])[]> {
+  const session = await openSession(workspace, { key: request.name, exclusive: true })
+  try {
+    const scans: Census[][] = []
+    for (const delay of [0, ttlMs]) {
+      await wait(delay)
+      const scan: Census[] = []
+      for (const envelope of session.envelopes) {
+        scan.push(await takeCensus(session, envelope, { phase: 'verify', events: request.events }))
+      }
+      refuseRemaining(request, scan)
+      scans.push(scan)
+    }
+    for (const envelope of session.envelopes) await session.store(envelope).settle()
+    return scans
+  } finally {
+    await session.close()
+  }
+}
+
+async function wait(ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= 1000) {
+    stopIfInterrupted(undefined)
+    await sleep(Math.min(left, 1000))
+  }
+}
+
+function refuseRemaining(request: RetireRequest, scan: readonly Census[]): void {
+  const { name, version } = request
+  const subject = `${name}@${version}`
+  const holding = scan.filter((census) => (census.byVersion.get(version) ?? 0) > 0)
+  if (holding.length > 0) {
+    const total = holding.reduce((sum, census) => sum + (census.byVersion.get(version) ?? 0), 0)
+    throw new KvxError(
+      'VALUES_REMAIN',
+      `${total} ${total === 1 ? 'value needs' : 'values need'} ${subject}: ${holding.map((census) => `${census.envelope} ${census.byVersion.get(version) ?? 0}`).join(', ')}; the key is untouched`,
+      {
+        hint: 'Move them with `kvx rewrap` or `kvx reencrypt`, then retire again.',
+        details: { subject, remaining: total },
+      },
+    )
+  }
+  const unreadable = scan.reduce((sum, census) => sum + census.unreadable, 0)
+  if (unreadable <= (request.acceptLoss?.count ?? 0)) return
+  throw new KvxError('UNREADABLE_RECORDS', `${unreadable} ${unreadable === 1 ? 'record opens' : 'records open'} with no known key, so nothing is proven about ${unreadable === 1 ? 'it' : 'them'}; the key is untouched`, {
+    hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${unreadable} --reason TEXT\`.`,
+    details: { subject, unreadable },
+  })
+}
+
+/** `certificates/…json` under the home: what was counted in both scans, signed. Durable when this returns. */
+async function writeCertificate(
+  workspace: Workspace,
+  request: RetireRequest,
+  scans: readonly (readonly Census[])[],
+): Promise<string> {
+  const { name, version } = request
+  const { fingerprint } = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
+  const head = await workspace.audit.head()
+  const document = {
+    schema: 'kvx.retirement/1',
+    subject: `${name}@${version}`,
+    fingerprint: fingerprint ?? '',
+    at: isoNow(),
+    actor: currentActor(),
+    scans: scans.map((scan) => scan.map(countsOf)),
+    acceptedLoss: request.acceptLoss === undefined ? null : { ...request.acceptLoss },
+    audit: { seq: head.seq, head: head.head },
+  }
+  const folder = join(workspace.home.path, 'certificates')
+  await makeDirectory(folder, 0o700)
+  const file = `${name}.v${version}.${randomId()}.json`
+  const text = JSON.stringify(signDocument(document, workspace.signer), null, 2)
+  await writeState(join(folder, file), Buffer.from(`${text}\n`))
+  return `certificates/${file}`
+}
+
+/** Takes the mark back as long as the material exists. The version opens again and is not published. */
+export async function unretireVersion(workspace: Workspace, name: string, version: number): Promise<void> {
+  const subject = `${name}@${version}`
+  await withIntent(workspace.audit, { action: 'key.unretire', subject }, async () =>
+    changeKeyring(workspace.home, (ring) => {
+      const record = versionOf(keyOf(ring, name), name, version)
+      if (record.retired === null || record.state === 'destroyed') {
+        throw new KvxError('STATE_TRANSITION', `${subject} is not retired`, { hint: `\`kvx key show ${name}\` tells its life.` })
+      }
+      record.retired = null
+    }),
+  )
+}

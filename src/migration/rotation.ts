@@ -1,0 +1,268 @@
+import { withIntent } from '../audit/with-intent.ts'
+import type { KeyConfig } from '../config/schema.ts'
+import { KvxError } from '../core/errors.ts'
+import { activate, changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
+import type { Rollout } from '../keyring/keyring-file.ts'
+import { publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
+import { hasPreviousSlots, isProbed, probeReaders, reloadReaders } from '../keyring/readers.ts'
+import { configuredKey, type Workspace } from '../keyring/workspace.ts'
+import { currentActor } from '../platform/actor.ts'
+import { isoNow } from '../platform/clock.ts'
+import { workOnData, type DataResult, type Throttle } from './data-run.ts'
+import type { Events } from './events.ts'
+import { refuseOpenRun, requireRollout } from './gates.ts'
+import type { Journal, RunRow } from './journal.ts'
+import { ensureBackup, ensureCanary, makeMaterial, reserve } from './key-steps.ts'
+import { makePlan, type Counts, type Plan, type PlanTerms } from './plan.ts'
+import { startRun } from './runs.ts'
+import { openSession, type Session } from './session.ts'
+
+/**
+ * `offline`: the application is stopped, both slots change at once. `staged`: readers get the new version in the
+ * previous slot first, so that each of them can open it before anyone seals with it.
+ */
+export type RotationMode = 'offline' | 'staged'
+
+export type RotationRequest = {
+  readonly name: string
+  readonly mode: RotationMode
+  readonly data: boolean
+  readonly withoutReason: string | undefined
+  readonly onError: 'stop' | 'quarantine'
+  readonly events: Events
+}
+
+export type PreparedRotation = { readonly session: Session; readonly plan: Plan; readonly mode: RotationMode }
+
+/**
+ * Checks what can be checked before a new key exists, and with `data` opens everything once: a record that does
+ * not open stops the rotation here, with nothing changed.
+ */
+export async function prepareRotation(
+  workspace: Workspace,
+  journal: Journal,
+  request: RotationRequest,
+): Promise<PreparedRotation> {
+  const { name, mode } = request
+  const config = configuredKey(workspace.config, name)
+  const ring = await readKeyring(workspace.home)
+  const key = keyOf(ring, name)
+  refuseOpenRun(journal, name)
+  refuseOccupiedSlot(name, config, key.previous)
+  refuseOneSlot(name, config, request)
+  if (key.seals === null) {
+    throw new KvxError('STATE_TRANSITION', `no version of ${name} is active, so there is nothing to rotate from`, {
+      hint: `See \`kvx key show ${name}\`.`,
+    })
+  }
+  const session = await openSession(workspace, { key: name, exclusive: request.data })
+  try {
+    const plan = await makePlan(session, {
+      kind: 'rotate',
+      key: name,
+      from: key.seals,
+      to: key.next,
+      onError: request.onError,
+      data: request.data,
+      events: request.events,
+    })
+    return { session, plan, mode }
+  } catch (error) {
+    await session.close()
+    throw error
+  }
+}
+
+function refuseOccupiedSlot(name: string, config: KeyConfig, previous: number | null): void {
+  if (previous === null || !config.publish.some((place) => place.previous !== undefined)) return
+  throw new KvxError('SLOT_OCCUPIED', `the previous slot of ${name} still holds ${name}@${previous}, which is not retired`, {
+    hint: `Move what lies under it (\`kvx rewrap\` or \`kvx reencrypt\`), then \`kvx retire ${name}@${previous}\`.`,
+  })
+}
+
+function refuseOneSlot(name: string, config: KeyConfig, request: RotationRequest): void {
+  if (hasPreviousSlots(config)) return
+  if (request.mode === 'staged') {
+    throw new KvxError('USAGE', `readers of ${name} have one slot and cannot open with a second key`, {
+      hint: `Stop the application, then \`kvx rotate ${name} --offline --then data\`.`,
+    })
+  }
+  if (request.data) return
+  throw new KvxError('USAGE', `readers of ${name} have one slot: a new key alone would leave them unable to open anything`, {
+    hint: `Let the data follow in the same run: \`kvx rotate ${name} --offline --then data\`.`,
+  })
+}
+
+export type RotationOptions = Throttle & {
+  readonly mode: RotationMode
+  /** Go on from staged to active. */
+  readonly activate: boolean
+  /** Stop when readers have the new version, even where a probe could say that all of them do. */
+  readonly stageOnly: boolean
+  /** The operator says that every reader has the staged version. */
+  readonly rolledOut: boolean
+  readonly withoutReason: string | undefined
+  readonly events: Events
+}
+
+export type RotationResult = {
+  readonly run: RunRow
+  /** `staged`: readers have the new version, it does not seal yet. */
+  readonly reached: 'staged' | 'active'
+  readonly places: readonly PublishedPlace[]
+  readonly data: DataResult | undefined
+}
+
+/** A rotation under way. `before` is what its plan counted. */
+export type Rotation = {
+  readonly run: RunRow
+  readonly terms: PlanTerms
+  readonly before: readonly Counts[]
+  readonly session: Session
+}
+
+/** Opens the run and reserves the number of the new version. */
+export async function startRotation(workspace: Workspace, journal: Journal, prepared: PreparedRotation): Promise<RunRow> {
+  const run = await startRun(workspace, journal, prepared.plan)
+  journal.markStep(run.id, 'mode', prepared.mode)
+  return run
+}
+
+/**
+ * Brings a rotation as far as it may go. Every step looks at what is there and does what is missing: the same
+ * call serves the first attempt and each resume.
+ * @throws NO_TESTED_BACKUP, ROLLOUT_NOT_DECLARED: the run waits and goes on with the next call
+ */
+export async function continueRotation(
+  workspace: Workspace,
+  journal: Journal,
+  rotation: Rotation,
+  options: RotationOptions,
+): Promise<RotationResult> {
+  const { run, terms } = rotation
+  const config = configuredKey(workspace.config, run.key)
+  const intent = { action: 'key.rotate', subject: `${run.key}@${run.toVersion}`, run: run.id, data: { mode: options.mode } }
+  const stopped = await withIntent(workspace.audit, intent, async (conclusion) => {
+    await keySteps(workspace, journal, run, { config, withoutReason: options.withoutReason })
+    const reached = await bringToReaders(workspace, journal, run, { ...options, config })
+    conclusion.conclude({ reached })
+    return reached
+  })
+  const ring = await readKeyring(workspace.home)
+  if (stopped === 'staged') {
+    journal.setStatus(run.id, 'waiting')
+    return { run: journal.get(run.id), reached: 'staged', places: [], data: undefined }
+  }
+  const oneSlot = !hasPreviousSlots(config)
+  const data = terms.data ? await moveData(workspace, journal, rotation, options) : undefined
+  if (data?.failure !== undefined) return { run: data.run, reached: 'active', places: [], data }
+  const places = oneSlot ? await publishKey(workspace.home, ring, { name: run.key, config }) : []
+  if (oneSlot) await reloadReaders(config)
+  journal.setStatus(run.id, 'done')
+  return { run: journal.get(run.id), reached: 'active', places, data }
+}
+
+async function keySteps(
+  workspace: Workspace,
+  journal: Journal,
+  run: RunRow,
+  key: { readonly config: KeyConfig; readonly withoutReason: string | undefined },
+): Promise<void> {
+  const version = await reserve(workspace, run.key, run.id)
+  if (version !== run.toVersion) {
+    throw new KvxError('PLAN_DIFFERS', `run ${run.id} was planned for ${run.key}@${run.toVersion}, and the next number is ${version}`, {
+      hint: `Undo it with \`kvx run rollback ${run.id}\` and rotate again.`,
+    })
+  }
+  const at = { name: run.key, version, run: run.id }
+  await makeMaterial(workspace, at)
+  try {
+    await ensureBackup(workspace, at, key)
+  } catch (error) {
+    if (error instanceof KvxError && error.code === 'NO_TESTED_BACKUP') journal.setStatus(run.id, 'waiting')
+    throw error
+  }
+  await ensureCanary(workspace, at)
+  journal.setStatus(run.id, 'open')
+}
+
+/** From a canaried key to a sealing one, in the order in which readers can follow. */
+async function bringToReaders(
+  workspace: Workspace,
+  journal: Journal,
+  run: RunRow,
+  options: RotationOptions & { readonly config: KeyConfig },
+): Promise<'staged' | 'active'> {
+  const { config } = options
+  const { home } = workspace
+  const { name, version } = { name: run.key, version: run.toVersion }
+  if (options.mode === 'staged') {
+    await stage(workspace, name, version, config)
+    if (!journal.hasStep(run.id, 'staged')) {
+      await reloadReaders(config)
+      journal.markStep(run.id, 'staged')
+    }
+    if (!options.activate && (options.stageOnly || !isProbed(config))) return 'staged'
+    await gateRollout(workspace, { name, version }, { config, rolledOut: options.rolledOut })
+  }
+  await changeKeyring(home, (ring) => {
+    activate(ring, name, version, `run ${run.id}`)
+    const record = versionOf(keyOf(ring, name), name, version)
+    record.rollout ??= { how: 'offline', at: isoNow(), actor: currentActor() } satisfies Rollout
+  })
+  const ring = await readKeyring(home)
+  // Readers with one slot get the key only when their data is under it: a restart in between fails closed.
+  await publishKey(home, ring, { name, config }, { withdraw: !hasPreviousSlots(config) })
+  if (!journal.hasStep(run.id, 'activated')) {
+    if (hasPreviousSlots(config)) await reloadReaders(config)
+    journal.markStep(run.id, 'activated')
+  }
+  return 'active'
+}
+
+async function stage(workspace: Workspace, name: string, version: number, config: KeyConfig): Promise<void> {
+  await changeKeyring(workspace.home, (ring) => {
+    const key = keyOf(ring, name)
+    if (key.seals !== version) key.staged = version
+  })
+  await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+}
+
+async function gateRollout(
+  workspace: Workspace,
+  subject: { readonly name: string; readonly version: number },
+  key: { readonly config: KeyConfig; readonly rolledOut: boolean },
+): Promise<void> {
+  const { name, version } = subject
+  if (isProbed(key.config) && !key.rolledOut) {
+    await probeReaders(key.config, `${name}@${version}`)
+    await changeKeyring(workspace.home, (ring) => {
+      versionOf(keyOf(ring, name), name, version).rollout ??= { how: 'probed', at: isoNow(), actor: currentActor() }
+    })
+    return
+  }
+  await requireRollout(workspace, await readKeyring(workspace.home), subject, key.rolledOut)
+}
+
+/** The data part needs key books that know the new version, so its session is opened now. */
+async function moveData(
+  workspace: Workspace,
+  journal: Journal,
+  rotation: Rotation,
+  options: RotationOptions,
+): Promise<DataResult> {
+  await rotation.session.close()
+  const session = await openSession(workspace, { key: rotation.run.key, exclusive: true })
+  try {
+    const { run, before } = rotation
+    return await workOnData(workspace, journal, session, {
+      ...options,
+      run,
+      target: run.toVersion,
+      before,
+      finished: 'open',
+    })
+  } finally {
+    await session.close()
+  }
+}

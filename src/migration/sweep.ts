@@ -1,0 +1,136 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { encodeCell, displayId } from './cells.ts'
+import { isUnder, openRecord, proveRewritten, sealUnder, type Opened } from './chain.ts'
+import { makeEntry, type BackupWriter } from './ciphertext-backup.ts'
+import type { Envelope } from './envelope.ts'
+import type { Events, Progress } from './events.ts'
+import type { QuarantineRow } from './journal.ts'
+import { breathe } from './scan.ts'
+import type { Session } from './session.ts'
+import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
+
+export type SweepOptions = {
+  readonly target: number
+  readonly run: string
+  readonly phase: Progress['phase']
+  readonly backup: BackupWriter
+  readonly batch: number
+  /** Records a second at most; without a limit when undefined. */
+  readonly rate: number | undefined
+  readonly events: Events
+  readonly total: number
+}
+
+export type SweepResult = {
+  readonly seen: number
+  readonly changed: number
+  /** Lost to a concurrent writer or gone meanwhile: the next sweep looks at them again. */
+  readonly lost: number
+  readonly unreadable: readonly QuarantineRow[]
+}
+
+type Pending = {
+  readonly record: StoredRecord
+  readonly opened: Opened & { kind: 'sealed' }
+  readonly change: Cells
+}
+
+/**
+ * One pass over an envelope: every record that needs another version than the target is sealed under the
+ * target. For each batch the old bytes are in the run's backup, on the medium, before the store is asked to
+ * swap; the swap compares every column that was used and proves what it wrote before it commits.
+ */
+export async function sweepOnce(
+  session: Session,
+  envelope: Envelope,
+  options: SweepOptions,
+): Promise<SweepResult> {
+  const unreadable: QuarantineRow[] = []
+  let [seen, changed, lost] = [0, 0, 0]
+  const started = performance.now()
+  for await (const page of session.store(envelope).scan(envelope.set, options.batch)) {
+    await breathe(options.run)
+    const pending = findPending(session, envelope, page, { target: options.target, unreadable })
+    try {
+      const outcomes = await swapPending(session, envelope, pending, options)
+      changed += outcomes.changed
+      lost += outcomes.lost
+    } finally {
+      for (const { opened } of pending) opened.wipe()
+    }
+    seen += page.length
+    options.events.progress({ phase: options.phase, envelope: envelope.name, done: seen, total: options.total })
+    if (options.rate !== undefined) await hold(started, seen, options.rate)
+  }
+  return { seen, changed, lost, unreadable }
+}
+
+function findPending(
+  session: Session,
+  envelope: Envelope,
+  page: readonly StoredRecord[],
+  look: { readonly target: number; readonly unreadable: QuarantineRow[] },
+): readonly Pending[] {
+  const book = session.book(envelope)
+  const pending: Pending[] = []
+  for (const record of page) {
+    const opened = openRecord(envelope, record, book)
+    if (opened.kind === 'unreadable') {
+      look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
+      continue
+    }
+    if (opened.kind !== 'sealed') continue
+    if (isUnder(envelope, record, opened, look.target)) {
+      opened.wipe()
+      continue
+    }
+    const change = sealUnder(envelope, record, opened, { book, target: look.target })
+    pending.push({ record, opened, change })
+  }
+  return pending
+}
+
+async function swapPending(
+  session: Session,
+  envelope: Envelope,
+  pending: readonly Pending[],
+  options: SweepOptions,
+): Promise<{ readonly changed: number; readonly lost: number }> {
+  if (pending.length === 0) return { changed: 0, lost: 0 }
+  const store = session.store(envelope)
+  const rows = byId(await store.fetch(envelope.set, pending.map(({ record }) => record.id)))
+  await options.backup.append(
+    pending.map(({ record, change }) =>
+      makeEntry(envelope.name, record.id, { row: rows.get(idKey(record.id))?.cells ?? {}, used: record.cells }, change),
+    ),
+  )
+  const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
+  const to = { book: session.book(envelope), target: options.target }
+  const outcomes = await store.swap(
+    envelope.set,
+    pending.map(({ record, change }) => ({ id: record.id, expected: record.cells, change })),
+    (written) => {
+      for (const record of written) {
+        const original = before.get(idKey(record.id))
+        if (original === undefined) throw new TypeError('the store read back a record that was not in the batch')
+        proveRewritten(envelope, record, original.opened, to)
+      }
+    },
+  )
+  const changed = outcomes.filter((outcome) => outcome === 'changed').length
+  return { changed, lost: outcomes.length - changed }
+}
+
+function byId(records: readonly StoredRecord[]): ReadonlyMap<string, StoredRecord> {
+  return new Map(records.map((record) => [idKey(record.id), record]))
+}
+
+export function idKey(id: RecordId): string {
+  return JSON.stringify(id.map(encodeCell))
+}
+
+/** Waits until the average since `started` is down to `rate` records a second. */
+async function hold(started: number, seen: number, rate: number): Promise<void> {
+  const due = (seen / rate) * 1000 - (performance.now() - started)
+  if (due > 0) await sleep(Math.min(due, 60_000))
+}

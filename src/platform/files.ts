@@ -1,0 +1,214 @@
+import { constants } from 'node:fs'
+import { type FileHandle, lstat, mkdir, open, readdir, rmdir, unlink } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { KvxError } from '../core/errors.ts'
+import { removeAcl } from './acl.ts'
+import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
+import { type FileFacts, factsOf, modeText, typeNames } from './file-facts.ts'
+
+/** Node sets O_CLOEXEC on every descriptor that it opens. */
+const readFlags = constants.O_RDONLY | constants.O_NONBLOCK
+
+export type ReadOptions = {
+  /** In bytes; a larger file is refused before anything of it is read. */
+  readonly maxBytes: number
+  /** Follows a symbolic link as the last part of the path. Refused unless asked for. */
+  readonly follow?: boolean
+}
+
+export type ReadFile = { readonly bytes: Buffer; readonly facts: FileFacts }
+
+/**
+ * Reads a whole regular file into a buffer of its own, outside Node's pool. Never hangs: directories, FIFOs,
+ * devices and sockets are refused by what was opened, not by what the name meant a moment before.
+ * @throws KvxError FILE_NOT_FOUND, UNSAFE_FILE_TYPE (type, link or size), IO_ERROR (changed while it was read)
+ */
+export async function readFileCapped(path: string, options: ReadOptions): Promise<ReadFile> {
+  const handle = await openForReading(path, options.follow === true)
+  try {
+    const facts = factsOf(await handle.stat({ bigint: true }))
+    requireRegular(path, facts, 'read')
+    if (facts.size > options.maxBytes) throw tooLarge(path, facts.size, options.maxBytes)
+    return { bytes: await readExactly(handle, path, facts.size), facts }
+  } catch (error) {
+    throw fileError(error, 'read', path)
+  } finally {
+    await handle.close().catch(() => undefined)
+  }
+}
+
+/** Opens for reading without blocking, and without following a link as the last part of the path. */
+export async function openForReading(path: string, follow = false): Promise<FileHandle> {
+  try {
+    return await open(path, follow ? readFlags : readFlags | constants.O_NOFOLLOW)
+  } catch (error) {
+    throw fileError(error, 'read', path)
+  }
+}
+
+/** @throws KvxError UNSAFE_FILE_TYPE for anything but a regular file. */
+export function requireRegular(path: string, facts: FileFacts, action: string): void {
+  if (facts.type === 'file') return
+  throw new KvxError(
+    'UNSAFE_FILE_TYPE',
+    `cannot ${action} ${shownPath(path)}: it is ${typeNames[facts.type]}, not a regular file`,
+    { hint: `see \`ls -ld ${quotedPath(path)}\``, details: { path: shownPath(path), type: facts.type } },
+  )
+}
+
+function tooLarge(path: string, size: number, maxBytes: number): KvxError {
+  return new KvxError(
+    'UNSAFE_FILE_TYPE',
+    `cannot read ${shownPath(path)}: it has ${size} bytes, at most ${maxBytes} are expected`,
+    {
+      hint: `check that it is the file you mean: \`ls -l ${quotedPath(path)}\``,
+      details: { size, maxBytes },
+    },
+  )
+}
+
+async function readExactly(handle: FileHandle, path: string, size: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(size + 1) // one more byte shows whether the file grew
+  let length = 0
+  while (length <= size) {
+    const { bytesRead } = await handle.read(bytes, length, size + 1 - length, length)
+    if (bytesRead === 0) break
+    length += bytesRead
+  }
+  if (length === size) return bytes.subarray(0, size)
+  bytes.fill(0)
+  throw new KvxError('IO_ERROR', `cannot read ${shownPath(path)}: it changed while it was read`, {
+    hint: 'run the command again when nothing else writes the file',
+  })
+}
+
+/** Facts of what has this name, links not followed; undefined where nothing has it. */
+export async function lstatFacts(path: string): Promise<FileFacts | undefined> {
+  try {
+    return factsOf(await lstat(path, { bigint: true }))
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw fileError(error, 'look at', path)
+  }
+}
+
+/** True when something has this name, a dangling link too. */
+export async function exists(path: string): Promise<boolean> {
+  return (await lstatFacts(path)) !== undefined
+}
+
+/**
+ * The names in a directory, sorted by code unit.
+ * @throws KvxError UNSAFE_FILE_TYPE for a name that is not UTF-8: no string of JavaScript reaches such a file.
+ */
+export async function listDirectory(path: string): Promise<string[]> {
+  let names: Buffer[]
+  try {
+    names = await readdir(path, { encoding: 'buffer' })
+  } catch (error) {
+    throw fileError(error, 'list', path)
+  }
+  return names.map((name) => decodeName(path, name)).sort()
+}
+
+function decodeName(directory: string, name: Buffer): string {
+  const text = name.toString('utf8')
+  if (Buffer.from(text, 'utf8').equals(name)) return text
+  const shown = name.toString('latin1').replaceAll(/[^ -~]/g, (sign) => {
+    return `\\x${sign.charCodeAt(0).toString(16).padStart(2, '0')}`
+  })
+  throw new KvxError('UNSAFE_FILE_TYPE', `a name in ${shownPath(directory)} is not UTF-8: ${shown}`, {
+    hint: `rename the file; \`ls -b ${quotedPath(directory)}\` shows the names`,
+  })
+}
+
+/**
+ * Makes the last change to the names in a directory survive a power cut. The error is that of the fsync: who
+ * calls this after a rename reports DURABILITY_UNKNOWN.
+ */
+export async function fsyncDirectory(path: string): Promise<void> {
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
+    await handle.sync()
+  } catch (error) {
+    throw fileError(error, 'write the directory', path)
+  } finally {
+    await handle?.close().catch(() => undefined)
+  }
+}
+
+/**
+ * Makes a directory of exactly this mode, whatever the umask and the parent's default ACL, durably. The parent
+ * must exist.
+ * @returns false for a directory that existed already; it stays as it is.
+ * @throws KvxError FILE_NOT_FOUND (no parent), TARGET_EXISTS (something else has the name)
+ */
+export async function makeDirectory(path: string, mode: number): Promise<boolean> {
+  const target = resolve(path)
+  try {
+    await mkdir(target, mode & 0o700)
+  } catch (error) {
+    const found = errnoOf(error) === 'EEXIST' ? await lstatFacts(target) : undefined
+    if (found?.type !== 'directory') throw fileError(error, 'make the directory', path)
+    await fsyncDirectory(dirname(target))
+    return false
+  }
+  try {
+    await finishDirectory(target, mode)
+  } catch (error) {
+    await rmdir(target).catch(() => undefined)
+    throw fileError(error, 'make the directory', path)
+  }
+  await fsyncAfterChange(dirname(target), `the directory ${shownPath(path)} is made`)
+  return true
+}
+
+async function finishDirectory(path: string, mode: number): Promise<void> {
+  const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    if ((mode & 0o077) !== 0) await removeAcl(handle.fd, path) // a wider mode would open inherited entries
+    await handle.chmod(mode)
+    const facts = factsOf(await handle.stat({ bigint: true }))
+    if (facts.uid !== process.geteuid?.() || facts.mode !== mode) {
+      throw new KvxError('UNSAFE_MODE', `${shownPath(path)} did not take the mode ${modeText(mode)}`)
+    }
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/**
+ * Removes a file durably: unlink, then fsync of the directory. A file that is missing already is fine; the
+ * directory is written then too, since whoever removed it may have died before that. The bytes stay on the
+ * medium until something overwrites them.
+ */
+export async function removeFile(path: string): Promise<void> {
+  const target = resolve(path)
+  try {
+    await unlink(target)
+  } catch (error) {
+    if (!isMissing(error)) throw fileError(error, 'remove', path)
+    if (!(await exists(dirname(target)))) return
+  }
+  await fsyncAfterChange(dirname(target), `${shownPath(path)} is removed`)
+}
+
+/**
+ * The directory fsync that ends a change of names. It is never tried twice: the second one would succeed
+ * without having written anything.
+ * @param done what was done, for the message
+ * @throws KvxError DURABILITY_UNKNOWN
+ */
+export async function fsyncAfterChange(directory: string, done: string): Promise<void> {
+  try {
+    await fsyncDirectory(directory)
+  } catch {
+    throw new KvxError(
+      'DURABILITY_UNKNOWN',
+      `${done}, but its directory could not be written: a power cut may still undo it`,
+      { hint: `look at \`dmesg | tail\` and at the disk of ${quotedPath(directory)}` },
+    )
+  }
+}

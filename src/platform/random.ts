@@ -1,0 +1,25 @@
+import { randomFillSync } from 'node:crypto'
+import { Secret } from '../core/secret.ts'
+import { isoNow } from './clock.ts'
+
+/** `size` random bytes of the system's generator as a secret. */
+export function randomSecret(size: number): Secret {
+  return Secret.take(randomBytes(size))
+}
+
+/** `size` random bytes of the system's generator, in a buffer of their own outside Node's pool. */
+export function randomBytes(size: number): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(size)
+  randomFillSync(bytes)
+  return bytes
+}
+
+// 32 signs: five bits of a byte choose one without bias; i, l, o and u are left out for people's sake.
+const signs = '0123456789abcdefghjkmnpqrstvwxyz'
+
+/** An id that sorts by time: `20260101T000000Z-abc123` (UTC, then 30 random bits). */
+export function randomId(): string {
+  const stamp = isoNow().replaceAll(/[-:]/g, '')
+  const tail = [...randomBytes(6)].map((byte) => signs.charAt(byte & 31)).join('')
+  return `${stamp}-${tail}`
+}

@@ -1,0 +1,146 @@
+import { type FileHandle, rename } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { KvxError } from '../core/errors.ts'
+import { type Access, applyAccess, requireGivable, resolveAccess } from './access.ts'
+import { readAcl, requireSameAcl, toolFileError } from './acl.ts'
+import { runChild, toolFailed } from './child.ts'
+import { fileError, quotedPath, shownPath } from './file-errors.ts'
+import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
+import { fsyncAfterChange, lstatFacts, openForReading, requireRegular } from './files.ts'
+import { discard, removeLeftover, type TempFile, writeTemp } from './temp-file.ts'
+
+export type ReplaceOptions = {
+  /** The state that the caller read: refused with LOCKED when the file is in another one now. */
+  readonly expected?: FileFacts
+  /** New access instead of the old; owner and group stay where it names none. User xattrs are kept. */
+  readonly change?: Access
+}
+
+/**
+ * Puts new bytes under the name of an existing file, durably: owner, group, mode, ACL and user xattrs stay, and
+ * at every moment the name holds the old or the new file, complete and readable by the same people. Readers
+ * that hold the old file open keep it until they open it again.
+ * @returns facts of the new file
+ * @throws KvxError FILE_NOT_FOUND, UNSAFE_FILE_TYPE (link, hard link, no regular file), UNSAFE_OWNER, LOCKED
+ *   (changed meanwhile), DISK_FULL, IO_ERROR (bind mount, immutable, read-only, …): the old file is untouched;
+ *   DURABILITY_UNKNOWN: it was replaced, but a power cut may still undo it
+ */
+export async function replaceFile(
+  path: string,
+  bytes: Uint8Array,
+  options: ReplaceOptions = {},
+): Promise<FileFacts> {
+  const target = resolve(path)
+  let old: FileHandle | undefined
+  try {
+    old = await openForReading(target)
+    const before = await replaceable(old, target, options.expected)
+    const temp = await writeTemp(target, bytes, await successor(old, before, path, options.change))
+    const placed = await renameOver(temp, target, before)
+    await fsyncAfterChange(dirname(target), `${shownPath(path)} is replaced`)
+    return placed
+  } catch (error) {
+    throw fileError(error, 'replace', path)
+  } finally {
+    await old?.close().catch(() => undefined)
+  }
+}
+
+async function replaceable(
+  old: FileHandle,
+  target: string,
+  expected: FileFacts | undefined,
+): Promise<FileFacts> {
+  let facts = factsOf(await old.stat({ bigint: true }))
+  if (expected !== undefined && !sameFile(expected, facts)) throw changedMeanwhile(target)
+  requireRegular(target, facts, 'replace')
+  if (facts.nlink > 1 && (await removeLeftover(target))) {
+    facts = factsOf(await old.stat({ bigint: true })) // a dead run linked the new file and kept its first name
+  }
+  if (facts.nlink !== 1) {
+    const path = shownPath(target)
+    throw new KvxError(
+      'UNSAFE_FILE_TYPE',
+      `cannot replace ${path}: it has ${facts.nlink} names, the others would keep the old content`,
+      {
+        hint: `find and remove the other names: \`find / -xdev -samefile ${quotedPath(target)}\``,
+        details: { path, links: facts.nlink },
+      },
+    )
+  }
+  requireGivable(target, facts.uid, facts.gid)
+  return facts
+}
+
+type Finish = (handle: FileHandle) => Promise<void>
+
+/** What gives the new file the access of the old one, or the changed one. Prepared before anything is written. */
+async function successor(
+  old: FileHandle,
+  before: FileFacts,
+  path: string,
+  change: Access | undefined,
+): Promise<Finish> {
+  if (change === undefined) {
+    const acl = await readAcl(old.fd, path)
+    return async (handle) => {
+      await copyAttributes('mode,ownership,xattr', old, handle, path)
+      const after = factsOf(await handle.stat({ bigint: true }))
+      if (after.uid !== before.uid || after.gid !== before.gid) throw notKept('UNSAFE_OWNER', 'owner', path)
+      if (after.mode !== before.mode) throw notKept('UNSAFE_MODE', 'mode', path)
+      requireSameAcl(await readAcl(handle.fd, path), acl)
+    }
+  }
+  const wanted = await resolveAccess(path, change, before)
+  return async (handle) => {
+    await copyAttributes('xattr', old, handle, path)
+    await applyAccess(handle, path, wanted)
+  }
+}
+
+/**
+ * `cp` between two open files: it drops inherited entries, changes the owner, then sets mode and ACL in one
+ * call; never by path, never wider than the end. Nothing else that is installed everywhere does that.
+ */
+async function copyAttributes(what: string, from: FileHandle, to: FileHandle, path: string): Promise<void> {
+  const args = ['--attributes-only', `--preserve=${what}`, '--', '/proc/self/fd/3', '/proc/self/fd/4']
+  const result = await runChild('cp', args, { fds: [from.fd, to.fd], ownSession: true })
+  if (result.exitCode === 0) return
+  throw (
+    toolFileError(result, 'keep the access of', path) ??
+    toolFailed('cp', result.exitCode, `kept the access of ${shownPath(path)}`)
+  )
+}
+
+async function renameOver(temp: TempFile, target: string, before: FileFacts): Promise<FileFacts> {
+  try {
+    const current = await lstatFacts(target)
+    if (current === undefined || !sameFile(current, before)) throw changedMeanwhile(target)
+    await rename(temp.path, target)
+  } catch (error) {
+    await discard(temp.path)
+    throw error
+  }
+  const placed = await lstatFacts(target)
+  if (placed?.ino !== temp.facts.ino || placed.dev !== temp.facts.dev) {
+    throw new KvxError(
+      'UNSAFE_DIRECTORY',
+      `another file was put at ${shownPath(target)} while it was replaced`,
+      {
+        hint: `find out who writes there: \`ls -la ${quotedPath(dirname(target))}\``,
+      },
+    )
+  }
+  return placed
+}
+
+function changedMeanwhile(path: string): KvxError {
+  return new KvxError('LOCKED', `cannot replace ${shownPath(path)}: another program changed it meanwhile`, {
+    hint: 'stop the other program and run the command again',
+    details: { path: shownPath(path) },
+  })
+}
+
+function notKept(code: 'UNSAFE_OWNER' | 'UNSAFE_MODE', what: string, path: string): KvxError {
+  return new KvxError(code, `cannot replace ${shownPath(path)}: its ${what} could not be kept`)
+}

@@ -1,0 +1,94 @@
+import { constants } from 'node:fs'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { KvxError } from '../core/errors.ts'
+import { errnoOf, isMissing, shownPath } from './file-errors.ts'
+import { type FileFacts, factsOf } from './file-facts.ts'
+
+/**
+ * A new file under its temporary name: complete, on the medium, closed; nothing but the change of the name is
+ * left to do.
+ */
+export type TempFile = { readonly path: string; readonly facts: FileFacts }
+
+/**
+ * The name of an unfinished file. It is fixed, so that a dead run's leftover is found; the lock of the caller
+ * keeps two runs apart.
+ */
+export function tempPathOf(path: string): string {
+  return join(dirname(path), `.${basename(path)}.kvx-new`)
+}
+
+/** Removes what a dead run left under the temporary name of `path`. Only the name goes, whatever it points to. */
+export async function removeLeftover(path: string): Promise<boolean> {
+  try {
+    await unlink(tempPathOf(path))
+    return true
+  } catch (error) {
+    if (isMissing(error)) return false
+    throw error
+  }
+}
+
+/**
+ * Writes the temporary file of `path`: created anew and for nobody else, written whole, finished, fsynced,
+ * closed. On any error it is removed again and never fsynced twice: after a failed fsync the system calls the
+ * pages clean, so that a second one would succeed over lost bytes.
+ * @param finish gives the open file its owner and access
+ */
+export async function writeTemp(
+  path: string,
+  bytes: Uint8Array,
+  finish: (handle: FileHandle) => Promise<void>,
+): Promise<TempFile> {
+  const temp = tempPathOf(path)
+  await removeLeftover(path)
+  const handle = await openNew(temp)
+  let facts: FileFacts
+  try {
+    try {
+      await writeFully(handle, bytes)
+      await finish(handle)
+      await handle.sync()
+      facts = factsOf(await handle.stat({ bigint: true }))
+    } catch (error) {
+      await handle.close().catch(() => undefined)
+      throw error
+    }
+    await handle.close() // some file systems report a failed write only here
+    if (facts.size !== bytes.length) {
+      throw new KvxError('IO_ERROR', `${shownPath(temp)} has ${facts.size} bytes instead of ${bytes.length}`)
+    }
+  } catch (error) {
+    await discard(temp)
+    throw error
+  }
+  return { path: temp, facts }
+}
+
+async function openNew(temp: string): Promise<FileHandle> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+  try {
+    return await open(temp, flags, 0o600)
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error
+    throw new KvxError('LOCKED', `another process put ${shownPath(temp)} there at the same moment`, {
+      hint: 'run the command again when the other one has ended',
+    })
+  }
+}
+
+/** Removes a temporary file that will not be used. The error that led here matters more than one of this. */
+export async function discard(temp: string): Promise<void> {
+  await unlink(temp).catch(() => undefined)
+}
+
+/** Writes all bytes at the descriptor's position: the kernel may take fewer at a time without an error. */
+export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  let offset = 0
+  while (offset < bytes.length) {
+    const { bytesWritten } = await handle.write(bytes, offset, bytes.length - offset, null)
+    if (bytesWritten === 0) throw new KvxError('IO_ERROR', 'the system writes no more bytes')
+    offset += bytesWritten
+  }
+}

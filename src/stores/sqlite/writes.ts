@@ -1,0 +1,137 @@
+import { KvxError } from '../../core/errors.ts'
+import type { Cell, Cells, ReadBack, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
+import type { Database } from './database.ts'
+import { readTable, shown, type Table } from './schema.ts'
+import { describeTarget, shapeError, shellWord } from './sqlite-errors.ts'
+import { insert, matchesCells, matchesId, selectById, type Statement, update } from './statements.ts'
+
+export type SwapBatch = {
+  readonly set: RecordSet
+  readonly swaps: readonly Swap[]
+  readonly readBack: ReadBack
+}
+
+/** The `swap` of the store contract. `readBack` is not called when nothing changed. */
+export function swapRecords(database: Database, { set, swaps, readBack }: SwapBatch): readonly SwapOutcome[] {
+  if (swaps.length === 0) return []
+  return database.transaction('IMMEDIATE', () => {
+    const table = readTable(database, set)
+    requireWritable(database, { table, set, swaps })
+    const outcomes = swaps.map((swap) => swapOne(database, { table, set, swap }))
+    const changed = swaps.filter((_, index) => outcomes[index] === 'changed')
+    if (changed.length > 0) readBack(changed.map((swap) => readChanged(database, { table, set, swap })))
+    return outcomes
+  })
+}
+
+type Batch = { readonly table: Table; readonly set: RecordSet; readonly swaps: readonly Swap[] }
+
+function requireWritable(database: Database, { table, set, swaps }: Batch): void {
+  const declared = new Set(set.columns)
+  for (const { id, expected, change } of swaps) {
+    const changed = Object.keys(change)
+    const stranger = [...Object.keys(expected), ...changed].find((column) => !declared.has(column))
+    const generated = changed.find((column) => table.generated.has(column))
+    const key = changed.find((column) => set.id.includes(column))
+    if (generated !== undefined) {
+      throw shapeError(database.target, `column ${shown(generated)} is generated and cannot be changed`)
+    }
+    if (key !== undefined)
+      throw shapeError(database.target, `column ${shown(key)} is the id and cannot be changed`)
+    if (stranger !== undefined || changed.length === 0 || id.length !== set.id.length) {
+      throw new KvxError('BUG', 'a swap names its id and changes columns of its record set')
+    }
+  }
+}
+
+type One = { readonly table: Table; readonly set: RecordSet; readonly swap: Swap }
+
+function swapOne(database: Database, { table, set, swap }: One): SwapOutcome {
+  const id = matchesId(table, set.id, swap.id)
+  const expected = matchesCells(swap.expected)
+  const whole = { sql: `${id.sql} AND ${expected.sql}`, values: [...id.values, ...expected.values] }
+  const { sql, values } = update(table, swap.change, whole)
+  const changes = database.run(sql, values)
+  if (changes === 1) return 'changed'
+  if (changes > 1)
+    throw shapeError(database.target, `${changes} records of ${shown(table.name)} have the same id`)
+  if (!exists(database, table, id)) return 'gone'
+  if (exists(database, table, whole)) {
+    const what = `${describeTarget(database.target)}: a trigger of ${shown(table.name)} keeps a record from being changed`
+    throw new KvxError('READ_BACK_FAILED', what)
+  }
+  return 'lost'
+}
+
+function exists(database: Database, table: Table, where: Statement): boolean {
+  const { sql, values } = selectById(table, [], where)
+  return database.rows(sql, values).length > 0
+}
+
+/**
+ * Reads a changed record inside its transaction and compares it with what was written, storage class included: a
+ * trigger or a column's affinity can have changed it.
+ */
+function readChanged(database: Database, { table, set, swap }: One): StoredRecord {
+  const { sql, values } = selectById(table, set.columns, matchesId(table, set.id, swap.id))
+  const [row] = database.rows(sql, values)
+  const cells = Object.fromEntries(set.columns.map((column, index) => [column, row?.[index] ?? null]))
+  requireWritten(database, table, { wanted: swap.change, found: row === undefined ? undefined : cells })
+  return { id: swap.id, cells }
+}
+
+type Written = { readonly wanted: Cells; readonly found: Cells | undefined }
+
+function requireWritten(database: Database, table: Table, { wanted, found }: Written): void {
+  const differs = Object.keys(wanted).find((column) => !sameCell(wanted[column], found?.[column]))
+  if (differs === undefined) return
+  throw new KvxError(
+    'READ_BACK_FAILED',
+    `${describeTarget(database.target)}: column ${shown(differs)} of table ${shown(table.name)} does not hold what was written, nothing of the batch was kept`,
+    {
+      hint: `look for triggers and the column type with \`sqlite3 ${shellWord(database.target.path)} .schema\``,
+    },
+  )
+}
+
+function sameCell(wanted: Cell | undefined, found: Cell | undefined): boolean {
+  if (wanted instanceof Uint8Array && found instanceof Uint8Array) return Buffer.compare(wanted, found) === 0
+  return wanted === found
+}
+
+/** The `insertMissing` of the store contract: one transaction, read back before it commits. */
+export function insertMissingRecords(
+  database: Database,
+  set: RecordSet,
+  records: readonly StoredRecord[],
+): readonly ('inserted' | 'present')[] {
+  if (records.length === 0) return []
+  return database.transaction('IMMEDIATE', () => {
+    const table = readTable(database, set)
+    return records.map((record) => {
+      const id = matchesId(table, set.id, record.id)
+      if (exists(database, table, id)) return 'present'
+      insertOne(database, table, { id, record })
+      return 'inserted'
+    })
+  })
+}
+
+type Missing = { readonly id: Statement; readonly record: StoredRecord }
+
+function insertOne(database: Database, table: Table, { id, record }: Missing): void {
+  const columns = Object.keys(record.cells)
+  const unknown = columns.find((column) => !table.columns.includes(column))
+  if (unknown !== undefined) {
+    throw shapeError(
+      database.target,
+      `table ${shown(table.name)} has no writable column ${shown(unknown)} any more`,
+    )
+  }
+  const { sql, values } = insert(table, record.cells)
+  database.run(sql, values)
+  const select = selectById(table, columns, id)
+  const [row] = database.rows(select.sql, select.values)
+  const found = Object.fromEntries(columns.map((column, index) => [column, row?.[index] ?? null]))
+  requireWritten(database, table, { wanted: record.cells, found: row === undefined ? undefined : found })
+}

@@ -1,0 +1,99 @@
+/**
+ * Builds `dist/`: code-split CommonJS chunks for the command line (a chunk a command, heavy libraries apart),
+ * with the oclif manifest inlined so that a start reads one small file.
+ *
+ * `--if-possible` (npm's prepare step) does nothing where the development dependencies are not installed.
+ */
+import { existsSync } from 'node:fs'
+import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { spawnSync } from 'node:child_process'
+import { join, relative } from 'node:path'
+
+const root = join(import.meta.dirname, '..')
+const staging = join(root, 'dist.new')
+
+if (process.argv.includes('--if-possible') && !existsSync(join(root, 'node_modules/rolldown'))) process.exit(0)
+
+/** Command ids by file: `commands/key/list.ts` is `key:list`; folders that begin with `_` are no commands. */
+export async function commandFiles(): Promise<Map<string, string>> {
+  const files = (await readdir(join(root, 'commands'), { recursive: true })).filter(
+    (file) => file.endsWith('.ts') && !file.split('/').some((part) => part.startsWith('_')),
+  )
+  return new Map(
+    files
+      .sort()
+      .map((file) => [file.replace(/\.ts$/, '').replaceAll('/', ':').replace(/:index$/, ''), join(root, 'commands', file)]),
+  )
+}
+
+/** The manifest as oclif itself computes it, without machine paths. */
+async function manifest(commands: ReadonlyMap<string, string>): Promise<string> {
+  const require = createRequire(import.meta.url)
+  // Not among the package's exports, and the whole `oclif` developer package only to call it would be 221 packages.
+  const { cacheCommand } = require(join(root, 'node_modules/@oclif/core/lib/util/cache-command.js')) as {
+    cacheCommand: (command: unknown, plugin: unknown) => Promise<Record<string, unknown>>
+  }
+  const entries: Record<string, unknown> = {}
+  for (const [id, file] of commands) {
+    const { default: command } = (await import(file)) as { default: { id: string } }
+    command.id = id
+    entries[id] = await cacheCommand(command, { name: 'kvx', alias: 'kvx', type: 'core' })
+  }
+  return JSON.stringify({ commands: entries, version: (await packageJson()).version })
+}
+
+async function packageJson(): Promise<{ name: string; version: string }> {
+  return JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { name: string; version: string }
+}
+
+async function build(): Promise<void> {
+  const { rolldown } = await import('rolldown')
+  const commands = await commandFiles()
+  const table = [...commands].map(([id, file]) => `${JSON.stringify(id)}: () => import(${JSON.stringify(file)})`)
+  const virtual: Record<string, string> = {
+    'virtual:commands': `export const commands = {\n${table.join(',\n')}\n}`,
+    'virtual:manifest': `export const manifest = JSON.parse(${JSON.stringify(await manifest(commands))})`,
+  }
+  const bundle = await rolldown({
+    input: { main: join(root, 'commands/_program/main.ts') },
+    platform: 'node',
+    cwd: root,
+    transform: { target: 'node22' },
+    plugins: [
+      {
+        name: 'virtual',
+        resolveId: (id) => (id in virtual ? id : undefined),
+        load: (id) => virtual[id],
+      },
+    ],
+    // oclif loads TypeScript and its own dev tools only in development mode, which the bundle never enters.
+    external: [/^typescript$/],
+    onLog: (level, log, handle) => {
+      // Libraries use eval-like patterns and circular imports of their own; ours are kept by the linter.
+      if (level === 'warn' && JSON.stringify(log).includes('node_modules')) return
+      handle(level, log)
+    },
+  })
+  await rm(staging, { recursive: true, force: true })
+  await bundle.write({
+    dir: join(staging, 'cli'),
+    format: 'cjs',
+    entryFileNames: '[name].cjs',
+    chunkFileNames: 'chunk-[name]-[hash].cjs',
+    minify: false,
+    comments: false,
+  })
+  await mkdir(join(staging, '.v8'), { mode: 0o755 })
+  await rm(join(root, 'dist'), { recursive: true, force: true })
+  await rename(staging, join(root, 'dist'))
+}
+
+if (import.meta.main) {
+  await build()
+  const started = spawnSync(join(root, 'bin/kvx'), ['--version'], { encoding: 'utf8' })
+  if (started.status !== 0) {
+    process.stderr.write(`the built ${relative(root, 'bin/kvx')} does not start:\n${started.stderr}`)
+    process.exit(1)
+  }
+}

@@ -7,7 +7,10 @@ export default class Init extends KvxCommand {
     'Touches no file of the application. A kvx.yaml that is there already is kept, and only its home is made; an existing home is exit 2.'
   static override examples = [
     { description: 'In this folder', command: '<%= config.bin %> init' },
-    { description: 'For the whole machine', command: '<%= config.bin %> init --config /etc/kvx/kvx.yaml --home /var/lib/kvx' },
+    {
+      description: 'For the whole machine',
+      command: '<%= config.bin %> init --config /etc/kvx/kvx.yaml --home /var/lib/kvx',
+    },
   ]
 
   async run(): Promise<void> {

@@ -16,7 +16,7 @@ import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 const purposes = ['kek', 'data', 'vault'] as const
 const homeMode = 0o600
 
-type Flags_ = {
+type KeygenFlags = {
   readonly dir?: string | undefined
   readonly out?: string | undefined
   readonly encoding?: 'raw' | 'base64' | 'base64url' | 'hex' | undefined
@@ -27,7 +27,7 @@ type Flags_ = {
   readonly purpose?: (typeof purposes)[number] | undefined
   readonly config?: string | undefined
   readonly home?: string | undefined
-  readonly 'dry-run': boolean
+  readonly 'dry-run'?: boolean
 }
 
 export default class Keygen extends KvxCommand {
@@ -115,7 +115,7 @@ function outcomeOf(key: MadeKey, purpose: string | undefined): Outcome {
   return { data: { ...key, ...(purpose === undefined ? {} : { purpose }) }, lines: keygenLines(key) }
 }
 
-async function bareKey(name: string, flags: Flags_): Promise<MadeKey> {
+async function bareKey(name: string, flags: KeygenFlags): Promise<MadeKey> {
   const { dir, out, owner, group, encoding = 'raw' } = flags
   const access = {
     mode: parseKeyMode(flags.mode ?? '0640'),
@@ -124,7 +124,7 @@ async function bareKey(name: string, flags: Flags_): Promise<MadeKey> {
     ...(group === undefined ? {} : { group }),
   }
   const path = out ?? keyPathIn(dir ?? '', name)
-  const made = await makeBareKey({ name, path, encoding, access }, flags['dry-run'])
+  const made = await makeBareKey({ name, path, encoding, access }, flags['dry-run'] === true)
   return {
     name,
     version: null,
@@ -132,11 +132,11 @@ async function bareKey(name: string, flags: Flags_): Promise<MadeKey> {
     encoding,
     registered: false,
     published: [],
-    dryRun: flags['dry-run'],
+    dryRun: flags['dry-run'] === true,
   }
 }
 
-async function registeredKey(name: string, flags: Flags_): Promise<MadeKey> {
+async function registeredKey(name: string, flags: KeygenFlags): Promise<MadeKey> {
   const declared = ['encoding', 'mode', 'owner', 'group', 'reader'] as const
   const extra = declared.find((flag) => flags[flag] !== undefined)
   if (extra !== undefined) {
@@ -148,7 +148,7 @@ async function registeredKey(name: string, flags: Flags_): Promise<MadeKey> {
     throw bothWays(error, name, flags)
   })
   requirePurpose(name, configuredPurpose(workspace.config, name, flags), flags.purpose)
-  const { registered, places } = await makeRegisteredKey(workspace, name, flags['dry-run'])
+  const { registered, places } = await makeRegisteredKey(workspace, name, flags['dry-run'] === true)
   const path = materialPath(workspace.home, name, 1)
   const facts = await lstatFacts(path)
   const uid = facts?.uid ?? process.geteuid?.() ?? 0
@@ -166,14 +166,14 @@ async function registeredKey(name: string, flags: Flags_): Promise<MadeKey> {
     readers: [],
     registered: true,
     published: places.map(({ place }) => place),
-    dryRun: flags['dry-run'],
+    dryRun: flags['dry-run'] === true,
   }
 }
 
 function configuredPurpose(
   config: Parameters<typeof configuredKey>[0],
   name: string,
-  flags: Flags_,
+  flags: KeygenFlags,
 ): (typeof purposes)[number] {
   try {
     return configuredKey(config, name).purpose
@@ -190,7 +190,7 @@ function requirePurpose(name: string, declared: string, wanted: string | undefin
 }
 
 /** A key needs a place: the configuration's, or one that is named. */
-function bothWays(error: unknown, name: string, flags: Flags_): unknown {
+function bothWays(error: unknown, name: string, flags: KeygenFlags): unknown {
   const isNamed = flags.config !== undefined || !['', undefined].includes(process.env['KVX_CONFIG'])
   const isMissing = isKvxError(error, 'CONFIG_NOT_FOUND') && !isNamed
   if (!isMissing && !isKvxError(error, 'KEY_UNKNOWN')) return error

@@ -8,11 +8,16 @@ export default class Reencrypt extends KvxCommand {
     'For envelopes without DEKs, the way to change the key means sealing every value again. Works as rewrap does: planned, backed up, compare-and-swap, read back, resumable.'
   static override examples = [
     { description: 'See the plan and change nothing', command: '<%= config.bin %> reencrypt --dry-run' },
-    { description: 'Everything of one envelope, after its readers were restarted', command: '<%= config.bin %> reencrypt app.secrets --rolled-out' },
+    {
+      description: 'Everything of one envelope, after its readers were restarted',
+      command: '<%= config.bin %> reencrypt app.secrets --rolled-out',
+    },
     { description: 'Beside a busy application', command: '<%= config.bin %> reencrypt --rate 500 --yes' },
   ]
   static override strict = false
-  static override args = { envelope: manyArguments({ description: 'envelopes; all that fit without a name', multiple: true }) }
+  static override args = {
+    envelope: manyArguments({ description: 'envelopes; all that fit without a name', multiple: true }),
+  }
   static override flags = dataRunFlags
 
   async run(): Promise<void> {

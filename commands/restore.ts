@@ -10,17 +10,31 @@ export default class Restore extends KvxCommand {
   static override description =
     'Opens the backup with gpg, compares the full fingerprint, and puts the key file back into the home; with --out it writes a bare file instead, without a home. A different live key is never overwritten. What nothing proves is labelled unproven.'
   static override examples = [
-    { description: 'Back into the home', command: '<%= config.bin %> restore --from gpg backups/master.v2.B7K2M9.asc' },
+    {
+      description: 'Back into the home',
+      command: '<%= config.bin %> restore --from gpg backups/master.v2.B7K2M9.asc',
+    },
     {
       description: 'Without a home, against a fingerprint from a card or a report',
-      command: '<%= config.bin %> restore --from gpg master.v2.B7K2M9.asc --out ./master.key --expect-fingerprint 50a3461d7a131425…',
+      command:
+        '<%= config.bin %> restore --from gpg master.v2.B7K2M9.asc --out ./master.key --expect-fingerprint 50a3461d7a131425…',
     },
   ]
   static override args = { file: argument({ description: 'the encrypted backup', required: true }) }
   static override flags = {
-    from: Flags.option({ description: 'what the key comes from', options: ['gpg'] as const, required: true })(),
-    out: Flags.string({ description: 'write a bare key file here, raw bytes, mode 0600; needs no home', helpValue: 'FILE' }),
-    'expect-fingerprint': Flags.string({ description: 'the key’s fingerprint, 64 hex digits, known from elsewhere', helpValue: 'FP' }),
+    from: Flags.option({
+      description: 'what the key comes from',
+      options: ['gpg'] as const,
+      required: true,
+    })(),
+    out: Flags.string({
+      description: 'write a bare key file here, raw bytes, mode 0600; needs no home',
+      helpValue: 'FILE',
+    }),
+    'expect-fingerprint': Flags.string({
+      description: 'the key’s fingerprint, 64 hex digits, known from elsewhere',
+      helpValue: 'FP',
+    }),
   }
 
   async run(): Promise<void> {
@@ -50,7 +64,9 @@ export default class Restore extends KvxCommand {
         lines: [
           `${restored.name}@${restored.version}  check value ${restored.checkValue}  ${restored.proven ? 'proven' : 'UNPROVEN: nothing besides the file says that this is the key'}`,
           `fingerprint  ${restored.fingerprint}`,
-          restored.changed ? `written to ${restored.path}` : `${restored.path} ${flags['dry-run'] ? 'would be written' : 'holds it already; nothing to do'}`,
+          restored.changed
+            ? `written to ${restored.path}`
+            : `${restored.path} ${flags['dry-run'] ? 'would be written' : 'holds it already; nothing to do'}`,
         ],
         warnings: restored.warnings,
       }

@@ -7,14 +7,23 @@ import { censusLine } from '../src/ui/census-view.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
 import { argument } from './_program/arguments.ts'
 import { KvxCommand } from './_program/kvx-command.ts'
-import { acceptedLoss, acceptLossFlags, answersOf, progressFlags, withProgress } from './_program/run-flags.ts'
+import {
+  acceptedLoss,
+  acceptLossFlags,
+  answersOf,
+  progressFlags,
+  withProgress,
+} from './_program/run-flags.ts'
 
 export default class Retire extends KvxCommand {
   static override summary = 'Prove that no value needs a version any more, mark it, and unpublish it.'
   static override description =
     'Two full scans of every declared place, a reader’s cache-ttl apart. One value that needs the version: exit 6, and the key is untouched. The material stays in the home; `key unretire` takes the mark back.'
   static override examples = [
-    { description: 'The gate, with the name typed at the prompt', command: '<%= config.bin %> retire master@1' },
+    {
+      description: 'The gate, with the name typed at the prompt',
+      command: '<%= config.bin %> retire master@1',
+    },
     { description: 'In a script', command: '<%= config.bin %> retire master@1 --confirm master@1' },
   ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
@@ -29,15 +38,30 @@ export default class Retire extends KvxCommand {
       try {
         checkRetirable(await readKeyring(workspace.home), journal, name, version)
         if (flags['dry-run']) {
-          return { data: { name, version, retired: false }, lines: [`${name}@${version} would be scanned for, then retired`] }
+          return {
+            data: { name, version, retired: false },
+            lines: [`${name}@${version} would be scanned for, then retired`],
+          }
         }
         await confirmTyped(`Retire ${name}@${version}?`, `${name}@${version}`, answersOf(flags))
         return await withProgress(flags, async (events) => {
-          const done = await retireVersion(workspace, journal, { name, version, acceptLoss: acceptedLoss(flags), events })
+          const done = await retireVersion(workspace, journal, {
+            name,
+            version,
+            acceptLoss: acceptedLoss(flags),
+            events,
+          })
           events.end()
           const scans = done.scans.map((scan) => scan.map(countsOf))
           return {
-            data: { name, version, retired: true, certificate: done.certificate, scans, published: done.places },
+            data: {
+              name,
+              version,
+              retired: true,
+              certificate: done.certificate,
+              scans,
+              published: done.places,
+            },
             lines: [
               ...(done.scans.at(-1) ?? []).map((census) => censusLine(name, census)),
               `${name}@${version} is retired: two full scans found no value that needs it`,

@@ -14,17 +14,33 @@ export default class Rotate extends KvxCommand {
     'Where the key’s configured backup was not opened by a key at hand, the rotation waits: a recipient reads the receipt back, `kvx backup confirm ID`, then `--activate` goes on.',
   ].join('\n\n')
   static override examples = [
-    { description: 'With the application stopped, its data in the same run', command: '<%= config.bin %> rotate master --offline --then data' },
-    { description: 'Give readers the new version in their second slot', command: '<%= config.bin %> rotate master --stage' },
-    { description: 'When every reader was restarted', command: '<%= config.bin %> rotate master --activate --rolled-out' },
+    {
+      description: 'With the application stopped, its data in the same run',
+      command: '<%= config.bin %> rotate master --offline --then data',
+    },
+    {
+      description: 'Give readers the new version in their second slot',
+      command: '<%= config.bin %> rotate master --stage',
+    },
+    {
+      description: 'When every reader was restarted',
+      command: '<%= config.bin %> rotate master --activate --rolled-out',
+    },
     { description: 'Take a staged version back', command: '<%= config.bin %> rotate master --unstage' },
   ]
   static override args = { name: argument({ description: 'the key', required: true }) }
   static override flags = {
-    stage: Flags.boolean({ description: 'publish the new version in the second slot and stop there', exclusive: ['activate', 'unstage', 'offline'] }),
-    activate: Flags.boolean({ description: 'go on with a staged or waiting rotation', exclusive: ['unstage', 'offline'] }),
+    stage: Flags.boolean({
+      description: 'publish the new version in the second slot and stop there',
+      exclusive: ['activate', 'unstage', 'offline'],
+    }),
+    activate: Flags.boolean({
+      description: 'go on with a staged or waiting rotation',
+      exclusive: ['unstage', 'offline'],
+    }),
     unstage: Flags.boolean({ description: 'take a staged version back', exclusive: ['offline', 'then'] }),
     offline: Flags.boolean({ description: 'the application is stopped: both slots at once' }),
+    // oxlint-disable-next-line unicorn/no-thenable -- a flag's name in the contract; its value is text, never a function
     then: Flags.option({
       description: 'go on with the data: rewrap or re-encrypt as each envelope needs, then verify',
       options: ['data'] as const,

@@ -15,14 +15,29 @@ export default class Verify extends KvxCommand {
     'Reads every record of the declared envelopes through the whole chain (key, DEK, value) and writes nothing. Ends in 3 when a record does not open or lies elsewhere than declared.'
   static override examples = [
     { description: 'Everything that the configuration declares', command: '<%= config.bin %> verify' },
-    { description: 'One envelope, as JSON for a script', command: '<%= config.bin %> verify app.secrets --json' },
-    { description: 'A look at the first 1,000 records of each', command: '<%= config.bin %> verify --sample 1000' },
+    {
+      description: 'One envelope, as JSON for a script',
+      command: '<%= config.bin %> verify app.secrets --json',
+    },
+    {
+      description: 'A look at the first 1,000 records of each',
+      command: '<%= config.bin %> verify --sample 1000',
+    },
   ]
   static override strict = false
-  static override args = { envelope: manyArguments({ description: 'envelopes to look at; all of them without a name', multiple: true }) }
+  static override args = {
+    envelope: manyArguments({
+      description: 'envelopes to look at; all of them without a name',
+      multiple: true,
+    }),
+  }
   static override flags = {
     ...progressFlags,
-    sample: Flags.integer({ description: 'look at so many records of each envelope only', min: 1, helpValue: 'N' }),
+    sample: Flags.integer({
+      description: 'look at so many records of each envelope only',
+      min: 1,
+      helpValue: 'N',
+    }),
   }
 
   async run(): Promise<void> {
@@ -32,7 +47,10 @@ export default class Verify extends KvxCommand {
       return withProgress(flags, async (events) => {
         const session = await openSession(workspace, { names: argv as string[], exclusive: false })
         try {
-          const { censuses, next, findings, warnings } = await verifyEnvelopes(session, { events, sample: flags.sample })
+          const { censuses, next, findings, warnings } = await verifyEnvelopes(session, {
+            events,
+            sample: flags.sample,
+          })
           events.end()
           const key = (name: string): string => session.envelopes.find((one) => one.name === name)?.key ?? ''
           return {
@@ -48,11 +66,16 @@ export default class Verify extends KvxCommand {
               })),
             },
             lines: [
-              ...censuses.flatMap((census) => [censusLine(key(census.envelope), census), ...unreadableLines(census)]),
+              ...censuses.flatMap((census) => [
+                censusLine(key(census.envelope), census),
+                ...unreadableLines(census),
+              ]),
               ...(next === undefined ? [] : [`Next: ${next}`]),
             ],
             warnings,
-            ...(findings === undefined ? {} : { failure: new KvxError('FINDINGS', findings.message, { hint: findings.hint }) }),
+            ...(findings === undefined
+              ? {}
+              : { failure: new KvxError('FINDINGS', findings.message, { hint: findings.hint }) }),
           }
         } finally {
           await session.close()

@@ -13,7 +13,8 @@ import { join, relative } from 'node:path'
 const root = join(import.meta.dirname, '..')
 const staging = join(root, 'dist.new')
 
-if (process.argv.includes('--if-possible') && !existsSync(join(root, 'node_modules/rolldown'))) process.exit(0)
+if (process.argv.includes('--if-possible') && !existsSync(join(root, 'node_modules/rolldown')))
+  process.exit(0)
 
 /** Command ids by file: `commands/key/list.ts` is `key:list`; folders that begin with `_` are no commands. */
 export async function commandFiles(): Promise<Map<string, string>> {
@@ -21,9 +22,13 @@ export async function commandFiles(): Promise<Map<string, string>> {
     (file) => file.endsWith('.ts') && !file.split('/').some((part) => part.startsWith('_')),
   )
   return new Map(
-    files
-      .sort()
-      .map((file) => [file.replace(/\.ts$/, '').replaceAll('/', ':').replace(/:index$/, ''), join(root, 'commands', file)]),
+    files.sort().map((file) => [
+      file
+        .replace(/\.ts$/, '')
+        .replaceAll('/', ':')
+        .replace(/:index$/, ''),
+      join(root, 'commands', file),
+    ]),
   )
 }
 
@@ -50,7 +55,9 @@ async function packageJson(): Promise<{ name: string; version: string }> {
 async function build(): Promise<void> {
   const { rolldown } = await import('rolldown')
   const commands = await commandFiles()
-  const table = [...commands].map(([id, file]) => `${JSON.stringify(id)}: () => import(${JSON.stringify(file)})`)
+  const table = [...commands].map(
+    ([id, file]) => `${JSON.stringify(id)}: () => import(${JSON.stringify(file)})`,
+  )
   const virtual: Record<string, string> = {
     'virtual:commands': `export const commands = {\n${table.join(',\n')}\n}`,
     'virtual:manifest': `export const manifest = JSON.parse(${JSON.stringify(await manifest(commands))})`,

@@ -1,7 +1,11 @@
 import { Args } from '@oclif/core'
 import { KvxError } from '../../src/core/errors.ts'
 
-type ArgumentOptions = { readonly description: string; readonly required?: boolean; readonly multiple?: boolean }
+type ArgumentOptions = {
+  readonly description: string
+  readonly required?: boolean
+  readonly multiple?: boolean
+}
 
 /**
  * A positional argument. oclif would read a missing one from standard input, where a key may be waiting:

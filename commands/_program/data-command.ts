@@ -30,7 +30,11 @@ type DataFlags = {
 }
 
 /** `rewrap` and `reencrypt`: plan, ask, work. */
-export async function runDataCommand(work: DataWork, names: readonly string[], flags: DataFlags): Promise<Outcome> {
+export async function runDataCommand(
+  work: DataWork,
+  names: readonly string[],
+  flags: DataFlags,
+): Promise<Outcome> {
   const workspace = await openWorkspace(flags)
   const journal = Journal.open(workspace.home)
   try {
@@ -72,7 +76,10 @@ export async function runDataCommand(work: DataWork, names: readonly string[], f
 
 function planned(counts: readonly object[], shown: readonly string[], pending: number): Outcome {
   const tail = pending === 0 ? 'nothing to do' : 'dry run: nothing was written'
-  return { data: { run: null, envelopes: counts, seconds: 0, report: null, pending }, lines: [...shown, tail] }
+  return {
+    data: { run: null, envelopes: counts, seconds: 0, report: null, pending },
+    lines: [...shown, tail],
+  }
 }
 
 function nextLine(terms: { readonly key: string; readonly from: number | null }): readonly string[] {

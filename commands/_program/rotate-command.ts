@@ -4,7 +4,12 @@ import type { Events } from '../../src/migration/events.ts'
 import type { Journal, RunRow } from '../../src/migration/journal.ts'
 import { countsOf } from '../../src/migration/plan.ts'
 import { resumeRun } from '../../src/migration/resume.ts'
-import { continueRotation, prepareRotation, startRotation, type RotationResult } from '../../src/migration/rotation.ts'
+import {
+  continueRotation,
+  prepareRotation,
+  startRotation,
+  type RotationResult,
+} from '../../src/migration/rotation.ts'
 import { lockRun } from '../../src/migration/runs.ts'
 import { unstage } from '../../src/migration/unstage.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
@@ -64,7 +69,8 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
     events.end()
     const shown = planLines(prepared.plan, 'made and proven before the first use')
     if (flags['dry-run']) {
-      if (!flags.json && !flags.quiet) process.stdout.write(`${shown.join('\n')}\ndry run: nothing was written\n`)
+      if (!flags.json && !flags.quiet)
+        process.stdout.write(`${shown.join('\n')}\ndry run: nothing was written\n`)
       return { run: undefined, reached: 'planned', places: [], data: undefined }
     }
     if (!flags.json && !flags.quiet) process.stderr.write(`${shown.join('\n')}\n`)
@@ -112,7 +118,9 @@ async function goOn(command: RotateCommand): Promise<RotateOutcome> {
 }
 
 function waitingRotation(journal: Journal, name: string): RunRow {
-  const run = journal.unfinished().find(({ key, kind, direction }) => key === name && kind === 'rotate' && direction === 'forward')
+  const run = journal
+    .unfinished()
+    .find(({ key, kind, direction }) => key === name && kind === 'rotate' && direction === 'forward')
   if (run !== undefined) return run
   throw new KvxError('NOTHING_TO_RESUME', `no rotation of ${name} is under way`, {
     hint: `Begin one with \`kvx rotate ${name} --stage\`.`,

@@ -81,7 +81,9 @@ export function acceptedLoss(flags: {
 
 function checkedReason(reason: string | undefined): string {
   if (reason !== undefined && /^[\x20-\x7e\u00a1-\uffff]{1,200}$/.test(reason)) return reason
-  throw new KvxError('USAGE', 'a reason is one line of up to 200 characters', { hint: 'For example `--reason "test system"`.' })
+  throw new KvxError('USAGE', 'a reason is one line of up to 200 characters', {
+    hint: 'For example `--reason "test system"`.',
+  })
 }
 
 export function answersOf(flags: {

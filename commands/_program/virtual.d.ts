@@ -1,7 +1,9 @@
 declare module 'virtual:commands' {
-  export const commands: Readonly<Record<string, () => Promise<{ default: import('@oclif/core').Command.Class }>>>
+  import type { Command } from '@oclif/core'
+  export const commands: Readonly<Record<string, () => Promise<{ default: Command.Class }>>>
 }
 
 declare module 'virtual:manifest' {
-  export const manifest: import('@oclif/core').Interfaces.Manifest
+  import type { Interfaces } from '@oclif/core'
+  export const manifest: Interfaces.Manifest
 }

@@ -9,12 +9,18 @@ export default class AuditShow extends KvxCommand {
   static override summary = 'Show the log: who did what to which key, and how it ended.'
   static override examples = [
     { description: 'The last 20 entries', command: '<%= config.bin %> audit show' },
-    { description: 'Everything of one run', command: '<%= config.bin %> audit show --run 20260101T000000Z-abc123' },
+    {
+      description: 'Everything of one run',
+      command: '<%= config.bin %> audit show --run 20260101T000000Z-abc123',
+    },
     { description: 'Every change of keys', command: '<%= config.bin %> audit show --action key --last 1000' },
   ]
   static override flags = {
     last: Flags.integer({ description: 'the last so many entries', default: 20, min: 1, helpValue: 'N' }),
-    action: Flags.string({ description: 'an action or its first part, e.g. key or run.rewrap', helpValue: 'ACTION' }),
+    action: Flags.string({
+      description: 'an action or its first part, e.g. key or run.rewrap',
+      helpValue: 'ACTION',
+    }),
     run: Flags.string({ description: 'entries of one run', helpValue: 'ID' }),
   }
   protected override readonly holdsKeys = false

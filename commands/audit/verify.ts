@@ -10,10 +10,16 @@ export default class AuditVerify extends KvxCommand {
     'A changed, dropped or moved entry is found and located. A cut-off tail can be noticed only against a head that was kept elsewhere (a report, a card): --expect-head.'
   static override examples = [
     { description: 'The log of this home', command: '<%= config.bin %> audit verify' },
-    { description: 'Against a head from a report', command: '<%= config.bin %> audit verify --expect-head 42:0123…' },
+    {
+      description: 'Against a head from a report',
+      command: '<%= config.bin %> audit verify --expect-head 42:0123…',
+    },
   ]
   static override flags = {
-    'expect-head': Flags.string({ description: 'a head that was kept elsewhere, SEQ:HEX', helpValue: 'HEAD' }),
+    'expect-head': Flags.string({
+      description: 'a head that was kept elsewhere, SEQ:HEX',
+      helpValue: 'HEAD',
+    }),
   }
   protected override readonly holdsKeys = false
 
@@ -29,15 +35,21 @@ export default class AuditVerify extends KvxCommand {
         data: { entries, head: `${head.seq}:${head.head}`, problems, problemCount },
         lines: [
           ...problems.slice(0, 20).map(({ line, code, message }) => `line ${line}  ${code}  ${message}`),
-          broken ? `${problemCount} problems in ${entries} entries` : `${entries} entries: numbers, chain and signatures are right`,
+          broken
+            ? `${problemCount} problems in ${entries} entries`
+            : `${entries} entries: numbers, chain and signatures are right`,
           `head  ${head.seq}:${head.head}`,
         ],
         warnings,
         ...(broken
           ? {
-              failure: new KvxError('AUDIT_BROKEN', `the audit log has ${problemCount} ${problemCount === 1 ? 'problem' : 'problems'}`, {
-                hint: 'Keep the file as evidence, and compare it with a copy and with the heads on reports.',
-              }),
+              failure: new KvxError(
+                'AUDIT_BROKEN',
+                `the audit log has ${problemCount} ${problemCount === 1 ? 'problem' : 'problems'}`,
+                {
+                  hint: 'Keep the file as evidence, and compare it with a copy and with the heads on reports.',
+                },
+              ),
             }
           : {}),
       }

@@ -16,9 +16,14 @@ export default class BackupConfirm extends KvxCommand {
     'The receipt is a code inside the encrypted backup; it tells nothing about the key. Case, dashes and spaces do not matter.'
   static override examples = [
     { description: 'Typed at the prompt', command: '<%= config.bin %> backup confirm B7K2M9' },
-    { description: 'In one line', command: '<%= config.bin %> backup confirm B7K2M9 --receipt 20QH-UMYA-NKS3-6YQF' },
+    {
+      description: 'In one line',
+      command: '<%= config.bin %> backup confirm B7K2M9 --receipt 20QH-UMYA-NKS3-6YQF',
+    },
   ]
-  static override args = { id: argument({ description: 'the backup, as `kvx backup list` names it', required: true }) }
+  static override args = {
+    id: argument({ description: 'the backup, as `kvx backup list` names it', required: true }),
+  }
   static override flags = {
     receipt: Flags.string({ description: 'the code that the recipient read out', helpValue: 'CODE' }),
   }
@@ -27,7 +32,9 @@ export default class BackupConfirm extends KvxCommand {
     await this.finish('kvx.backup.confirm/1', async () => {
       const { args, flags } = await this.parse(BackupConfirm)
       const workspace = await openWorkspace(flags)
-      const code = flags.receipt ?? (await askLine('Receipt, as the recipient reads it:', answersOf(flags), '--receipt CODE'))
+      const code =
+        flags.receipt ??
+        (await askLine('Receipt, as the recipient reads it:', answersOf(flags), '--receipt CODE'))
       const lock = await acquireLock(workspace.home.backups, 'the backups', { waitMs: 10_000 })
       try {
         const home = { directory: workspace.home.backups, signer: workspace.signer, verify: workspace.verify }

@@ -11,17 +11,29 @@ export default class BackupCreate extends KvxCommand {
   static override description =
     'The message is one that plain gpg 2.2 and later open. It counts as a backup when a private key at hand opened it (tested), or when a recipient read its receipt back (`kvx backup confirm`). Recipients’ public keys come from the gpg keyring or from --key-file.'
   static override examples = [
-    { description: 'The version that seals, to the configured recipients', command: '<%= config.bin %> backup create master' },
+    {
+      description: 'The version that seals, to the configured recipients',
+      command: '<%= config.bin %> backup create master',
+    },
     { description: 'An older version', command: '<%= config.bin %> backup create master@1' },
     {
       description: 'To somebody who is not in the configuration',
-      command: '<%= config.bin %> backup create master --recipient D2FF8AE2A19FE2B1C9B9D8A4B1B9B6E0C0FFEE00 --key-file alice.asc',
+      command:
+        '<%= config.bin %> backup create master --recipient D2FF8AE2A19FE2B1C9B9D8A4B1B9B6E0C0FFEE00 --key-file alice.asc',
     },
   ]
   static override args = { subject: argument({ description: 'NAME or NAME@VERSION', required: true }) }
   static override flags = {
-    recipient: Flags.string({ description: 'OpenPGP fingerprint, 40 hex digits; the configured ones unless told', multiple: true, helpValue: 'FPR' }),
-    'key-file': Flags.string({ description: 'a file with public keys of recipients', multiple: true, helpValue: 'FILE' }),
+    recipient: Flags.string({
+      description: 'OpenPGP fingerprint, 40 hex digits; the configured ones unless told',
+      multiple: true,
+      helpValue: 'FPR',
+    }),
+    'key-file': Flags.string({
+      description: 'a file with public keys of recipients',
+      multiple: true,
+      helpValue: 'FILE',
+    }),
   }
 
   async run(): Promise<void> {

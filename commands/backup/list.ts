@@ -15,7 +15,9 @@ export default class BackupList extends KvxCommand {
       const { args, flags } = await this.parse(BackupList)
       const { home } = await openWorkspace(flags)
       const all = await listBackups(home.backups)
-      const backups = all.backups.filter(({ manifest }) => args.name === undefined || manifest.name === args.name)
+      const backups = all.backups.filter(
+        ({ manifest }) => args.name === undefined || manifest.name === args.name,
+      )
       return {
         data: { backups: backups.map(backupData) },
         lines: backupTable({ ...all, backups }),

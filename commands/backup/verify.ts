@@ -9,12 +9,18 @@ import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 
 export default class BackupVerify extends KvxCommand {
-  static override summary = 'Compare a backup with its signed manifest; with --open, open it with the gpg at hand.'
+  static override summary =
+    'Compare a backup with its signed manifest; with --open, open it with the gpg at hand.'
   static override examples = [
-    { description: 'Is the file still the one that was made?', command: '<%= config.bin %> backup verify B7K2M9' },
+    {
+      description: 'Is the file still the one that was made?',
+      command: '<%= config.bin %> backup verify B7K2M9',
+    },
     { description: 'Does it open here?', command: '<%= config.bin %> backup verify B7K2M9 --open' },
   ]
-  static override args = { id: argument({ description: 'the backup, as `kvx backup list` names it', required: true }) }
+  static override args = {
+    id: argument({ description: 'the backup, as `kvx backup list` names it', required: true }),
+  }
   static override flags = { open: Flags.boolean({ description: 'decrypt it with gpg and compare the key' }) }
 
   async run(): Promise<void> {
@@ -35,7 +41,9 @@ export default class BackupVerify extends KvxCommand {
         }
       }
       if (!flags.open || flags['dry-run']) {
-        const lines = [`backup ${backup.manifest.id} of ${subject}: file and manifest are as they were made (${backup.manifest.state})`]
+        const lines = [
+          `backup ${backup.manifest.id} of ${subject}: file and manifest are as they were made (${backup.manifest.state})`,
+        ]
         return { data: { ...backupData(backup), problems: [] }, lines, warnings: check.warnings }
       }
       const home = { directory: workspace.home.backups, signer: workspace.signer, verify: workspace.verify }

@@ -9,9 +9,13 @@ import { answersOf } from '../_program/run-flags.ts'
 
 export default class KeyCompromise extends KvxCommand {
   static override summary = 'Mark a version as compromised: it opens only to move values away.'
-  static override description =
-    'There is no way back from this state. Rotate, move every value, retire it.'
-  static override examples = [{ description: 'The key was in a public repository', command: '<%= config.bin %> key compromise master@1 --reason "leaked in commit 4f2a"' }]
+  static override description = 'There is no way back from this state. Rotate, move every value, retire it.'
+  static override examples = [
+    {
+      description: 'The key was in a public repository',
+      command: '<%= config.bin %> key compromise master@1 --reason "leaked in commit 4f2a"',
+    },
+  ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
   static override flags = {
     reason: Flags.string({ description: 'why; recorded', required: true, helpValue: 'TEXT' }),
@@ -27,7 +31,9 @@ export default class KeyCompromise extends KvxCommand {
         await confirmStep(`Mark as compromised ${subject}?`, answersOf(flags))
         await setState(workspace, { name, version, reason: flags.reason }, 'compromised')
       }
-      const lines = flags['dry-run'] ? [`would do: compromise ${subject}`] : [`${subject}: compromise done`, `Next: kvx key show ${name}`]
+      const lines = flags['dry-run']
+        ? [`would do: compromise ${subject}`]
+        : [`${subject}: compromise done`, `Next: kvx key show ${name}`]
       return { data: { name, version, done: !flags['dry-run'] }, lines }
     })
   }

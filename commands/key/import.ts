@@ -10,17 +10,31 @@ export default class KeyImport extends KvxCommand {
   static override description =
     'Without --from it is read from the first published place of the configuration. Where the previous slot is filled too, that becomes version 1 (opens only) and the current one version 2 (seals). Published files are not touched; the same bytes again are nothing to do.'
   static override examples = [
-    { description: 'From where the configuration publishes it', command: '<%= config.bin %> key import master' },
+    {
+      description: 'From where the configuration publishes it',
+      command: '<%= config.bin %> key import master',
+    },
     {
       description: 'From another env file, under the number that the application gives it',
-      command: '<%= config.bin %> key import master --from env-file:/etc/app.env#KEK --encoding base64 --version 3',
+      command:
+        '<%= config.bin %> key import master --from env-file:/etc/app.env#KEK --encoding base64 --version 3',
     },
-    { description: 'From standard input', command: 'pass show app/kek | <%= config.bin %> key import master --from stdin --encoding hex' },
+    {
+      description: 'From standard input',
+      command: 'pass show app/kek | <%= config.bin %> key import master --from stdin --encoding hex',
+    },
   ]
-  static override args = { name: argument({ description: 'the key, as the configuration names it', required: true }) }
+  static override args = {
+    name: argument({ description: 'the key, as the configuration names it', required: true }),
+  }
   static override flags = {
     from: Flags.string({ description: 'file:PATH, env-file:PATH#VARIABLE or stdin', helpValue: 'SOURCE' }),
-    version: Flags.integer({ description: 'the application’s own number; 1 unless told', min: 1, max: 999_999_999, helpValue: 'N' }),
+    version: Flags.integer({
+      description: 'the application’s own number; 1 unless told',
+      min: 1,
+      max: 999_999_999,
+      helpValue: 'N',
+    }),
     encoding: Flags.option({
       description: 'how the bytes are written there; the published encoding unless told',
       options: ['raw', 'base64', 'base64url', 'hex', 'ascii'] as const,
@@ -46,7 +60,9 @@ export default class KeyImport extends KvxCommand {
             ({ version, checkValue, state, changed }) =>
               `${args.name}@${version}  check value ${checkValue}  ${state}${changed ? '' : ' (known already, nothing to do)'}`,
           ),
-          ...(flags['dry-run'] ? ['dry run: the key can be read, nothing was written'] : ['Next: kvx verify']),
+          ...(flags['dry-run']
+            ? ['dry run: the key can be read, nothing was written']
+            : ['Next: kvx verify']),
         ],
         warnings: imported.warnings,
       }

@@ -25,7 +25,10 @@ export default class KeyPublish extends KvxCommand {
       const config = configuredKey(workspace.config, name)
       const drift = await publicationDrift(await readKeyring(workspace.home), name, config)
       if (drift.length === 0 || flags['dry-run']) {
-        const lines = drift.length === 0 ? ['every published place agrees; nothing to do'] : drift.map((place) => `would write ${place}`)
+        const lines =
+          drift.length === 0
+            ? ['every published place agrees; nothing to do']
+            : drift.map((place) => `would write ${place}`)
         return { data: { name, published: drift.map((place) => ({ place, changed: false })) }, lines }
       }
       await confirmStep(`Write ${drift.join(', ')}?`, answersOf(flags))
@@ -34,7 +37,9 @@ export default class KeyPublish extends KvxCommand {
       )
       return {
         data: { name, published: places },
-        lines: places.map(({ place, changed }) => `${place}  ${changed ? 'written and read back' : 'was right'}`),
+        lines: places.map(
+          ({ place, changed }) => `${place}  ${changed ? 'written and read back' : 'was right'}`,
+        ),
       }
     })
   }

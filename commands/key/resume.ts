@@ -9,9 +9,13 @@ import { answersOf } from '../_program/run-flags.ts'
 
 export default class KeyResume extends KvxCommand {
   static override summary = 'Take a suspended version back into use.'
-  static override description =
-    'The version becomes again what it was before it was suspended.'
-  static override examples = [{ description: 'After the all-clear', command: '<%= config.bin %> key resume master@1 --reason "incident 12 closed"' }]
+  static override description = 'The version becomes again what it was before it was suspended.'
+  static override examples = [
+    {
+      description: 'After the all-clear',
+      command: '<%= config.bin %> key resume master@1 --reason "incident 12 closed"',
+    },
+  ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
   static override flags = {
     reason: Flags.string({ description: 'why; recorded', required: true, helpValue: 'TEXT' }),
@@ -27,7 +31,9 @@ export default class KeyResume extends KvxCommand {
         await confirmStep(`Resume ${subject}?`, answersOf(flags))
         await resumeVersion(workspace, { name, version, reason: flags.reason })
       }
-      const lines = flags['dry-run'] ? [`would do: resume ${subject}`] : [`${subject}: resume done`, `Next: kvx key show ${name}`]
+      const lines = flags['dry-run']
+        ? [`would do: resume ${subject}`]
+        : [`${subject}: resume done`, `Next: kvx key show ${name}`]
       return { data: { name, version, done: !flags['dry-run'] }, lines }
     })
   }

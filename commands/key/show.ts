@@ -7,7 +7,9 @@ import { KvxCommand } from '../_program/kvx-command.ts'
 
 export default class KeyShow extends KvxCommand {
   static override summary = 'Show one key: its versions, their lives, and whether published places agree.'
-  static override examples = [{ description: 'The whole life of a key', command: '<%= config.bin %> key show master' }]
+  static override examples = [
+    { description: 'The whole life of a key', command: '<%= config.bin %> key show master' },
+  ]
   static override args = { name: argument({ description: 'the key', required: true }) }
 
   async run(): Promise<void> {

@@ -11,7 +11,12 @@ export default class KeySuspend extends KvxCommand {
   static override summary = 'Stop a version from sealing and opening until it is resumed.'
   static override description =
     'kvx neither seals nor opens with a suspended version. Published places are left as they are: taking the key from readers is a step of its own.'
-  static override examples = [{ description: 'While an incident is looked into', command: '<%= config.bin %> key suspend master@1 --reason "incident 12"' }]
+  static override examples = [
+    {
+      description: 'While an incident is looked into',
+      command: '<%= config.bin %> key suspend master@1 --reason "incident 12"',
+    },
+  ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
   static override flags = {
     reason: Flags.string({ description: 'why; recorded', required: true, helpValue: 'TEXT' }),
@@ -27,7 +32,9 @@ export default class KeySuspend extends KvxCommand {
         await confirmStep(`Suspend ${subject}?`, answersOf(flags))
         await setState(workspace, { name, version, reason: flags.reason }, 'suspended')
       }
-      const lines = flags['dry-run'] ? [`would do: suspend ${subject}`] : [`${subject}: suspend done`, `Next: kvx key show ${name}`]
+      const lines = flags['dry-run']
+        ? [`would do: suspend ${subject}`]
+        : [`${subject}: suspend done`, `Next: kvx key show ${name}`]
       return { data: { name, version, done: !flags['dry-run'] }, lines }
     })
   }

@@ -8,8 +8,11 @@ import { answersOf } from '../_program/run-flags.ts'
 
 export default class KeyUnretire extends KvxCommand {
   static override summary = 'Take the mark of a retired version back.'
-  static override description = 'For values that came back under it, e.g. from an old dump. It opens again and is published nowhere.'
-  static override examples = [{ description: 'After an old dump was loaded', command: '<%= config.bin %> key unretire master@1' }]
+  static override description =
+    'For values that came back under it, e.g. from an old dump. It opens again and is published nowhere.'
+  static override examples = [
+    { description: 'After an old dump was loaded', command: '<%= config.bin %> key unretire master@1' },
+  ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
 
   async run(): Promise<void> {
@@ -21,7 +24,10 @@ export default class KeyUnretire extends KvxCommand {
         await confirmStep(`Take the mark of ${name}@${version} back?`, answersOf(flags))
         await unretireVersion(workspace, name, version)
       }
-      const lines = [`${name}@${version} ${flags['dry-run'] ? 'would open again' : 'opens again'}`, 'Next: kvx verify']
+      const lines = [
+        `${name}@${version} ${flags['dry-run'] ? 'would open again' : 'opens again'}`,
+        'Next: kvx verify',
+      ]
       return { data: { name, version, done: !flags['dry-run'] }, lines }
     })
   }

@@ -5,7 +5,9 @@ import { KvxCommand } from '../_program/kvx-command.ts'
 
 export default class RunList extends KvxCommand {
   static override summary = 'List runs, the newest first.'
-  static override examples = [{ description: 'Is anything unfinished?', command: '<%= config.bin %> run list' }]
+  static override examples = [
+    { description: 'Is anything unfinished?', command: '<%= config.bin %> run list' },
+  ]
   protected override readonly holdsKeys = false
 
   async run(): Promise<void> {

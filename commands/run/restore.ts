@@ -5,14 +5,23 @@ import { count } from '../../src/ui/columns.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
-import { acceptedLoss, acceptLossFlags, answersOf, progressFlags, withProgress } from '../_program/run-flags.ts'
+import {
+  acceptedLoss,
+  acceptLossFlags,
+  answersOf,
+  progressFlags,
+  withProgress,
+} from '../_program/run-flags.ts'
 
 export default class RunRestore extends KvxCommand {
   static override summary = 'Bring back the ciphertext that a run replaced.'
   static override description =
     'Only records that are missing or still hold what the run wrote. Records that something else wrote since stop it; --accept-loss COUNT --reason TEXT overwrites them. To undo a run without losing writes, use `run rollback`.'
   static override examples = [
-    { description: 'See what would come back', command: '<%= config.bin %> run restore 20260101T000000Z-abc123 --dry-run' },
+    {
+      description: 'See what would come back',
+      command: '<%= config.bin %> run restore 20260101T000000Z-abc123 --dry-run',
+    },
     { description: 'Bring it back', command: '<%= config.bin %> run restore 20260101T000000Z-abc123 --yes' },
   ]
   static override args = { id: argument({ description: 'the run', required: true }) }

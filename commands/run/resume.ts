@@ -13,7 +13,10 @@ export default class RunResume extends KvxCommand {
     'The data decides what remains: each record is asked which key opens it. Without an id the only unfinished run is taken. A changed configuration is exit 7, with the names of what differs.'
   static override examples = [
     { description: 'The only unfinished run', command: '<%= config.bin %> run resume' },
-    { description: 'A rotation that waited for its readers', command: '<%= config.bin %> run resume 20260101T000000Z-abc123 --rolled-out' },
+    {
+      description: 'A rotation that waited for its readers',
+      command: '<%= config.bin %> run resume 20260101T000000Z-abc123 --rolled-out',
+    },
   ]
   static override args = { id: optionalArgument({ description: 'the run' }) }
   static override flags = { ...throttleFlags, ...gateFlags }
@@ -26,7 +29,11 @@ export default class RunResume extends KvxCommand {
       try {
         const run = findRun(journal, args.id)
         if (flags['dry-run']) {
-          return { data: run, run: run.id, lines: [`would go on with the ${run.kind} ${run.id} of ${run.key} (${run.status})`] }
+          return {
+            data: run,
+            run: run.id,
+            lines: [`would go on with the ${run.kind} ${run.id} of ${run.key} (${run.status})`],
+          }
         }
         return await withProgress(flags, async (events) => {
           const resumed = await resumeRun(workspace, journal, run, {

@@ -12,8 +12,15 @@ export default class RunRollback extends KvxCommand {
   static override summary = 'Undo a run: the old version seals again and values under the new one move back.'
   static override description =
     'The same engine the other way round, possible until the old version is retired. The new version stays in the ring and opens; nothing is lost. Can be killed and resumed like any run.'
-  static override examples = [{ description: 'Undo a rotation with its data', command: '<%= config.bin %> run rollback 20260101T000000Z-abc123' }]
-  static override args = { id: optionalArgument({ description: 'the run; the only unfinished one without an id' }) }
+  static override examples = [
+    {
+      description: 'Undo a rotation with its data',
+      command: '<%= config.bin %> run rollback 20260101T000000Z-abc123',
+    },
+  ]
+  static override args = {
+    id: optionalArgument({ description: 'the run; the only unfinished one without an id' }),
+  }
   static override flags = throttleFlags
 
   async run(): Promise<void> {
@@ -25,7 +32,12 @@ export default class RunRollback extends KvxCommand {
         const run = findRun(journal, args.id)
         const target = await checkWayBack(workspace, run)
         const subject = `${run.key}@${target}`
-        if (flags['dry-run']) return { data: run, run: run.id, lines: [`${subject} would seal again; values under ${run.key}@${run.toVersion} would move back`] }
+        if (flags['dry-run'])
+          return {
+            data: run,
+            run: run.id,
+            lines: [`${subject} would seal again; values under ${run.key}@${run.toVersion} would move back`],
+          }
         await confirmStep(`Let ${subject} seal again and move values back?`, answersOf(flags))
         return await withProgress(flags, async (events) => {
           const result = await rollBack(workspace, journal, run, { ...flags, events })

@@ -6,7 +6,9 @@ import { KvxCommand } from '../_program/kvx-command.ts'
 
 export default class RunShow extends KvxCommand {
   static override summary = 'Show one run: its steps, and the records that it set aside.'
-  static override examples = [{ description: 'By its id', command: '<%= config.bin %> run show 20260101T000000Z-abc123' }]
+  static override examples = [
+    { description: 'By its id', command: '<%= config.bin %> run show 20260101T000000Z-abc123' },
+  ]
   static override args = { id: argument({ description: 'the run', required: true }) }
   protected override readonly holdsKeys = false
 

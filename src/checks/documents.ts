@@ -25,10 +25,13 @@ const maxDocumentBytes = 16 * 1_048_576
 
 export function documentChecks(readers: DocumentReaders): DocumentChecks {
   return async (target) => {
-    const odd = target.facts.type === 'symlink' ? undefined : typeFinding(target.path, { ...target.facts, size: 0 })
+    const odd =
+      target.facts.type === 'symlink' ? undefined : typeFinding(target.path, { ...target.facts, size: 0 })
     if (odd !== undefined) return [odd]
     if (target.kind === 'config') return checkConfig(target.path, readers)
-    return target.kind === 'manifest' ? checkManifest(target.path, readers) : checkMessage(target.path, readers)
+    return target.kind === 'manifest'
+      ? checkManifest(target.path, readers)
+      : checkMessage(target.path, readers)
   }
 }
 

@@ -1,4 +1,4 @@
-import { KvxError, isKvxError } from '../core/errors.ts'
+import { isKvxError, type KvxError } from '../core/errors.ts'
 import { groupName, userName } from '../platform/accounts.ts'
 import { type Acl, type AclEntry, effectiveAcl, maskedEntries } from '../platform/acl.ts'
 import { quotedPath, shownPath } from '../platform/file-errors.ts'
@@ -29,10 +29,15 @@ function collector(path: string): { readonly findings: Finding[]; readonly add: 
 /** A finding where there is something else than a file of a key's size, which must not be opened. */
 export function typeFinding(path: string, facts: FileFacts): Finding | undefined {
   const { findings, add } = collector(path)
-  const look = `name the key file itself; look with \`ls -ld ${quotedPath(path)}\``
+  const look = `name the key file itself: look with \`ls -ld ${quotedPath(path)}\``
   if (facts.type !== 'file') add('FILE_TYPE', 'error', `it is ${typeNames[facts.type]}, not a key file`, look)
   else if (facts.size > maxKeyBytes) {
-    add('FILE_TYPE', 'error', `it has ${facts.size} bytes, too many for a key: its content was not read`, look)
+    add(
+      'FILE_TYPE',
+      'error',
+      `it has ${facts.size} bytes, too many for a key: its content was not read`,
+      look,
+    )
   }
   return findings[0]
 }
@@ -77,7 +82,12 @@ export async function checkKeyFile(
   }
   if (facts.nlink > 1) {
     const remedy = `find the other: \`find / -xdev -samefile ${quotedPath(path)}\`, and remove it with \`rm\``
-    add('HARD_LINK', 'warning', `the file has ${facts.nlink} names: a new key reaches only one of them`, remedy)
+    add(
+      'HARD_LINK',
+      'warning',
+      `the file has ${facts.nlink} names: a new key reaches only one of them`,
+      remedy,
+    )
   }
   return findings
 }
@@ -98,7 +108,12 @@ function checkMode(path: string, facts: FileFacts, acl: Acl, add: Add): void {
   const effective = effectiveAcl(acl)
   const shown = modeText(facts.mode)
   if (acl.other !== 0) {
-    add('FILE_MODE', 'error', `every user can ${verbs(acl.other)} it (mode ${shown})`, `\`chmod o= ${quoted}\``)
+    add(
+      'FILE_MODE',
+      'error',
+      `every user can ${verbs(acl.other)} it (mode ${shown})`,
+      `\`chmod o= ${quoted}\``,
+    )
   }
   if ((effective.group & 2) !== 0) {
     // With an ACL, chmod g-w would change the mask alone.
@@ -130,7 +145,7 @@ async function checkEntries(path: string, facts: FileFacts, acl: Acl, rules: Rul
     if (isAllowed && rights === 4) continue
     const name = (await groupName(id)) ?? String(id)
     const isReading = rights === 4
-    const message = `the group ${name} can ${verbs(rights)} it${isReading ? ' and is not in the allow list' : ''}`
+    const message = `the group ${name} can ${verbs(rights)} it${isReading && options.readers !== undefined ? ' and is not allowed to' : ''}`
     const narrow = isAllowed ? `setfacl -m g:${name}:r ${quoted}` : `setfacl -x g:${name} ${quoted}`
     const command = owning.some((entry) => entry.id === id) ? `chgrp root ${quoted}` : narrow
     const meant = isReading ? `, or say that it is meant: \`--allow-reader ${name}\`` : ''
@@ -172,23 +187,26 @@ async function namedEntries(entries: readonly string[]): Promise<string> {
 }
 
 /** The directory of a key and its parents, as `checkDirectoryTrust` sees them. */
-export async function checkParent(directory: string, owner: number | undefined): Promise<Finding | undefined> {
+export async function checkParent(
+  directory: string,
+  owner: number | undefined,
+): Promise<Finding | undefined> {
   try {
     await checkDirectoryTrust(directory, owner === undefined ? {} : { owner })
     return undefined
   } catch (error) {
     if (!isKvxError(error, 'UNSAFE_DIRECTORY')) throw error
-    return directoryFinding('PARENT_WRITABLE', directory, error)
+    return fileFinding('PARENT_WRITABLE', directory, error)
   }
 }
 
-/** An error of the platform about a directory as a finding. */
-export function directoryFinding(rule: RuleId, directory: string, error: KvxError): Finding {
+/** An error of the platform about a file or directory as a finding. */
+export function fileFinding(rule: RuleId, path: string, error: KvxError): Finding {
   return {
     rule,
     severity: 'error',
-    path: shownPath(directory),
+    path: shownPath(path),
     message: error.message,
-    remedy: error.hint ?? `look with \`ls -la ${quotedPath(directory)}\``,
+    remedy: error.hint ?? `look with \`ls -la ${quotedPath(path)}\``,
   }
 }

@@ -14,7 +14,11 @@ export type FormatOptions = {
 }
 
 /** What may be said of a key that was decoded. */
-export type KeyFacts = { readonly encoding: KeyEncoding; readonly bytes: number; readonly fingerprint: string }
+export type KeyFacts = {
+  readonly encoding: KeyEncoding
+  readonly bytes: number
+  readonly fingerprint: string
+}
 
 export type FormatResult = { readonly findings: readonly Finding[]; readonly key: KeyFacts | undefined }
 
@@ -66,7 +70,8 @@ function faultFinding(subject: Subject, error: KvxError): Finding {
 const warningRemedies: Readonly<Record<KeyWarning['code'], string>> = {
   KEY_CRLF: 'end the line with LF alone, after you have seen that the application reads the key so',
   KEY_BASE64URL_PADDED: 'leave the = out, after you have seen that the application reads the key so',
-  KEY_LOOKS_ENCODED: 'declare the encoding that the application decodes: `--encoding hex` or `--encoding base64`',
+  KEY_LOOKS_ENCODED:
+    'declare the encoding that the application decodes: `--encoding hex` or `--encoding base64`',
 }
 
 function warningFinding(subject: Subject, warning: KeyWarning): Finding {

@@ -1,13 +1,27 @@
 import { dirname } from 'node:path'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import { type Acl, readAcl, readAclAt } from '../platform/acl.ts'
-import { fileError, quotedPath, shownPath } from '../platform/file-errors.ts'
+import { quotedPath, shownPath } from '../platform/file-errors.ts'
 import { type FileFacts, factsOf, sameFile } from '../platform/file-facts.ts'
 import { openForReading, readFileCapped } from '../platform/files.ts'
 import type { DocumentChecks } from './documents.ts'
-import { checkKeyFile, checkParent, linkFinding, maxKeyBytes, typeFinding, unreadableFinding } from './key-file.ts'
+import {
+  checkKeyFile,
+  checkParent,
+  fileFinding,
+  linkFinding,
+  maxKeyBytes,
+  typeFinding,
+  unreadableFinding,
+} from './key-file.ts'
 import type { FileOptions } from './key-file.ts'
-import { checkKeyFormat, type FormatOptions, type KeyFacts, reuseFindings, type Subject } from './key-format.ts'
+import {
+  checkKeyFormat,
+  type FormatOptions,
+  type KeyFacts,
+  reuseFindings,
+  type Subject,
+} from './key-format.ts'
 import { type Finding, type RuleChoice, type RuleGroup, wantsGroup, wantsRule } from './rules.ts'
 import type { Target, Targets } from './targets.ts'
 
@@ -37,7 +51,9 @@ export async function runChecks(
 ): Promise<CheckResult> {
   const looks: Look[] = []
   const parents = new Map<string, Finding | undefined>()
-  const targets = files.targets.filter(({ kind }) => groupsOf[kind].some((group) => wantsGroup(options.rules, group)))
+  const targets = files.targets.filter(({ kind }) =>
+    groupsOf[kind].some((group) => wantsGroup(options.rules, group)),
+  )
   for (const target of targets) {
     const look = await lookAtFile(target, options)
     if (wantsGroup(options.rules, 'files') && target.kind === 'key') {
@@ -79,9 +95,13 @@ type Look = {
 }
 
 function lookAtGiven(given: GivenKey, options: CheckOptions): Look {
-  const subject = { shown: given.shown, again: '`openssl rand -base64 32`, taken into the variable by a file' }
+  const subject = {
+    shown: given.shown,
+    again: '`openssl rand -base64 32`, taken into the variable by a file',
+  }
   try {
-    if (!wantsGroup(options.rules, 'format')) return { subject, findings: [], key: undefined, same: given.shown }
+    if (!wantsGroup(options.rules, 'format'))
+      return { subject, findings: [], key: undefined, same: given.shown }
     return { subject, ...checkKeyFormat(subject, given.bytes, options.format), same: given.shown }
   } finally {
     given.bytes.fill(0)
@@ -99,10 +119,10 @@ async function lookAtFile(target: Target, options: CheckOptions): Promise<Look> 
   const link = isLink ? [linkFinding(path)] : []
   const wrongType = isLink ? undefined : typeFinding(path, facts)
   if (wrongType !== undefined) return { ...look, findings: [wrongType] }
-  const handle = await openUnlessForbidden(path)
-  if (handle === undefined) {
+  const handle = await openOrFinding(path)
+  if ('rule' in handle) {
     const about = isLink ? [] : await aboutFile(path, facts, await aclAt(path, options), options)
-    return { ...look, findings: [...link, unreadableFinding(path), ...about] }
+    return { ...look, findings: [...link, handle, ...about] }
   }
   try {
     const own = factsOf(await handle.stat({ bigint: true }))
@@ -149,16 +169,17 @@ async function readFormat(subject: Subject, path: string, facts: FileFacts, opti
 
 type OpenFile = Awaited<ReturnType<typeof openForReading>>
 
-/** Opens without blocking; undefined where this process may not read. */
-async function openUnlessForbidden(path: string): Promise<OpenFile | undefined> {
+/** Opens without blocking, or says why this file cannot be looked into. The others still are. */
+async function openOrFinding(path: string): Promise<OpenFile | Finding> {
   try {
     return await openForReading(path, true)
   } catch (error) {
-    if (isKvxError(error) && error.details['errno'] === 'EACCES') return undefined
-    if (isKvxError(error, 'FILE_NOT_FOUND')) {
-      const { code, message } = fileError({ code: 'ENOENT' }, 'check', path)
-      throw new KvxError(code, message, { hint: `see where it points: \`readlink ${quotedPath(path)}\`` })
-    }
-    throw error
+    if (!isKvxError(error)) throw error
+    if (error.details['errno'] === 'EACCES') return unreadableFinding(path)
+    if (error.code === 'UNSAFE_FILE_TYPE') return fileFinding('FILE_TYPE', path, error)
+    if (error.code !== 'FILE_NOT_FOUND') throw error
+    throw new KvxError('FILE_NOT_FOUND', `cannot check ${shownPath(path)}: it points to nothing`, {
+      hint: `see where it points: \`readlink ${quotedPath(path)}\``,
+    })
   }
 }

@@ -3,7 +3,7 @@ import { isKvxError, KvxError } from '../core/errors.ts'
 import { fileError, quotedPath, shownPath } from '../platform/file-errors.ts'
 import type { FileFacts } from '../platform/file-facts.ts'
 import { listDirectory, lstatFacts } from '../platform/files.ts'
-import { directoryFinding } from './key-file.ts'
+import { fileFinding } from './key-file.ts'
 import type { Finding } from './rules.ts'
 
 /** What a file is taken for, by its name. */
@@ -19,8 +19,8 @@ export type Target = {
 export type Targets = { readonly targets: readonly Target[]; readonly findings: readonly Finding[] }
 
 /**
- * The files that paths mean: a file is itself, a directory is the key files in it, the previous slots too. A file
- * that is named twice counts once.
+ * The files that paths mean: a file is itself, a directory is the key files in it, the previous slots too, and the
+ * backups with their manifests. A file that is named twice counts once.
  * @throws FILE_NOT_FOUND for a path, a link or a pattern behind which there is nothing, before anything is read
  */
 export async function findTargets(paths: readonly string[]): Promise<Targets> {
@@ -62,6 +62,8 @@ function missing(path: string): KvxError {
 }
 
 const keyName = /^[^.].*\.key(\.previous)?$|^\.key$/
+const manifestName = /\.v\d+\.[0-9a-z]{8}\.json$/i
+const backupName = /\.v\d+\.[0-9a-z]{8}\.asc$/i
 const leftoverName = /^\..+\.kvx-new$/
 
 async function listKeys(directory: string): Promise<Targets> {
@@ -70,23 +72,31 @@ async function listKeys(directory: string): Promise<Targets> {
     names = await listDirectory(directory)
   } catch (error) {
     if (!isKvxError(error, 'UNSAFE_FILE_TYPE')) throw error
-    const finding = directoryFinding('FILE_NAME', directory, error)
+    const finding = fileFinding('FILE_NAME', directory, error)
     return {
       targets: [],
       findings: [{ ...finding, message: `${finding.message}; nothing in this directory was checked` }],
     }
   }
   const targets: Target[] = []
-  for (const name of names.filter((each) => keyName.test(each))) {
+  for (const name of names.filter((each) =>
+    [keyName, manifestName, backupName].some((one) => one.test(each)),
+  )) {
     const path = join(directory, name)
     const facts = await lstatFacts(path)
-    if (facts !== undefined) targets.push({ path, kind: 'key', facts })
+    if (facts !== undefined) targets.push({ path, kind: kindOf(path), facts })
   }
-  const findings = names.filter((name) => leftoverName.test(name)).map((name) => leftover(join(directory, name)))
+  const findings = names
+    .filter((name) => leftoverName.test(name))
+    .map((name) => leftover(join(directory, name)))
   if (targets.length === 0 && findings.length === 0) {
-    throw new KvxError('FILE_NOT_FOUND', `there is no key file (*.key) in ${shownPath(directory)}`, {
-      hint: `name the files themselves; \`ls -la ${quotedPath(directory)}\` shows what is there`,
-    })
+    throw new KvxError(
+      'FILE_NOT_FOUND',
+      `there is no key file (*.key) and no backup in ${shownPath(directory)}`,
+      {
+        hint: `name the files themselves; \`ls -la ${quotedPath(directory)}\` shows what is there`,
+      },
+    )
   }
   return { targets, findings }
 }
@@ -104,6 +114,6 @@ function leftover(path: string): Finding {
 function kindOf(path: string): TargetKind {
   const name = basename(path).toLowerCase()
   if (/\.ya?ml$/.test(name)) return 'config'
-  if (name.endsWith('.manifest.json')) return 'manifest'
+  if (manifestName.test(name)) return 'manifest'
   return /\.(asc|gpg|pgp)$/.test(name) ? 'message' : 'key'
 }

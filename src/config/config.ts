@@ -15,7 +15,7 @@ export type Config = {
   /** Where the home came from, for messages: a flag, the file with its line, or the default. */
   readonly homeOrigin: string
   readonly keys: Readonly<Record<string, KeyConfig>>
-  readonly stores: Readonly<Record<string, { readonly sqlite: string }>>
+  readonly stores: Readonly<Record<string, ConfigFile['stores'][string]>>
   readonly envelopes: Readonly<Record<string, EnvelopeConfig>>
   /** SHA-256 of the file's bytes, hex: a run remembers under which configuration it was planned. */
   readonly digest: string
@@ -89,7 +89,11 @@ function yamlProblem(code: string): string {
   return `not valid YAML (${code.toLowerCase().replaceAll('_', ' ')})`
 }
 
-function placer(path: string, document: Document, lines: LineCounter): (at: readonly PropertyKey[]) => string {
+function placer(
+  path: string,
+  document: Document,
+  lines: LineCounter,
+): (at: readonly PropertyKey[]) => string {
   return (at) => {
     for (let depth = at.length; depth > 0; depth--) {
       const node: unknown = document.getIn(at.slice(0, depth), true)
@@ -133,16 +137,16 @@ function deepest(issues: readonly Issue[]): Issue {
 
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^$/, ['kvx', 'home', 'keys', 'stores', 'envelopes']],
-  [/^keys\.[^.]+$/, ['purpose', 'publish', 'backup']],
+  [/^keys\.[^.]+$/, ['purpose', 'publish', 'backup', 'cryptoperiod']],
   [
     /^keys\.[^.]+\.publish\.\d+$/,
-    [
-      ...['file', 'env-file', 'current', 'previous', 'encoding', 'owner', 'group', 'mode', 'readers'],
-      ...['instances', 'cache-ttl', 'probe', 'reload'],
-    ],
+    'file env-file current previous encoding owner group mode readers instances cache-ttl probe reload'.split(
+      ' ',
+    ),
   ],
   [/^keys\.[^.]+\.backup$/, ['recipients']],
-  [/^stores\.[^.]+$/, ['sqlite']],
+  [/^stores\.[^.]+$/, ['sqlite', 'backup-retention']],
+  [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
   [/^envelopes\..+\.(dek|value|value\.\d+)$/, ['column', 'layout', 'aead', 'aad']],
   [/^envelopes\..+$/, ['store', 'table', 'id', 'key', 'dek', 'value', 'version', 'plaintext']],
 ]
@@ -174,10 +178,13 @@ function freeze(
     path,
     ...home,
     keys: Object.fromEntries(
-      Object.entries(file.keys).map(([name, key]) => [name, { ...key, publish: key.publish.map(located(absolute)) }]),
+      Object.entries(file.keys).map(([name, key]) => [
+        name,
+        { ...key, publish: key.publish.map(located(absolute)) },
+      ]),
     ),
     stores: Object.fromEntries(
-      Object.entries(file.stores).map(([name, store]) => [name, { sqlite: absolute(store.sqlite) }]),
+      Object.entries(file.stores).map(([name, store]) => [name, { ...store, sqlite: absolute(store.sqlite) }]),
     ),
     envelopes: file.envelopes,
     digest: facts.digest,

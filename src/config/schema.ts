@@ -14,9 +14,7 @@ const fingerprint = z
 const mode = z.string().regex(/^0?[0-7]{3}$/, 'a mode is octal text, e.g. "0640"')
 const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
 
-const duration = z
-  .string()
-  .regex(/^\d{1,5}[smhd]$/, 'a duration is a number and a unit: 30s, 5m, 2h, 7d')
+const duration = z.string().regex(/^\d{1,5}[smhdy]$/, 'a duration is a number and a unit: 30s, 5m, 2h, 7d, 3y')
 const program = z
   .array(z.string().min(1))
   .min(1)
@@ -55,11 +53,17 @@ const envFilePublisher = z.strictObject({
 
 const key = z.strictObject({
   purpose: z.enum(['kek', 'data', 'vault']),
+  /** How long a version may seal, and how long it may open. */
+  cryptoperiod: z.strictObject({ seal: duration.optional(), open: duration.optional() }).optional(),
   publish: z.array(z.union([filePublisher, envFilePublisher])).default([]),
   backup: z.strictObject({ recipients: z.array(fingerprint).min(1) }).optional(),
 })
 
-const store = z.strictObject({ sqlite: z.string().min(1) })
+const store = z.strictObject({
+  sqlite: z.string().min(1),
+  /** How long backups of the application are kept: so long values under an old key may come back. */
+  'backup-retention': duration.optional(),
+})
 
 const sealed = z.strictObject({
   column: z.string().min(1).optional(),

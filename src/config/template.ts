@@ -1,5 +1,3 @@
-import { KvxError } from '../core/errors.ts'
-
 /** The commented file that `kvx init` writes: every line that an operator edits, with the form of what goes there. */
 export function configTemplate(home: string | undefined): string {
   return `# What kvx knows of your application. Reference: docs/configuration.md, layouts: docs/layouts.md
@@ -31,9 +29,7 @@ envelopes:
 `
 }
 
+/** A path as a double-quoted YAML scalar, which reads JSON's escapes. */
 function yamlText(text: string): string {
-  if (/[\x00-\x1f\x7f]/.test(text)) {
-    throw new KvxError('USAGE', 'a path holds a control character')
-  }
   return JSON.stringify(text)
 }

@@ -65,6 +65,9 @@ export const errorCatalogue = {
   RUN_OPEN: 6,
   VERSION_IN_USE: 6,
   DURABILITY_OFF: 6,
+  NOT_RETIRED: 6,
+  LEDGER_OPEN: 6,
+  CLOCK_BEHIND: 6,
   PUBLICATION_DIFFERS: 6,
   // 7: approval or share missing, a plan differs
   PLAN_DIFFERS: 7,

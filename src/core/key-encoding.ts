@@ -41,8 +41,6 @@ export type KeyWarning = {
   readonly message: string
 }
 
-export type { KeyFault } from './key-faults.ts'
-
 export type DecodedKey = { readonly material: Secret; readonly warnings: readonly KeyWarning[] }
 
 /** True for hex, also with one wrong or missing digit. No text of random bytes in base64 looks like that. */
@@ -216,7 +214,7 @@ function decodeText(bytes: Uint8Array, encoding: KeyEncoding, warnings: KeyWarni
  *
  * The input stays the caller's, who wipes it. Copies made on the way are wiped.
  * @param options.expectLength 32 bytes where nothing else is said; `{ min: 16, max: 1024 }` for imports
- * @throws INPUT_EMPTY; KEY_MALFORMED with a {@link KeyFault} in `details.fault`, never a byte of the key
+ * @throws INPUT_EMPTY; KEY_MALFORMED with a `KeyFault` in `details.fault`, never a byte of the key
  */
 export function decodeKey(bytes: Uint8Array, encoding: KeyEncoding, options: KeyOptions = {}): DecodedKey {
   const expected = options.expectLength ?? 32

@@ -1,4 +1,5 @@
 import { KvxError } from './errors.ts'
+import { scanJson } from './layout/json-scan.ts'
 
 /** Why a key was not accepted: `details.fault` of every KEY_MALFORMED. */
 export type KeyFault =
@@ -79,7 +80,29 @@ export function refuseMark(bytes: Uint8Array): void {
   )
 }
 
-const sshStarts = ['-----BEGIN OPENSSH', 'ssh-', 'ecdsa-sha2-', 'sk-ssh-', 'PuTTY-User-Key-File']
+const sshStarts = [
+  '-----BEGIN OPENSSH',
+  'ssh-rsa ',
+  'ssh-dss ',
+  'ssh-ed25519 ',
+  'ecdsa-sha2-',
+  'sk-ssh-',
+  'PuTTY-User-Key-File',
+]
+
+/** True for a whole object or array, so that a key of printable characters may well begin with a brace. */
+function isJson(text: Uint8Array): boolean {
+  const first = text.find((code) => code > 0x20)
+  if (first !== 0x7b && first !== 0x5b) return false
+  try {
+    scanJson(text, () => {
+      throw new SyntaxError('this is not JSON')
+    })
+    return true
+  } catch {
+    return false
+  }
+}
 
 /** Refuses whole documents of other kinds, whose first bytes tell what they are. */
 export function refuseDocument(text: Uint8Array): void {
@@ -90,8 +113,7 @@ export function refuseDocument(text: Uint8Array): void {
     throw malformed('pem', 'this is a PEM file (a key or certificate of another kind)')
   }
   if (matches(text, 'AGE-SECRET-KEY-')) throw malformed('age-key', 'this is a secret key of age')
-  const first = text.find((code) => code > 0x20)
-  if ((first !== 0x7b && first !== 0x5b) || !holds(text, '"')) return
+  if (!isJson(text)) return
   if (Buffer.from(text.buffer, text.byteOffset, text.length).includes('"kty"')) {
     const hint = 'take the member "k" alone and declare `--encoding base64url`, if "kty" is "oct"'
     throw malformed('jwk', 'this is a JSON Web Key', hint)

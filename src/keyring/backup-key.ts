@@ -34,7 +34,9 @@ export async function createBackupOf(
   const key = keyOf(await readKeyring(workspace.home), name)
   const version = request.version ?? key.seals
   if (version === null) {
-    throw new KvxError('STATE_TRANSITION', `no version of ${name} is active`, { hint: `Name one: \`kvx backup create ${name}@1\`.` })
+    throw new KvxError('STATE_TRANSITION', `no version of ${name} is active`, {
+      hint: `Name one: \`kvx backup create ${name}@1\`.`,
+    })
   }
   const record = versionOf(key, name, version)
   const fingerprints = request.recipients.length > 0 ? request.recipients : configured(workspace, name)

@@ -116,7 +116,8 @@ async function writeKey(path: string, material: Secret, request: BareKeyRequest)
 /** `D/NAME.key` */
 export function keyPathIn(directory: string, name: string): string {
   requireKeyName(name)
-  if (directory === '') throw new KvxError('USAGE', 'the directory has no name', { hint: 'For example `--dir .`.' })
+  if (directory === '')
+    throw new KvxError('USAGE', 'the directory has no name', { hint: 'For example `--dir .`.' })
   return join(directory, `${name}.key`)
 }
 

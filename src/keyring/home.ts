@@ -50,9 +50,13 @@ export async function openHome(path: string, origin: string): Promise<Home> {
   }
   const euid = process.geteuid?.()
   if (facts.uid !== euid) {
-    throw new KvxError('UNSAFE_OWNER', `the home ${path} belongs to uid ${facts.uid}, not to uid ${euid ?? '?'}`, {
-      hint: 'Run kvx as the owner of its home.',
-    })
+    throw new KvxError(
+      'UNSAFE_OWNER',
+      `the home ${path} belongs to uid ${facts.uid}, not to uid ${euid ?? '?'}`,
+      {
+        hint: 'Run kvx as the owner of its home.',
+      },
+    )
   }
   return home
 }

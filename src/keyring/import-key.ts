@@ -47,7 +47,11 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
     if (found.current === undefined) throw emptySource(request)
     const plan = numbered(request, found, await alreadyThere(workspace, request.name))
     if (request.dryRun) return { name: request.name, versions: [], warnings: found.warnings }
-    const intent = { action: 'key.import', subject: request.name, data: { versions: plan.map(({ version }) => String(version)) } }
+    const intent = {
+      action: 'key.import',
+      subject: request.name,
+      data: { versions: plan.map(({ version }) => String(version)) },
+    }
     return await withIntent(workspace.audit, intent, async () => {
       const versions: Imported['versions'][number][] = []
       for (const { version, material, state } of plan) {
@@ -75,7 +79,11 @@ async function alreadyThere(workspace: Workspace, name: string): Promise<number 
   return (await readKeyring(workspace.home)).keys[name]?.seals ?? null
 }
 
-type Numbered = { readonly version: number; readonly material: Secret; readonly state: 'active' | 'deactivated' }
+type Numbered = {
+  readonly version: number
+  readonly material: Secret
+  readonly state: 'active' | 'deactivated'
+}
 
 function numbered(request: ImportRequest, found: Found, seals: number | null): readonly Numbered[] {
   if (found.current === undefined) return []
@@ -87,9 +95,13 @@ function numbered(request: ImportRequest, found: Found, seals: number | null): r
   }
   const version = request.version ?? seals ?? 2
   if (version < 2) {
-    throw new KvxError('USAGE', 'the previous slot is filled too, so the current key needs a version of 2 or more', {
-      hint: 'Give the application’s own number with `--version N`; the previous one becomes N-1.',
-    })
+    throw new KvxError(
+      'USAGE',
+      'the previous slot is filled too, so the current key needs a version of 2 or more',
+      {
+        hint: 'Give the application’s own number with `--version N`; the previous one becomes N-1.',
+      },
+    )
   }
   return [
     { version: version - 1, material: found.previous, state: 'deactivated' },
@@ -102,7 +114,10 @@ async function readSource(request: ImportRequest, config: KeyConfig): Promise<Fo
   if (from === undefined) return fromPublished(request, config)
   if (from === 'stdin') return decoded(await readStdin(maxKeyFileBytes), request, config)
   if (from.startsWith('file:')) {
-    const { bytes } = await readFileCapped(from.slice('file:'.length), { maxBytes: maxKeyFileBytes, follow: true })
+    const { bytes } = await readFileCapped(from.slice('file:'.length), {
+      maxBytes: maxKeyFileBytes,
+      follow: true,
+    })
     return decoded(bytes, request, config)
   }
   const variable = /^env-file:(.+)#([A-Za-z_][A-Za-z0-9_]*)$/.exec(from)
@@ -117,11 +132,17 @@ async function readSource(request: ImportRequest, config: KeyConfig): Promise<Fo
 async function fromPublished(request: ImportRequest, config: KeyConfig): Promise<Found> {
   const [first] = config.publish
   if (first === undefined) {
-    throw new KvxError('USAGE', `${request.name} is published nowhere, so there is no place to take it from`, {
-      hint: `Name it: \`kvx key import ${request.name} --from file:PATH --encoding base64\`.`,
-    })
+    throw new KvxError(
+      'USAGE',
+      `${request.name} is published nowhere, so there is no place to take it from`,
+      {
+        hint: `Name it: \`kvx key import ${request.name} --from file:PATH --encoding base64\`.`,
+      },
+    )
   }
-  const publisher = makePublisher(request.encoding === undefined ? first : withEncoding(first, request.encoding))
+  const publisher = makePublisher(
+    request.encoding === undefined ? first : withEncoding(first, request.encoding),
+  )
   return {
     current: await publisher.readSlot('current'),
     previous: await publisher.readSlot('previous'),
@@ -129,7 +150,10 @@ async function fromPublished(request: ImportRequest, config: KeyConfig): Promise
   }
 }
 
-function withEncoding(place: KeyConfig['publish'][number], encoding: KeyEncoding): KeyConfig['publish'][number] {
+function withEncoding(
+  place: KeyConfig['publish'][number],
+  encoding: KeyEncoding,
+): KeyConfig['publish'][number] {
   if (!('env-file' in place)) return { ...place, encoding }
   if (encoding === 'raw') {
     throw new KvxError('USAGE', 'an env file holds text: its encoding is base64, base64url, hex or ascii')
@@ -137,7 +161,12 @@ function withEncoding(place: KeyConfig['publish'][number], encoding: KeyEncoding
   return { ...place, encoding }
 }
 
-async function fromVariable(path: string, variable: string, request: ImportRequest, config: KeyConfig): Promise<Found> {
+async function fromVariable(
+  path: string,
+  variable: string,
+  request: ImportRequest,
+  config: KeyConfig,
+): Promise<Found> {
   const encoding = request.encoding ?? declaredEncoding(config) ?? 'base64'
   if (encoding === 'raw') {
     throw new KvxError('USAGE', 'an env file holds text: its encoding is base64, base64url, hex or ascii')

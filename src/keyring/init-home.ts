@@ -13,7 +13,9 @@ import { emptyKeyring, encodeKeyring } from './keyring-file.ts'
  * presence says that the home is complete. A home that an earlier attempt left half made is finished.
  * @throws HOME_EXISTS, UNSAFE_DIRECTORY
  */
-export async function createHome(path: string): Promise<{ readonly home: Home; readonly auditFingerprint: string }> {
+export async function createHome(
+  path: string,
+): Promise<{ readonly home: Home; readonly auditFingerprint: string }> {
   const home = homeAt(path)
   if (await exists(home.keyring)) {
     throw new KvxError('HOME_EXISTS', `there is a home at ${path} already`, {

@@ -29,7 +29,9 @@ export async function initialise(request: {
   const path = resolve(request.config ?? process.env['KVX_CONFIG'] ?? 'kvx.yaml')
   const isNew = !(await exists(path))
   const written = request.home === undefined ? undefined : resolve(request.home)
-  const home = isNew ? (written ?? defaultHome(path)) : (await loadConfig({ config: path, home: request.home })).home
+  const home = isNew
+    ? (written ?? defaultHome(path))
+    : (await loadConfig({ config: path, home: request.home })).home
   if (await exists(homeAt(home).keyring)) {
     throw new KvxError('HOME_EXISTS', `there is a home at ${home} already`, {
       hint: 'It is left as it is. `kvx key list` shows what it holds.',

@@ -7,7 +7,13 @@ import { readFileCapped } from '../platform/files.ts'
 import { writeState } from '../platform/state-file.ts'
 import { acquireLock } from '../platform/lock.ts'
 import type { Home } from './home.ts'
-import { encodeKeyring, parseKeyring, type KeyRecord, type Keyring, type VersionRecord } from './keyring-file.ts'
+import {
+  encodeKeyring,
+  parseKeyring,
+  type KeyRecord,
+  type Keyring,
+  type VersionRecord,
+} from './keyring-file.ts'
 
 const maxKeyringBytes = 64 * 1_048_576
 /** A change takes milliseconds, so a second command waits for the first instead of refusing. */
@@ -33,7 +39,7 @@ export async function changeKeyring<T>(home: Home, change: (ring: Keyring) => T)
     }
     return result
   } finally {
-    await lock.release()
+    lock.release()
   }
 }
 
@@ -85,6 +91,7 @@ export function reservedVersion(origin: VersionRecord['origin'], run: string | n
     canary: null,
     rollout: null,
     retired: null,
+    destruction: null,
     withoutBackup: null,
     history: [],
   }

@@ -53,7 +53,10 @@ export async function makeRegisteredKey(
 }
 
 /** A key that an application uses already is imported, never replaced by a new one. */
-async function refuseFilledPlaces(name: string, publishers: readonly ReturnType<typeof makePublisher>[]): Promise<void> {
+async function refuseFilledPlaces(
+  name: string,
+  publishers: readonly ReturnType<typeof makePublisher>[],
+): Promise<void> {
   for (const publisher of publishers) {
     const found = await publisher.inspect()
     if (found.current === undefined && found.previous === undefined) continue

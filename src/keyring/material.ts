@@ -10,7 +10,12 @@ import type { VersionRecord } from './keyring-file.ts'
 const maxMaterialBytes = 1024
 
 /** Writes the material of a version, durable when this returns. @throws TARGET_EXISTS */
-export async function writeMaterial(home: Home, name: string, version: number, material: Secret): Promise<void> {
+export async function writeMaterial(
+  home: Home,
+  name: string,
+  version: number,
+  material: Secret,
+): Promise<void> {
   const path = materialPath(home, name, version)
   const bytes = material.lend((lent) => {
     const copy = Buffer.allocUnsafeSlow(lent.length)

@@ -1,18 +1,16 @@
 import type { KeyConfig } from '../config/schema.ts'
+import { parseDuration } from '../core/duration.ts'
 import { KvxError } from '../core/errors.ts'
 import { runChild } from '../platform/child.ts'
 
-const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 }
 const readerTimeoutMs = 120_000
-
-/** `5m` as milliseconds. The configuration's schema has checked the form. */
-export function durationMs(text: string): number {
-  return Number(text.slice(0, -1)) * (unitSeconds[text.at(-1) ?? ''] ?? 0) * 1000
-}
 
 /** The longest time that a reader goes on with something it has opened before, in milliseconds. */
 export function cacheTtlMs(key: KeyConfig): number {
-  return Math.max(0, ...key.publish.map((place) => (place['cache-ttl'] === undefined ? 0 : durationMs(place['cache-ttl']))))
+  return Math.max(
+    0,
+    ...key.publish.map((place) => (place['cache-ttl'] === undefined ? 0 : (parseDuration(place['cache-ttl']) ?? 0))),
+  )
 }
 
 /** Whether readers can open with a second key in every published place. */
@@ -53,8 +51,12 @@ export async function probeReaders(key: KeyConfig, subject: string): Promise<voi
     const [program = '', ...args] = probe
     const { exitCode } = await runChild(program, args, { timeoutMs: readerTimeoutMs })
     if (exitCode === 0) continue
-    throw new KvxError('ROLLOUT_NOT_DECLARED', `the probe ${program} ended with exit code ${exitCode}: a reader does not have ${subject} yet`, {
-      hint: 'Restart that reader, then run the same command again. Nothing was sealed under the new version.',
-    })
+    throw new KvxError(
+      'ROLLOUT_NOT_DECLARED',
+      `the probe ${program} ended with exit code ${exitCode}: a reader does not have ${subject} yet`,
+      {
+        hint: 'Restart that reader, then run the same command again. Nothing was sealed under the new version.',
+      },
+    )
   }
 }

@@ -74,7 +74,8 @@ function settleState(key: KeyRecord, registration: Registration, record: Version
     key.seals = version
     return
   }
-  if (record.state === 'active' && key.seals !== version) moveState(record, `${name}@${version}`, 'deactivated', reason)
+  if (record.state === 'active' && key.seals !== version)
+    moveState(record, `${name}@${version}`, 'deactivated', reason)
   key.previous = version
 }
 
@@ -84,14 +85,22 @@ function refuseCollision(ring: Keyring, registration: Registration, fingerprint:
     for (const [number, record] of versionsOf(key)) {
       const own = other === name && number === version
       if (!own && record.fingerprint === fingerprint) {
-        throw new KvxError('KEY_REUSED', `this key is ${other}@${number} already (check value ${checkValueOf(fingerprint)})`, {
-          hint: 'One key has one name and one number. Nothing was changed.',
-        })
+        throw new KvxError(
+          'KEY_REUSED',
+          `this key is ${other}@${number} already (check value ${checkValueOf(fingerprint)})`,
+          {
+            hint: 'One key has one name and one number. Nothing was changed.',
+          },
+        )
       }
       if (own && record.fingerprint !== null && record.fingerprint !== fingerprint) {
-        throw new KvxError('KEY_EXISTS', `${name}@${version} is another key (check value ${checkValueOf(record.fingerprint)})`, {
-          hint: `Give this one its own number with \`--version N\`; \`kvx key show ${name}\` lists those in use. Nothing was changed.`,
-        })
+        throw new KvxError(
+          'KEY_EXISTS',
+          `${name}@${version} is another key (check value ${checkValueOf(record.fingerprint)})`,
+          {
+            hint: `Give this one its own number with \`--version N\`; \`kvx key show ${name}\` lists those in use. Nothing was changed.`,
+          },
+        )
       }
     }
   }
@@ -104,7 +113,11 @@ function refuseCollision(ring: Keyring, registration: Registration, fingerprint:
 }
 
 /** A file that a crash left without a record was never used: it is adopted when it is this key. */
-async function placeMaterial(workspace: Workspace, registration: Registration, fingerprint: string): Promise<void> {
+async function placeMaterial(
+  workspace: Workspace,
+  registration: Registration,
+  fingerprint: string,
+): Promise<void> {
   const { home } = workspace
   const { name, version, material } = registration
   if (!(await hasMaterial(home, name, version))) {

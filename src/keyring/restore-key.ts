@@ -97,9 +97,13 @@ async function refuseOther(workspace: Workspace, opened: OpenedBackup): Promise<
     })
   }
   if (record.fingerprint !== opened.fingerprint) {
-    throw new KvxError('FINGERPRINT_DIFFERS', `the backup holds another key than ${subject}: check value ${opened.checkValue}, the keyring has ${checkValueOf(record.fingerprint)}`, {
-      hint: `\`kvx backup list ${name}\` shows the backups of the right one. Nothing was written.`,
-    })
+    throw new KvxError(
+      'FINGERPRINT_DIFFERS',
+      `the backup holds another key than ${subject}: check value ${opened.checkValue}, the keyring has ${checkValueOf(record.fingerprint)}`,
+      {
+        hint: `\`kvx backup list ${name}\` shows the backups of the right one. Nothing was written.`,
+      },
+    )
   }
   if (!(await hasMaterial(workspace.home, name, version))) return
   const live = await readMaterial(workspace.home, name, version)

@@ -57,7 +57,8 @@ export async function applyToData(session: Session, options: ApplyOptions): Prom
   } finally {
     await backup.close()
   }
-  for (const store of new Set(session.envelopes.map((envelope) => session.store(envelope)))) await store.settle()
+  for (const store of new Set(session.envelopes.map((envelope) => session.store(envelope))))
+    await store.settle()
   return { envelopes, quarantine, active }
 }
 
@@ -65,7 +66,11 @@ async function applyToEnvelope(
   session: Session,
   envelope: Envelope,
   options: ApplyOptions & { readonly backup: Awaited<ReturnType<typeof openBackupWriter>> },
-): Promise<{ readonly result: EnvelopeResult; readonly quarantine: readonly QuarantineRow[]; readonly after: Census }> {
+): Promise<{
+  readonly result: EnvelopeResult
+  readonly quarantine: readonly QuarantineRow[]
+  readonly after: Census
+}> {
   const before = options.before.find((census) => census.envelope === envelope.name)
   const phase = workOf(envelope)
   let [changed, lost, sweeps] = [0, 0, 0]
@@ -84,7 +89,11 @@ async function applyToEnvelope(
     sweeps++
     changed += swept.changed
     lost += swept.lost
-    const after = await takeCensus(session, envelope, { phase: 'verify', events: options.events, run: options.run.id })
+    const after = await takeCensus(session, envelope, {
+      phase: 'verify',
+      events: options.events,
+      run: options.run.id,
+    })
     const pending = toChange(after, options.target)
     if (pending > 0 && sweeps < quickSweeps) continue
     if (begun < options.settleMs) {
@@ -130,8 +139,12 @@ export function partialFailure(applied: Applied, run: string, key: string): KvxE
   }
   const aside = applied.envelopes.reduce((sum, { quarantined }) => sum + quarantined, 0)
   if (aside === 0) return undefined
-  return new KvxError('RECORDS_QUARANTINED', `${aside} ${aside === 1 ? 'record was' : 'records were'} set aside because they do not open`, {
-    hint: `\`kvx run show ${run}\` names them with their reasons. Mend them, then \`kvx run resume ${run}\`.`,
-    details: { run, quarantined: aside },
-  })
+  return new KvxError(
+    'RECORDS_QUARANTINED',
+    `${aside} ${aside === 1 ? 'record was' : 'records were'} set aside because they do not open`,
+    {
+      hint: `\`kvx run show ${run}\` names them with their reasons. Mend them, then \`kvx run resume ${run}\`.`,
+      details: { run, quarantined: aside },
+    },
+  )
 }

@@ -84,7 +84,8 @@ function openWrapped(envelope: Envelope, dek: Sealed, state: RecordState, book: 
   const wrap = parseSealed(dek, state, false)
   if (wrap === 'null') {
     if (values.every(({ parsed }) => parsed === 'null')) return { kind: 'null' }
-    if (values.every(({ parsed }) => parsed === 'null' || parsed === 'plaintext')) return { kind: 'plaintext' }
+    if (values.every(({ parsed }) => parsed === 'null' || parsed === 'plaintext'))
+      return { kind: 'plaintext' }
     return { kind: 'unreadable', reason: 'dek-missing' }
   }
   if (typeof wrap === 'string') return { kind: 'unreadable', reason: 'shape' }
@@ -171,7 +172,9 @@ function wipeAll(under: readonly UnderKey[]): void {
 /** Whether the record already is as a run to `target` would leave it, its version column included. */
 export function isUnder(envelope: Envelope, record: StoredRecord, opened: Opened, target: number): boolean {
   if (opened.kind !== 'sealed') return true
-  if (opened.under.some(({ version, parsed }) => version !== target || (parsed.version ?? target) !== target)) {
+  if (
+    opened.under.some(({ version, parsed }) => version !== target || (parsed.version ?? target) !== target)
+  ) {
     return false
   }
   return envelope.versionColumn === undefined || columnVersion(envelope, stateOf(envelope, record)) === target
@@ -212,19 +215,25 @@ export function proveRewritten(
 ): void {
   const after = openRecord(envelope, written, to.book)
   const failed = (what: string): KvxError =>
-    new KvxError('READ_BACK_FAILED', `${envelope.name}: a record that was just written ${what}; the batch was rolled back`, {
-      hint: 'Something changes values on their way (a trigger, a generated column, another program), or the declaration is wrong. `kvx verify` shows what lies there.',
-    })
+    new KvxError(
+      'READ_BACK_FAILED',
+      `${envelope.name}: a record that was just written ${what}; the batch was rolled back`,
+      {
+        hint: 'Something changes values on their way (a trigger, a generated column, another program), or the declaration is wrong. `kvx verify` shows what lies there.',
+      },
+    )
   if (after.kind !== 'sealed') throw failed('does not open')
   try {
     if (!isUnder(envelope, written, after, to.target)) throw failed(`is not under version ${to.target}`)
     after.under.forEach((one, index) => {
       const original = before.under[index]
-      if (original === undefined || !sameBytes(one.secret, original.secret)) throw failed('holds another secret')
+      if (original === undefined || !sameBytes(one.secret, original.secret))
+        throw failed('holds another secret')
       const state = stateOf(envelope, written)
       const old = original.version === to.target ? [] : [to.book.key(original.version, one.sealed.aead)]
       for (const wrong of [...old, to.book.control(one.sealed.aead)]) {
-        if (openSealed(one.sealed, one.parsed, state, wrong) !== undefined) throw failed('opens with a wrong key too')
+        if (openSealed(one.sealed, one.parsed, state, wrong) !== undefined)
+          throw failed('opens with a wrong key too')
       }
     })
   } finally {

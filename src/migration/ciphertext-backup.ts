@@ -108,9 +108,13 @@ export async function* readBackup(
     if (first) {
       const header = data as Partial<Header> | undefined
       if (header?.run !== run.id || header.plan !== run.planDigest) {
-        throw new KvxError('DAMAGED', `the ciphertext backup in ${runDirectory} is not that of run ${run.id}`, {
-          hint: 'It was moved or changed. Nothing was restored.',
-        })
+        throw new KvxError(
+          'DAMAGED',
+          `the ciphertext backup in ${runDirectory} is not that of run ${run.id}`,
+          {
+            hint: 'It was moved or changed. Nothing was restored.',
+          },
+        )
       }
       first = false
       continue

@@ -86,14 +86,21 @@ function chooseEnvelopes(
     const other = request.work === 'rewrap' ? 'reencrypt' : 'rewrap'
     const what = request.work === 'rewrap' ? 'wrapped DEKs' : 'values directly under a key'
     const names = wrong.map(({ name }) => name).join(', ')
-    throw new KvxError('USAGE', wrong.length > 0 ? `${names} has no ${what}` : `no declared envelope has ${what}`, {
-      hint: `The command for it is \`kvx ${other}${names === '' ? '' : ` ${names}`}\`.`,
-    })
+    throw new KvxError(
+      'USAGE',
+      wrong.length > 0 ? `${names} has no ${what}` : `no declared envelope has ${what}`,
+      {
+        hint: `The command for it is \`kvx ${other}${names === '' ? '' : ` ${names}`}\`.`,
+      },
+    )
   }
   const keys = [...new Set(fitting.map(({ key }) => key))]
   if (keys.length > 1) {
     throw new KvxError('USAGE', `the envelopes lie under several keys: ${keys.join(', ')}`, {
-      hint: `Name those of one key: ${fitting.filter(({ key }) => key === first.key).map(({ name }) => name).join(' ')}`,
+      hint: `Name those of one key: ${fitting
+        .filter(({ key }) => key === first.key)
+        .map(({ name }) => name)
+        .join(' ')}`,
     })
   }
   return { names: fitting.map(({ name }) => name), key: first.key }

@@ -61,7 +61,7 @@ function compileEnvelope(config: Config, name: string): Envelope {
   const dek = declared.dek && sealed(declared.dek, 'dek')
   const compiled = values.map((value) => sealed(value, 'value'))
   const id = typeof declared.id === 'string' ? [declared.id] : declared.id
-  const everything = [...(dek === undefined ? [] : [dek]), ...compiled]
+  const everything = dek === undefined ? compiled : [dek, ...compiled]
   return {
     name,
     store: declared.store,
@@ -96,7 +96,10 @@ function compileSealed(config: Config, name: string, part: SealedConfig, member:
       : located(config, [...at, 'aad'], () => compileTemplate(part.aad as string))
   const columns = layoutsOf(part).map(([column, source]) => {
     if (column === undefined) {
-      throw place('no column is named', 'Say `column: NAME`, or give `layout` as a mapping of columns to layouts.')
+      throw place(
+        'no column is named',
+        'Say `column: NAME`, or give `layout` as a mapping of columns to layouts.',
+      )
     }
     return { column, layout: located(config, [...at, 'layout'], () => compileLayout(source)) }
   })
@@ -122,13 +125,13 @@ function located<T>(config: Config, at: readonly PropertyKey[], compile: () => T
     return compile()
   } catch (error) {
     if (!isKvxError(error)) throw error
-    throw new KvxError(error.code, `${config.where(at)}: ${error.message}`, {
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-    })
+    const options = error.hint === undefined ? {} : { hint: error.hint }
+    throw new KvxError(error.code, `${config.where(at)}: ${error.message}`, options)
   }
 }
 
 /** Where the data lies and how it is read. Comments, order and spelling of the file do not matter to a run. */
 function normalise(declared: EnvelopeConfig, config: Config): Readonly<Record<string, unknown>> {
-  return { ...declared, store: { name: declared.store, ...config.stores[declared.store] } }
+  const { sqlite = '' } = config.stores[declared.store] ?? {}
+  return { ...declared, store: { name: declared.store, sqlite } }
 }

@@ -19,6 +19,8 @@ export async function forgetRun(workspace: Workspace, run: RunRow, dryRun: boole
   }
   const path = backupPath(runDirectory(workspace, run.id))
   if (!(await exists(path)) || dryRun) return exists(path)
-  await withIntent(workspace.audit, { action: 'run.forget', subject: run.key, run: run.id }, async () => removeFile(path))
+  await withIntent(workspace.audit, { action: 'run.forget', subject: run.key, run: run.id }, async () =>
+    removeFile(path),
+  )
   return true
 }

@@ -39,9 +39,13 @@ export async function requireRollout(
   const { name, version } = subject
   if (versionOf(keyOf(ring, name), name, version).rollout !== null) return
   if (!declared) {
-    throw new KvxError('ROLLOUT_NOT_DECLARED', `it is not known whether every reader has ${name}@${version} yet`, {
-      hint: `A reader that took its key at start cannot open what is sealed under a newer one. Restart the readers, then declare it: add \`--rolled-out\`.`,
-    })
+    throw new KvxError(
+      'ROLLOUT_NOT_DECLARED',
+      `it is not known whether every reader has ${name}@${version} yet`,
+      {
+        hint: `A reader that took its key at start cannot open what is sealed under a newer one. Restart the readers, then declare it: add \`--rolled-out\`.`,
+      },
+    )
   }
   await changeKeyring(workspace.home, (draft) => {
     versionOf(keyOf(draft, name), name, version).rollout = {
@@ -53,7 +57,12 @@ export async function requireRollout(
 }
 
 /** Why a version counts as backed up: a tested or confirmed backup, or a recorded reason to go without. */
-export async function isBackedUp(workspace: Workspace, ring: Keyring, name: string, version: number): Promise<boolean> {
+export async function isBackedUp(
+  workspace: Workspace,
+  ring: Keyring,
+  name: string,
+  version: number,
+): Promise<boolean> {
   const record = versionOf(keyOf(ring, name), name, version)
   if (record.withoutBackup !== null) return true
   if (record.fingerprint === null) return false
@@ -87,6 +96,10 @@ export async function recordWithoutBackup(
   reason: string,
 ): Promise<void> {
   await changeKeyring(workspace.home, (draft) => {
-    versionOf(keyOf(draft, name), name, version).withoutBackup = { reason, at: isoNow(), actor: currentActor() }
+    versionOf(keyOf(draft, name), name, version).withoutBackup = {
+      reason,
+      at: isoNow(),
+      actor: currentActor(),
+    }
   })
 }

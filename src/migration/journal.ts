@@ -125,7 +125,9 @@ export class Journal {
   }
 
   hasStep(run: string, name: string): boolean {
-    return this.#database.prepare('SELECT 1 FROM step WHERE run = ? AND name = ?').get(run, name) !== undefined
+    return (
+      this.#database.prepare('SELECT 1 FROM step WHERE run = ? AND name = ?').get(run, name) !== undefined
+    )
   }
 
   steps(run: string): readonly { readonly name: string; readonly at: string; readonly detail: string }[] {

@@ -85,7 +85,9 @@ export async function ensureBackup(
       hint: `Add \`backup: { recipients: [...] }\` to the key, or say why not: \`--without-backup --reason TEXT\`.`,
     })
   }
-  const id = (await waitingBackup(workspace, name, version)) ?? (await newBackup(workspace, at, key.config.backup.recipients))
+  const id =
+    (await waitingBackup(workspace, name, version)) ??
+    (await newBackup(workspace, at, key.config.backup.recipients))
   if (await isBackedUp(workspace, await readKeyring(home), name, version)) return
   throw new KvxError('NO_TESTED_BACKUP', `the backup ${id} of ${subject} was made and waits for its proof`, {
     hint: `A recipient opens it anywhere with plain gpg and reads out the line \`receipt:\`; then \`kvx backup confirm ${id}\` and \`kvx rotate ${name} --activate\`.`,
@@ -93,7 +95,11 @@ export async function ensureBackup(
   })
 }
 
-async function waitingBackup(workspace: Workspace, name: string, version: number): Promise<string | undefined> {
+async function waitingBackup(
+  workspace: Workspace,
+  name: string,
+  version: number,
+): Promise<string | undefined> {
   const record = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
   const { backups } = await listBackups(workspace.home.backups)
   return backups.find(
@@ -102,14 +108,21 @@ async function waitingBackup(workspace: Workspace, name: string, version: number
   )?.manifest.id
 }
 
-async function newBackup(workspace: Workspace, at: NewVersion, recipients: readonly string[]): Promise<string> {
+async function newBackup(
+  workspace: Workspace,
+  at: NewVersion,
+  recipients: readonly string[],
+): Promise<string> {
   const { created } = await createBackupOf(workspace, { name: at.name, version: at.version, recipients })
   if (created === undefined) throw new TypeError('this was no dry run')
   return created.backup.manifest.id
 }
 
 /** A canary beside the record: from now on every load proves the key with it. */
-export async function ensureCanary(workspace: Workspace, at: Pick<NewVersion, 'name' | 'version'>): Promise<void> {
+export async function ensureCanary(
+  workspace: Workspace,
+  at: Pick<NewVersion, 'name' | 'version'>,
+): Promise<void> {
   const { name, version } = at
   const record = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
   if (record.canary !== null) return

@@ -129,9 +129,13 @@ function refuseRetired(ring: Keyring, name: string, censuses: readonly Census[])
   for (const census of censuses) {
     for (const version of census.byVersion.keys()) {
       if (versionOf(key, name, version).retired === null) continue
-      throw new KvxError('VALUES_REMAIN', `${census.envelope} has values under ${name}@${version}, which is retired`, {
-        hint: `Take the mark back first: \`kvx key unretire ${name}@${version}\`, then run the command again.`,
-      })
+      throw new KvxError(
+        'VALUES_REMAIN',
+        `${census.envelope} has values under ${name}@${version}, which is retired`,
+        {
+          hint: `Take the mark back first: \`kvx key unretire ${name}@${version}\`, then run the command again.`,
+        },
+      )
     }
   }
 }
@@ -142,13 +146,20 @@ export function planPath(home: Home, run: string): string {
 
 const maxPlanBytes = 16 * 1_048_576
 
-export type StoredPlan = { readonly terms: PlanTerms; readonly counts: readonly Counts[]; readonly digest: string }
+export type StoredPlan = {
+  readonly terms: PlanTerms
+  readonly counts: readonly Counts[]
+  readonly digest: string
+}
 
 /**
  * The plan of a run as it was written.
  * @throws DAMAGED when it is not what the journal remembers
  */
-export async function readPlan(home: Home, run: { readonly id: string; readonly planDigest: string }): Promise<StoredPlan> {
+export async function readPlan(
+  home: Home,
+  run: { readonly id: string; readonly planDigest: string },
+): Promise<StoredPlan> {
   const path = planPath(home, run.id)
   const { bytes } = await readFileCapped(path, { maxBytes: maxPlanBytes })
   const plan = parsePlan(bytes)
@@ -184,8 +195,12 @@ export function refuseChangedTerms(planned: PlanTerms, envelopes: readonly Envel
     return before === undefined || after === undefined || !canonicalJson(before).equals(canonicalJson(after))
   })
   if (differing.length === 0) return
-  throw new KvxError('PLAN_DIFFERS', `the configuration changed since run ${run} was planned: ${differing.join(', ')}`, {
-    hint: 'Put the declaration back as it was, or undo the run with the old declaration: `kvx run rollback`. Then plan anew.',
-    details: { run, differing },
-  })
+  throw new KvxError(
+    'PLAN_DIFFERS',
+    `the configuration changed since run ${run} was planned: ${differing.join(', ')}`,
+    {
+      hint: 'Put the declaration back as it was, or undo the run with the old declaration: `kvx run rollback`. Then plan anew.',
+      details: { run, differing },
+    },
+  )
 }

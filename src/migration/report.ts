@@ -68,12 +68,19 @@ export async function writeReport(
     audit: { seq: head.seq, head: head.head },
   }
   const path = join(directory, 'report.json')
-  await writeState(path, Buffer.from(`${JSON.stringify(signDocument(document, workspace.signer), null, 2)}\n`))
+  await writeState(
+    path,
+    Buffer.from(`${JSON.stringify(signDocument(document, workspace.signer), null, 2)}\n`),
+  )
   await writeState(join(directory, 'report.md'), Buffer.from(markdown(run, report, head)))
   return path
 }
 
-function markdown(run: RunRow, report: RunReport, head: { readonly seq: number; readonly head: string }): string {
+function markdown(
+  run: RunRow,
+  report: RunReport,
+  head: { readonly seq: number; readonly head: string },
+): string {
   const rows = report.envelopes.map(
     (one) =>
       `| ${one.name} | ${one.records} | ${one.changed} | ${one.unchanged} | ${one.retried} | ${one.quarantined} | ${versions(one.before)} | ${versions(one.after)} |`,

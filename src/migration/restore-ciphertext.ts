@@ -47,12 +47,19 @@ export async function restoreCiphertext(
     const accepted = options.acceptLoss?.count ?? 0
     if (look.changedSince > accepted) throw writtenSince(run, look.changedSince)
     if (options.dryRun) return look
-    const data = options.acceptLoss === undefined ? {} : { acceptedLoss: look.changedSince, reason: options.acceptLoss.reason }
-    return await withIntent(workspace.audit, { action: 'run.restore', subject: run.key, run: run.id, data }, async (end) => {
-      const done = await pass(workspace, session, run, { ...options, write: true })
-      end.conclude({ restored: done.restored, inserted: done.inserted, changedSince: done.changedSince })
-      return done
-    })
+    const data =
+      options.acceptLoss === undefined
+        ? {}
+        : { acceptedLoss: look.changedSince, reason: options.acceptLoss.reason }
+    return await withIntent(
+      workspace.audit,
+      { action: 'run.restore', subject: run.key, run: run.id, data },
+      async (end) => {
+        const done = await pass(workspace, session, run, { ...options, write: true })
+        end.conclude({ restored: done.restored, inserted: done.inserted, changedSince: done.changedSince })
+        return done
+      },
+    )
   } finally {
     await session.close()
     lock.release()
@@ -60,10 +67,14 @@ export async function restoreCiphertext(
 }
 
 function writtenSince(run: RunRow, count: number): KvxError {
-  return new KvxError('VALUES_REMAIN', `${count} ${count === 1 ? 'record was' : 'records were'} written by something else since run ${run.id}; nothing was restored`, {
-    hint: `To overwrite them with the bytes of before the run: \`--accept-loss ${count} --reason TEXT\`. To move values back without losing writes: \`kvx run rollback ${run.id}\`.`,
-    details: { run: run.id, changedSince: count },
-  })
+  return new KvxError(
+    'VALUES_REMAIN',
+    `${count} ${count === 1 ? 'record was' : 'records were'} written by something else since run ${run.id}; nothing was restored`,
+    {
+      hint: `To overwrite them with the bytes of before the run: \`--accept-loss ${count} --reason TEXT\`. To move values back without losing writes: \`kvx run rollback ${run.id}\`.`,
+      details: { run: run.id, changedSince: count },
+    },
+  )
 }
 
 type Tally = { restored: number; inserted: number; same: number; changedSince: number }

@@ -31,7 +31,9 @@ export function findRun(journal: Journal, id: string | undefined): RunRow {
   const [only] = open
   if (only !== undefined && open.length === 1) return only
   if (only === undefined) {
-    throw new KvxError('NOTHING_TO_RESUME', 'no run is unfinished', { hint: '`kvx run list` shows the finished ones.' })
+    throw new KvxError('NOTHING_TO_RESUME', 'no run is unfinished', {
+      hint: '`kvx run list` shows the finished ones.',
+    })
   }
   throw new KvxError('USAGE', `${open.length} runs are unfinished: ${open.map(({ id }) => id).join(', ')}`, {
     hint: 'Name the one you mean.',
@@ -50,9 +52,12 @@ export async function resumeRun(
   options: ResumeOptions,
 ): Promise<Resumed> {
   if (run.status !== 'open' && run.status !== 'waiting') {
-    throw new KvxError('NOTHING_TO_RESUME', `run ${run.id} is ${run.status}`, { hint: `\`kvx run show ${run.id}\` tells what it did.` })
+    throw new KvxError('NOTHING_TO_RESUME', `run ${run.id} is ${run.status}`, {
+      hint: `\`kvx run show ${run.id}\` tells what it did.`,
+    })
   }
-  if (run.direction === 'back') return { kind: 'data', result: await rollBack(workspace, journal, run, options) }
+  if (run.direction === 'back')
+    return { kind: 'data', result: await rollBack(workspace, journal, run, options) }
   const lock = await lockRun(workspace, run.id)
   try {
     const plan = await readPlan(workspace.home, run)
@@ -63,7 +68,10 @@ export async function resumeRun(
       if (run.kind === 'rotate') {
         const mode: RotationMode = modeOf(journal, run)
         const rotation = { run, terms: plan.terms, before: plan.counts, session }
-        return { kind: 'rotation', result: await continueRotation(workspace, journal, rotation, { ...options, mode }) }
+        return {
+          kind: 'rotation',
+          result: await continueRotation(workspace, journal, rotation, { ...options, mode }),
+        }
       }
       const work = { ...options, run, target: run.toVersion, before: plan.counts }
       return { kind: 'data', result: await workOnData(workspace, journal, session, work) }

@@ -42,9 +42,13 @@ export function checkRetirable(ring: Keyring, journal: Journal, name: string, ve
   const record = versionOf(key, name, version)
   const subject = `${name}@${version}`
   if (key.seals === version || key.staged === version) {
-    throw new KvxError('VERSION_IN_USE', `${subject} ${key.seals === version ? 'seals' : 'is staged'} and cannot be retired`, {
-      hint: `First another version must seal: \`kvx rotate ${name}\`.`,
-    })
+    throw new KvxError(
+      'VERSION_IN_USE',
+      `${subject} ${key.seals === version ? 'seals' : 'is staged'} and cannot be retired`,
+      {
+        hint: `First another version must seal: \`kvx rotate ${name}\`.`,
+      },
+    )
   }
   if (record.retired !== null) {
     throw new KvxError('STATE_TRANSITION', `${subject} is retired already, since ${record.retired.at}`, {
@@ -52,9 +56,13 @@ export function checkRetirable(ring: Keyring, journal: Journal, name: string, ve
     })
   }
   if (record.state !== 'deactivated' && record.state !== 'compromised') {
-    throw new KvxError('STATE_TRANSITION', `${subject} is ${record.state}; only a deactivated or compromised version is retired`, {
-      hint: `\`kvx key show ${name}\` tells its life.`,
-    })
+    throw new KvxError(
+      'STATE_TRANSITION',
+      `${subject} is ${record.state}; only a deactivated or compromised version is retired`,
+      {
+        hint: `\`kvx key show ${name}\` tells its life.`,
+      },
+    )
   }
   refuseOpenRun(journal, name)
 }
@@ -64,7 +72,11 @@ export function checkRetirable(ring: Keyring, journal: Journal, name: string, ve
  * with a signed certificate and taken out of the published places. The material stays in the home.
  * @throws VALUES_REMAIN (the key is untouched), UNREADABLE_RECORDS
  */
-export async function retireVersion(workspace: Workspace, journal: Journal, request: RetireRequest): Promise<Retirement> {
+export async function retireVersion(
+  workspace: Workspace,
+  journal: Journal,
+  request: RetireRequest,
+): Promise<Retirement> {
   const { name, version } = request
   const subject = `${name}@${version}`
   const config = configuredKey(workspace.config, name)
@@ -132,10 +144,14 @@ function refuseRemaining(request: RetireRequest, scan: readonly Census[]): void 
   }
   const unreadable = scan.reduce((sum, census) => sum + census.unreadable, 0)
   if (unreadable <= (request.acceptLoss?.count ?? 0)) return
-  throw new KvxError('UNREADABLE_RECORDS', `${unreadable} ${unreadable === 1 ? 'record opens' : 'records open'} with no known key, so nothing is proven about ${unreadable === 1 ? 'it' : 'them'}; the key is untouched`, {
-    hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${unreadable} --reason TEXT\`.`,
-    details: { subject, unreadable },
-  })
+  throw new KvxError(
+    'UNREADABLE_RECORDS',
+    `${unreadable} ${unreadable === 1 ? 'record opens' : 'records open'} with no known key, so nothing is proven about ${unreadable === 1 ? 'it' : 'them'}; the key is untouched`,
+    {
+      hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${unreadable} --reason TEXT\`.`,
+      details: { subject, unreadable },
+    },
+  )
 }
 
 /** `certificates/…json` under the home: what was counted in both scans, signed. Durable when this returns. */
@@ -172,7 +188,9 @@ export async function unretireVersion(workspace: Workspace, name: string, versio
     changeKeyring(workspace.home, (ring) => {
       const record = versionOf(keyOf(ring, name), name, version)
       if (record.retired === null || record.state === 'destroyed') {
-        throw new KvxError('STATE_TRANSITION', `${subject} is not retired`, { hint: `\`kvx key show ${name}\` tells its life.` })
+        throw new KvxError('STATE_TRANSITION', `${subject} is not retired`, {
+          hint: `\`kvx key show ${name}\` tells its life.`,
+        })
       }
       record.retired = null
     }),

@@ -29,7 +29,12 @@ export async function rollBack(
     // A rotation without data may have been followed by values under the new version: look everywhere.
     const session = await openSession(workspace, { key: run.key, exclusive: true })
     try {
-      if (plan.terms.data) refuseChangedTerms(plan.terms, session.envelopes.filter(({ name }) => name in plan.terms.envelopes), run.id)
+      if (plan.terms.data)
+        refuseChangedTerms(
+          plan.terms,
+          session.envelopes.filter(({ name }) => name in plan.terms.envelopes),
+          run.id,
+        )
       journal.turnBack(run.id)
       await sealWithOldVersion(workspace, run, target)
       const result = await workOnData(workspace, journal, session, {
@@ -66,7 +71,10 @@ export async function checkWayBack(workspace: Workspace, run: RunRow): Promise<n
   }
   const never = !hasSealed(key.versions[String(run.toVersion)]?.history)
   if (key.seals !== run.toVersion && key.seals !== run.fromVersion && !never) {
-    throw refuse(`a later version, ${run.key}@${key.seals ?? '-'}, seals by now`, 'Roll the later run back first: `kvx run list`.')
+    throw refuse(
+      `a later version, ${run.key}@${key.seals ?? '-'}, seals by now`,
+      'Roll the later run back first: `kvx run list`.',
+    )
   }
   return run.fromVersion
 }

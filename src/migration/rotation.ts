@@ -51,9 +51,13 @@ export async function prepareRotation(
   refuseOccupiedSlot(name, config, key.previous)
   refuseOneSlot(name, config, request)
   if (key.seals === null) {
-    throw new KvxError('STATE_TRANSITION', `no version of ${name} is active, so there is nothing to rotate from`, {
-      hint: `See \`kvx key show ${name}\`.`,
-    })
+    throw new KvxError(
+      'STATE_TRANSITION',
+      `no version of ${name} is active, so there is nothing to rotate from`,
+      {
+        hint: `See \`kvx key show ${name}\`.`,
+      },
+    )
   }
   const session = await openSession(workspace, { key: name, exclusive: request.data })
   try {
@@ -75,9 +79,13 @@ export async function prepareRotation(
 
 function refuseOccupiedSlot(name: string, config: KeyConfig, previous: number | null): void {
   if (previous === null || !config.publish.some((place) => place.previous !== undefined)) return
-  throw new KvxError('SLOT_OCCUPIED', `the previous slot of ${name} still holds ${name}@${previous}, which is not retired`, {
-    hint: `Move what lies under it (\`kvx rewrap\` or \`kvx reencrypt\`), then \`kvx retire ${name}@${previous}\`.`,
-  })
+  throw new KvxError(
+    'SLOT_OCCUPIED',
+    `the previous slot of ${name} still holds ${name}@${previous}, which is not retired`,
+    {
+      hint: `Move what lies under it (\`kvx rewrap\` or \`kvx reencrypt\`), then \`kvx retire ${name}@${previous}\`.`,
+    },
+  )
 }
 
 function refuseOneSlot(name: string, config: KeyConfig, request: RotationRequest): void {
@@ -88,9 +96,13 @@ function refuseOneSlot(name: string, config: KeyConfig, request: RotationRequest
     })
   }
   if (request.data) return
-  throw new KvxError('USAGE', `readers of ${name} have one slot: a new key alone would leave them unable to open anything`, {
-    hint: `Let the data follow in the same run: \`kvx rotate ${name} --offline --then data\`.`,
-  })
+  throw new KvxError(
+    'USAGE',
+    `readers of ${name} have one slot: a new key alone would leave them unable to open anything`,
+    {
+      hint: `Let the data follow in the same run: \`kvx rotate ${name} --offline --then data\`.`,
+    },
+  )
 }
 
 export type RotationOptions = Throttle & {
@@ -122,7 +134,11 @@ export type Rotation = {
 }
 
 /** Opens the run and reserves the number of the new version. */
-export async function startRotation(workspace: Workspace, journal: Journal, prepared: PreparedRotation): Promise<RunRow> {
+export async function startRotation(
+  workspace: Workspace,
+  journal: Journal,
+  prepared: PreparedRotation,
+): Promise<RunRow> {
   const run = await startRun(workspace, journal, prepared.plan)
   journal.markStep(run.id, 'mode', prepared.mode)
   return run
@@ -141,7 +157,12 @@ export async function continueRotation(
 ): Promise<RotationResult> {
   const { run, terms } = rotation
   const config = configuredKey(workspace.config, run.key)
-  const intent = { action: 'key.rotate', subject: `${run.key}@${run.toVersion}`, run: run.id, data: { mode: options.mode } }
+  const intent = {
+    action: 'key.rotate',
+    subject: `${run.key}@${run.toVersion}`,
+    run: run.id,
+    data: { mode: options.mode },
+  }
   const stopped = await withIntent(workspace.audit, intent, async (conclusion) => {
     await keySteps(workspace, journal, run, { config, withoutReason: options.withoutReason })
     const reached = await bringToReaders(workspace, journal, run, { ...options, config })
@@ -170,9 +191,13 @@ async function keySteps(
 ): Promise<void> {
   const version = await reserve(workspace, run.key, run.id)
   if (version !== run.toVersion) {
-    throw new KvxError('PLAN_DIFFERS', `run ${run.id} was planned for ${run.key}@${run.toVersion}, and the next number is ${version}`, {
-      hint: `Undo it with \`kvx run rollback ${run.id}\` and rotate again.`,
-    })
+    throw new KvxError(
+      'PLAN_DIFFERS',
+      `run ${run.id} was planned for ${run.key}@${run.toVersion}, and the next number is ${version}`,
+      {
+        hint: `Undo it with \`kvx run rollback ${run.id}\` and rotate again.`,
+      },
+    )
   }
   const at = { name: run.key, version, run: run.id }
   await makeMaterial(workspace, at)
@@ -237,7 +262,11 @@ async function gateRollout(
   if (isProbed(key.config) && !key.rolledOut) {
     await probeReaders(key.config, `${name}@${version}`)
     await changeKeyring(workspace.home, (ring) => {
-      versionOf(keyOf(ring, name), name, version).rollout ??= { how: 'probed', at: isoNow(), actor: currentActor() }
+      versionOf(keyOf(ring, name), name, version).rollout ??= {
+        how: 'probed',
+        at: isoNow(),
+        actor: currentActor(),
+      }
     })
     return
   }

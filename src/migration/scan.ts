@@ -82,8 +82,12 @@ function refuseUnauthenticated(
   }
   for (const { sealed, parsed } of parts) {
     if (openSealed(sealed, parsed, state, book.control(sealed.aead)) === undefined) continue
-    throw new KvxError('LAYOUT_NOT_PROVEN', `${envelope.name}: a random key opens record ${displayId(record.id)}`, {
-      hint: 'The declared cipher does not authenticate this value, so no key can be proven on it. Nothing was changed.',
-    })
+    throw new KvxError(
+      'LAYOUT_NOT_PROVEN',
+      `${envelope.name}: a random key opens record ${displayId(record.id)}`,
+      {
+        hint: 'The declared cipher does not authenticate this value, so no key can be proven on it. Nothing was changed.',
+      },
+    )
   }
 }

@@ -37,7 +37,8 @@ export function parseSealed(sealed: Sealed, cells: Cells, plaintextAllowed: bool
   const part = (name: string): Uint8Array | bigint | undefined =>
     columns.find(({ parts }) => parts.has(name))?.parts.get(name)
   const [nonce, ct, tag, version] = [part('nonce'), part('ct'), part('tag'), part('version')]
-  if (!(nonce instanceof Uint8Array) || !(ct instanceof Uint8Array) || !(tag instanceof Uint8Array)) return 'shape'
+  if (!(nonce instanceof Uint8Array) || !(ct instanceof Uint8Array) || !(tag instanceof Uint8Array))
+    return 'shape'
   return { columns, nonce, ct, tag, version: typeof version === 'bigint' ? Number(version) : undefined }
 }
 

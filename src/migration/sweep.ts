@@ -59,7 +59,12 @@ export async function sweepOnce(
       for (const { opened } of pending) opened.wipe()
     }
     seen += page.length
-    options.events.progress({ phase: options.phase, envelope: envelope.name, done: seen, total: options.total })
+    options.events.progress({
+      phase: options.phase,
+      envelope: envelope.name,
+      done: seen,
+      total: options.total,
+    })
     if (options.rate !== undefined) await hold(started, seen, options.rate)
   }
   return { seen, changed, lost, unreadable }
@@ -98,10 +103,20 @@ async function swapPending(
 ): Promise<{ readonly changed: number; readonly lost: number }> {
   if (pending.length === 0) return { changed: 0, lost: 0 }
   const store = session.store(envelope)
-  const rows = byId(await store.fetch(envelope.set, pending.map(({ record }) => record.id)))
+  const rows = byId(
+    await store.fetch(
+      envelope.set,
+      pending.map(({ record }) => record.id),
+    ),
+  )
   await options.backup.append(
     pending.map(({ record, change }) =>
-      makeEntry(envelope.name, record.id, { row: rows.get(idKey(record.id))?.cells ?? {}, used: record.cells }, change),
+      makeEntry(
+        envelope.name,
+        record.id,
+        { row: rows.get(idKey(record.id))?.cells ?? {}, used: record.cells },
+        change,
+      ),
     ),
   )
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
@@ -112,7 +127,8 @@ async function swapPending(
     (written) => {
       for (const record of written) {
         const original = before.get(idKey(record.id))
-        if (original === undefined) throw new TypeError('the store read back a record that was not in the batch')
+        if (original === undefined)
+          throw new TypeError('the store read back a record that was not in the batch')
         proveRewritten(envelope, record, original.opened, to)
       }
     },

@@ -12,7 +12,11 @@ import { lockRun } from './runs.ts'
  * its material stays in the home.
  * @throws STATE_TRANSITION when it seals already
  */
-export async function unstage(workspace: Workspace, journal: Journal, run: RunRow): Promise<readonly PublishedPlace[]> {
+export async function unstage(
+  workspace: Workspace,
+  journal: Journal,
+  run: RunRow,
+): Promise<readonly PublishedPlace[]> {
   const lock = await lockRun(workspace, run.id)
   try {
     const key = keyOf(await readKeyring(workspace.home), run.key)
@@ -27,7 +31,10 @@ export async function unstage(workspace: Workspace, journal: Journal, run: RunRo
       await changeKeyring(workspace.home, (ring) => {
         keyOf(ring, run.key).staged = null
       })
-      const places = await publishKey(workspace.home, await readKeyring(workspace.home), { name: run.key, config })
+      const places = await publishKey(workspace.home, await readKeyring(workspace.home), {
+        name: run.key,
+        config,
+      })
       await reloadReaders(config)
       journal.setStatus(run.id, 'abandoned')
       return places

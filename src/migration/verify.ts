@@ -33,7 +33,12 @@ export async function verifyEnvelopes(
     const facts = await session.store(envelope).inspect(envelope.set)
     warnings.push(...facts.warnings)
   }
-  return { censuses, next: await nextCommand(session, censuses), findings: findingsOf(session, censuses), warnings }
+  return {
+    censuses,
+    next: await nextCommand(session, censuses),
+    findings: findingsOf(session, censuses),
+    warnings,
+  }
 }
 
 function findingsOf(session: Session, censuses: readonly Census[]): Verification['findings'] {

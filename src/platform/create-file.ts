@@ -4,8 +4,8 @@ import { KvxError } from '../core/errors.ts'
 import { type Access, applyAccess, resolveAccess } from './access.ts'
 import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
 import type { FileFacts } from './file-facts.ts'
-import { exists, fsyncAfterChange, lstatFacts } from './files.ts'
-import { discard, type TempFile, writeTemp } from './temp-file.ts'
+import { exists, fsyncAfterChange } from './files.ts'
+import { discard, placedFacts, type TempFile, writeTemp } from './temp-file.ts'
 
 /**
  * Creates a file that did not exist, with exactly this owner, mode and ACL, durably. It appears complete under
@@ -20,8 +20,9 @@ export async function createFile(path: string, bytes: Uint8Array, access: Access
     const wanted = await resolveAccess(path, access, undefined)
     const temp = await writeTemp(target, bytes, (handle) => applyAccess(handle, path, wanted))
     await linkInto(temp, target, path)
+    const placed = await placedFacts(target, temp)
     await fsyncAfterChange(dirname(target), `${shownPath(path)} is created`)
-    return (await lstatFacts(target)) ?? temp.facts
+    return placed
   } catch (error) {
     throw fileError(error, 'create', path)
   }

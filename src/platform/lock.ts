@@ -2,7 +2,7 @@ import { closeSync, constants, openSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isKvxError, KvxError } from '../core/errors.ts'
+import { KvxError } from '../core/errors.ts'
 import { runChild, toolFailed } from './child.ts'
 import { monotonicMs } from './clock.ts'
 import { fileError, shownPath } from './file-errors.ts'
@@ -112,9 +112,4 @@ async function lockedError(fd: number, what: string): Promise<KvxError> {
       details: { pid, command: shownPath(command), startedAt },
     },
   )
-}
-
-/** True for a refusal because somebody else holds the lock. */
-export function isLocked(error: unknown): boolean {
-  return isKvxError(error, 'LOCKED')
 }

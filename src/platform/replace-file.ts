@@ -7,7 +7,7 @@ import { runChild, toolFailed } from './child.ts'
 import { fileError, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, openForReading, requireRegular } from './files.ts'
-import { discard, removeLeftover, type TempFile, writeTemp } from './temp-file.ts'
+import { discard, placedFacts, removeLeftover, type TempFile, writeTemp } from './temp-file.ts'
 
 export type ReplaceOptions = {
   /** The state that the caller read: refused with LOCKED when the file is in another one now. */
@@ -36,7 +36,8 @@ export async function replaceFile(
     old = await openForReading(target)
     const before = await replaceable(old, target, options.expected)
     const temp = await writeTemp(target, bytes, await successor(old, before, path, options.change))
-    const placed = await renameOver(temp, target, before)
+    await renameOver(temp, target, before)
+    const placed = await placedFacts(target, temp)
     await fsyncAfterChange(dirname(target), `${shownPath(path)} is replaced`)
     return placed
   } catch (error) {
@@ -112,7 +113,7 @@ async function copyAttributes(what: string, from: FileHandle, to: FileHandle, pa
   )
 }
 
-async function renameOver(temp: TempFile, target: string, before: FileFacts): Promise<FileFacts> {
+async function renameOver(temp: TempFile, target: string, before: FileFacts): Promise<void> {
   try {
     const current = await lstatFacts(target)
     if (current === undefined || !sameFile(current, before)) throw changedMeanwhile(target)
@@ -121,17 +122,6 @@ async function renameOver(temp: TempFile, target: string, before: FileFacts): Pr
     await discard(temp.path)
     throw error
   }
-  const placed = await lstatFacts(target)
-  if (placed?.ino !== temp.facts.ino || placed.dev !== temp.facts.dev) {
-    throw new KvxError(
-      'UNSAFE_DIRECTORY',
-      `another file was put at ${shownPath(target)} while it was replaced`,
-      {
-        hint: `find out who writes there: \`ls -la ${quotedPath(dirname(target))}\``,
-      },
-    )
-  }
-  return placed
 }
 
 function changedMeanwhile(path: string): KvxError {

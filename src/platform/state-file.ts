@@ -5,7 +5,7 @@ import { requireGivable } from './access.ts'
 import { fileError, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, requireRegular } from './files.ts'
-import { discard, writeTemp } from './temp-file.ts'
+import { discard, placedFacts, writeTemp } from './temp-file.ts'
 
 /**
  * Writes a file of kvx's own, new or in place of the old one, durably and atomically. It gets mode 0600 and the
@@ -35,8 +35,9 @@ export async function writeState(path: string, bytes: Uint8Array): Promise<FileF
       await discard(temp.path)
       throw error
     }
+    const placed = await placedFacts(target, temp)
     await fsyncAfterChange(dirname(target), `${shownPath(path)} is written`)
-    return (await lstatFacts(target)) ?? temp.facts
+    return placed
   } catch (error) {
     throw fileError(error, 'write', path)
   }

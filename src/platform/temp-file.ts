@@ -2,8 +2,9 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { KvxError } from '../core/errors.ts'
-import { errnoOf, isMissing, shownPath } from './file-errors.ts'
+import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf } from './file-facts.ts'
+import { lstatFacts } from './files.ts'
 
 /**
  * A new file under its temporary name: complete, on the medium, closed; nothing but the change of the name is
@@ -26,7 +27,7 @@ export async function removeLeftover(path: string): Promise<boolean> {
     return true
   } catch (error) {
     if (isMissing(error)) return false
-    throw error
+    throw fileError(error, 'remove', tempPathOf(path))
   }
 }
 
@@ -76,6 +77,23 @@ async function openNew(temp: string): Promise<FileHandle> {
       hint: 'run the command again when the other one has ended',
     })
   }
+}
+
+/**
+ * Facts of the new file under its final name.
+ * @throws KvxError UNSAFE_DIRECTORY when it is not the one that was written: somebody else writes there
+ */
+export async function placedFacts(target: string, temp: TempFile): Promise<FileFacts> {
+  const placed = await lstatFacts(target)
+  if (placed?.ino === temp.facts.ino && placed.dev === temp.facts.dev) return placed
+  throw new KvxError(
+    'UNSAFE_DIRECTORY',
+    `another file was put at ${shownPath(target)} while it was written`,
+    {
+      hint: `find out who writes there: \`ls -la ${quotedPath(dirname(target))}\``,
+      details: { path: shownPath(target) },
+    },
+  )
 }
 
 /** Removes a temporary file that will not be used. The error that led here matters more than one of this. */

@@ -11,7 +11,11 @@ export function backupData(backup: StoredBackup): object {
     name: manifest.name,
     version: manifest.version,
     file: path,
-    recipients: manifest.recipients.map(({ fingerprint, userId, expires }) => ({ fingerprint, userId, expires })),
+    recipients: manifest.recipients.map(({ fingerprint, userId, expires }) => ({
+      fingerprint,
+      userId,
+      expires,
+    })),
     tested: manifest.state === 'tested' || manifest.testedAt !== null,
     state: manifest.state,
     fingerprint: manifest.fingerprint,
@@ -34,9 +38,16 @@ export function recipientLines(recipients: readonly Recipient[]): readonly strin
 export function createdLines(backup: StoredBackup, recipients: readonly Recipient[]): readonly string[] {
   const { manifest, path } = backup
   const subject = `${manifest.name}@${manifest.version}`
-  const head = [`backup ${manifest.id} of ${subject} (check value ${manifest.checkValue}): ${manifest.state}`, ...recipientLines(recipients), `  ${path}`]
+  const head = [
+    `backup ${manifest.id} of ${subject} (check value ${manifest.checkValue}): ${manifest.state}`,
+    ...recipientLines(recipients),
+    `  ${path}`,
+  ]
   if (manifest.state !== 'untested') return [...head, 'Keep a copy away from this machine.']
-  return [...head, `Next: a recipient runs \`${receiptCommand(path)}\` and reads the code out; then kvx backup confirm ${manifest.id}`]
+  return [
+    ...head,
+    `Next: a recipient runs \`${receiptCommand(path)}\` and reads the code out; then kvx backup confirm ${manifest.id}`,
+  ]
 }
 
 export function backupTable(list: BackupList): readonly string[] {

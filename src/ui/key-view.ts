@@ -53,19 +53,30 @@ function rows(name: string, key: KeyRecord): readonly string[][] {
 export function keyTable(ring: Keyring): readonly string[] {
   const all = Object.entries(ring.keys).flatMap(([name, key]) => rows(name, key))
   if (all.length === 0) {
-    return ['no keys yet', 'Next: kvx key import NAME for a key that an application has, kvx keygen NAME for a new one']
+    return [
+      'no keys yet',
+      'Next: kvx key import NAME for a key that an application has, kvx keygen NAME for a new one',
+    ]
   }
   return columns([['key', 'purpose', 'state', '', 'check value', 'since'], ...all])
 }
 
 export function keyLines(name: string, key: KeyRecord): readonly string[] {
   const history = versionsOf(key).flatMap(([version, record]) =>
-    record.history.map((step) => [`${name}@${version}`, step.at, `${step.from} → ${step.to}`, step.actor, step.reason]),
+    record.history.map((step) => [
+      `${name}@${version}`,
+      step.at,
+      `${step.from} → ${step.to}`,
+      step.actor,
+      step.reason,
+    ]),
   )
   const open = versionsOf(key).filter(([, { withoutBackup }]) => withoutBackup !== null)
   return [
     ...columns(rows(name, key)),
     ...(history.length === 0 ? [] : ['', ...columns(history)]),
-    ...open.map(([version, { withoutBackup }]) => `${name}@${version} has no backup: ${withoutBackup?.reason ?? ''}`),
+    ...open.map(
+      ([version, { withoutBackup }]) => `${name}@${version} has no backup: ${withoutBackup?.reason ?? ''}`,
+    ),
   ]
 }

@@ -24,7 +24,9 @@ export async function confirmStep(question: string, answers: Answers): Promise<v
     })
   }
   const { default: ask } = await import('@inquirer/confirm')
-  const yes = await cancellable(async () => ask({ message: question, default: false }, { output: process.stderr }))
+  const yes = await cancellable(async () =>
+    ask({ message: question, default: false }, { output: process.stderr }),
+  )
   if (!yes) throw new KvxError('NOT_CONFIRMED', 'not confirmed; nothing was changed')
 }
 
@@ -33,17 +35,24 @@ export async function confirmStep(question: string, answers: Answers): Promise<v
  * @throws NOT_CONFIRMED
  */
 export async function confirmTyped(question: string, expected: string, answers: Answers): Promise<void> {
-  const typed = answers.confirm ?? (canAsk(answers) ? await askText(`${question} Type ${expected} to go on:`) : undefined)
+  const typed =
+    answers.confirm ?? (canAsk(answers) ? await askText(`${question} Type ${expected} to go on:`) : undefined)
   if (typed === expected) return
-  throw new KvxError('NOT_CONFIRMED', `this needs the text ${expected} as confirmation; nothing was changed`, {
-    hint: `Type it at the prompt, or add \`--confirm ${expected}\`.`,
-  })
+  throw new KvxError(
+    'NOT_CONFIRMED',
+    `this needs the text ${expected} as confirmation; nothing was changed`,
+    {
+      hint: `Type it at the prompt, or add \`--confirm ${expected}\`.`,
+    },
+  )
 }
 
 /** A line of text that is no secret. @throws NO_TERMINAL naming the flag that answers instead */
 export async function askLine(question: string, answers: Answers, flag: string): Promise<string> {
   if (!canAsk(answers)) {
-    throw new KvxError('NO_TERMINAL', 'there is no terminal to ask at', { hint: `Give the answer with \`${flag}\`.` })
+    throw new KvxError('NO_TERMINAL', 'there is no terminal to ask at', {
+      hint: `Give the answer with \`${flag}\`.`,
+    })
   }
   return askText(question)
 }

@@ -22,7 +22,11 @@ function version(key: KeyRecord | undefined, number: number | null | undefined):
 }
 
 /** `data` of `kvx.rotate/1`. */
-export async function rotationData(workspace: Workspace, name: string, outcome: RotationOutcome): Promise<object> {
+export async function rotationData(
+  workspace: Workspace,
+  name: string,
+  outcome: RotationOutcome,
+): Promise<object> {
   const ring = await readKeyring(workspace.home)
   const key = ring.keys[name]
   const to = outcome.run?.toVersion
@@ -39,8 +43,14 @@ export async function rotationData(workspace: Workspace, name: string, outcome: 
   }
 }
 
-function placeOf(place: { readonly file?: string; readonly 'env-file'?: string; readonly current?: string }): string {
-  return place.file === undefined ? `env-file ${place['env-file'] ?? ''}#${place.current ?? ''}` : `file ${place.file}`
+function placeOf(place: {
+  readonly file?: string
+  readonly 'env-file'?: string
+  readonly current?: string
+}): string {
+  return place.file === undefined
+    ? `env-file ${place['env-file'] ?? ''}#${place.current ?? ''}`
+    : `file ${place.file}`
 }
 
 export async function rotationLines(
@@ -53,7 +63,8 @@ export async function rotationLines(
   const key = (await readKeyring(workspace.home)).keys[name]
   const fingerprint = key?.versions[String(run.toVersion)]?.fingerprint
   const subject = `${name}@${run.toVersion}${fingerprint == null ? '' : ` (check value ${checkValueOf(fingerprint)})`}`
-  if (reached === 'unstaged') return [`${subject} was taken back; ${name}@${run.fromVersion ?? '-'} seals as before`]
+  if (reached === 'unstaged')
+    return [`${subject} was taken back; ${name}@${run.fromVersion ?? '-'} seals as before`]
   if (reached === 'staged') {
     return [
       `${subject} is staged: readers get it in their second slot, nothing is sealed with it yet`,
@@ -61,10 +72,13 @@ export async function rotationLines(
     ]
   }
   const lines = [`${subject} seals; ${name}@${run.fromVersion ?? '-'} opens only`]
-  if (outcome.data !== undefined) return [...lines, ...resultLines(outcome.data), nextAfterData(name, outcome.data)]
+  if (outcome.data !== undefined)
+    return [...lines, ...resultLines(outcome.data), nextAfterData(name, outcome.data)]
   return [...lines, 'Next: kvx verify, then kvx rewrap or kvx reencrypt']
 }
 
 function nextAfterData(name: string, data: DataResult): string {
-  return data.failure === undefined ? `Next: kvx retire ${name}@${data.run.fromVersion ?? 1}` : `Next: kvx run show ${data.run.id}`
+  return data.failure === undefined
+    ? `Next: kvx retire ${name}@${data.run.fromVersion ?? 1}`
+    : `Next: kvx run show ${data.run.id}`
 }

@@ -48,7 +48,12 @@ if (command === 'seal') {
   database.exec('BEGIN')
   for (let id = 1; id <= Number(count); id++) {
     const dek = randomBytes(32)
-    insert.run(id, `secret-${id}`, seal(kek, dek, none), seal(dek, valueOf(id), boundTo(id)).toString('base64'))
+    insert.run(
+      id,
+      `secret-${id}`,
+      seal(kek, dek, none),
+      seal(dek, valueOf(id), boundTo(id)).toString('base64'),
+    )
   }
   database.exec('COMMIT')
 } else {

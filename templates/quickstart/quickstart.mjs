@@ -11,12 +11,20 @@ const kvxBin = join(here, '../../bin/kvx')
 const begun = performance.now()
 const folder = mkdtempSync(join(tmpdir(), 'kvx-quickstart-'))
 const gnupg = join(folder, 'gnupg')
-const env = { PATH: process.env.PATH, HOME: folder, GNUPGHOME: gnupg, LC_ALL: 'C', KVX_CONFIG: join(folder, 'kvx.yaml') }
+const env = {
+  PATH: process.env.PATH,
+  HOME: folder,
+  GNUPGHOME: gnupg,
+  LC_ALL: 'C',
+  KVX_CONFIG: join(folder, 'kvx.yaml'),
+}
 
 function run(program, args, { allow = [0], input = '' } = {}) {
   const result = spawnSync(program, args, { cwd: folder, env, input, encoding: 'utf8' })
   if (!allow.includes(result.status)) {
-    throw new Error(`${program} ${args.join(' ')} ended with ${result.status ?? result.error?.code}\n${result.stdout}${result.stderr}`)
+    throw new Error(
+      `${program} ${args.join(' ')} ended with ${result.status ?? result.error?.code}\n${result.stdout}${result.stderr}`,
+    )
   }
   return result
 }
@@ -36,7 +44,11 @@ const steps = [
   [
     'node app.mjs seal app.db app.env 1000      # an application with its own envelope encryption',
     () => {
-      writeFileSync(join(folder, 'app.env'), `PORT=8080\nAPP_KEK=${randomBytes(32).toString('base64')}\nLOG=info\n`, { mode: 0o600 })
+      writeFileSync(
+        join(folder, 'app.env'),
+        `PORT=8080\nAPP_KEK=${randomBytes(32).toString('base64')}\nLOG=info\n`,
+        { mode: 0o600 },
+      )
       app('seal', 'app.db', 'app.env', '1000')
       copyFileSync(join(folder, 'app.env'), join(folder, 'before.env'))
       seen.before = read('app.env')
@@ -48,7 +60,17 @@ const steps = [
     'gpg --quick-generate-key operator           # a throw-away key for the backup',
     () => {
       run('mkdir', ['-m', '700', gnupg])
-      run('gpg', ['--batch', '--quiet', '--passphrase', '', '--quick-generate-key', 'operator@example.org', 'default', 'default', '1y'])
+      run('gpg', [
+        '--batch',
+        '--quiet',
+        '--passphrase',
+        '',
+        '--quick-generate-key',
+        'operator@example.org',
+        'default',
+        'default',
+        '1y',
+      ])
       const listing = run('gpg', ['--batch', '--with-colons', '--list-keys', 'operator@example.org']).stdout
       seen.recipient = /^fpr:+([0-9A-F]{40}):/m.exec(listing)?.[1]
       check(seen.recipient !== undefined, 'gpg made a key')
@@ -76,7 +98,10 @@ const steps = [
     'kvx verify',
     () => {
       const [envelope] = kvx('verify').envelopes
-      check(envelope.records === 1000 && envelope.byVersion['master@1'] === 1000 && envelope.unreadable === 0, 'everything opens')
+      check(
+        envelope.records === 1000 && envelope.byVersion['master@1'] === 1000 && envelope.unreadable === 0,
+        'everything opens',
+      )
       return '1,000 records open under master@1, a random key opens none'
     },
   ],
@@ -87,7 +112,10 @@ const steps = [
       check(backup.tested, 'gpg opened the backup')
       const opened = run('gpg', ['--batch', '--quiet', '--decrypt', backup.file]).stdout
       const key = /^key-base64: *(\S+)$/m.exec(opened)?.[1]
-      check(readFileSync(join(folder, 'app.env'), 'utf8').includes(`APP_KEK=${key}\n`), 'plain gpg gives the key back')
+      check(
+        readFileSync(join(folder, 'app.env'), 'utf8').includes(`APP_KEK=${key}\n`),
+        'plain gpg gives the key back',
+      )
       return 'opened by plain gpg, and it is the key of app.env'
     },
   ],
@@ -95,9 +123,15 @@ const steps = [
     'kvx rotate master --offline                # the application is stopped for a moment',
     () => {
       const { from, to, backup } = kvx('rotate', 'master', '--offline', '--yes')
-      check(to.state === 'active' && from.state === 'deactivated' && backup.proven, 'version 2 is backed up and seals')
+      check(
+        to.state === 'active' && from.state === 'deactivated' && backup.proven,
+        'version 2 is backed up and seals',
+      )
       const text = readFileSync(join(folder, 'app.env'), 'utf8')
-      check(/^APP_KEK_OLD=/m.test(text) && /^PORT=8080$/m.test(text), 'both keys are published, other lines are kept')
+      check(
+        /^APP_KEK_OLD=/m.test(text) && /^PORT=8080$/m.test(text),
+        'both keys are published, other lines are kept',
+      )
       return 'master@2 made, backed up, opened by gpg, published; master@1 in the second slot'
     },
   ],
@@ -113,7 +147,10 @@ const steps = [
     'kvx verify',
     () => {
       const [envelope] = kvx('verify').envelopes
-      check(envelope.byVersion['master@2'] === 1000 && Object.keys(envelope.byVersion).length === 1, 'all under version 2')
+      check(
+        envelope.byVersion['master@2'] === 1000 && Object.keys(envelope.byVersion).length === 1,
+        'all under version 2',
+      )
       return '1,000 records open under master@2'
     },
   ],

@@ -26,6 +26,7 @@ const signer = newSigner()
 
 const changes: readonly ((byte: number) => number)[] = [
   (byte) => byte ^ 1,
+  (byte) => (byte + 1) & 0xff, // the bits of the last base64 sign that stand for nothing
   (byte) => byte ^ 0x20, // the case of a letter
   () => 0x0a,
   () => 0x00,

@@ -1,7 +1,10 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { assert, property, uint8Array } from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { base64Length, decodeBase64, writeBase64 } from '../../src/backup/base64.ts'
 import {
   isReceiptOf,
@@ -14,6 +17,11 @@ import { encodeBackupText, parseBackupText } from '../../src/backup/plaintext.ts
 import { isKvxError } from '../../src/core/errors.ts'
 import { checkValueOf, fingerprintOf } from '../../src/core/fingerprint.ts'
 import { Secret } from '../../src/core/secret.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'kvx-text-'))
+afterAll(() => {
+  rmSync(folder, { recursive: true, force: true })
+})
 
 const key = randomBytes(32)
 const content = {
@@ -74,8 +82,8 @@ describe('the text of a backup', () => {
       .find((line) => line.includes('gpg --decrypt'))
       ?.replace(/^ *gpg --decrypt BACKUP.asc \|/, '')
     const check = commands.find((line) => line.includes('python3'))
-    const script = `set -e; cd "$(mktemp -d)"; cat > text; cat text | ${extract ?? 'false'}; cat key.raw; ${check ?? 'false'} >&2`
-    const run = spawnSync('sh', ['-c', script], { input: encodeBackupText(content) })
+    const script = `set -e; cat > text; cat text | ${extract ?? 'false'}; cat key.raw; ${check ?? 'false'} >&2`
+    const run = spawnSync('sh', ['-c', script], { cwd: folder, input: encodeBackupText(content) })
     expect(run.stdout.equals(key)).toBe(true)
     expect(run.stderr.toString().trim()).toBe(fingerprintOf(content.material))
   })

@@ -6,6 +6,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  renameSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -168,6 +169,20 @@ describe('changed meanwhile', () => {
       expect(existsSync(temp)).toBe(false)
     },
   )
+})
+
+test('a file that somebody puts in place of the finished one is noticed', async (context) => {
+  needsTool(context, 'strace')
+  const directory = trustedDirectory()
+  const path = oldFile(directory)
+  const temp = join(directory, '.key.kvx-new')
+  const wrapper = ['strace', '-f', '-o', '/dev/null', '-P', temp, '-e', 'inject=rename:delay_enter=2500000']
+  const call = callInProcess('replace-file.ts', 'replaceFile', [path, { utf8: 'new' }], { wrapper })
+  while (!existsSync(temp)) await new Promise((done) => setTimeout(done, 5))
+  await new Promise((done) => setTimeout(done, 800))
+  writeFileSync(join(directory, 'evil'), 'evil')
+  renameSync(join(directory, 'evil'), temp)
+  expect((await call).error).toMatchObject({ code: 'UNSAFE_DIRECTORY', exit: 6 })
 })
 
 describe('refusals that leave the old file as it is', () => {

@@ -91,7 +91,10 @@ function digitsIn(text: Uint8Array, padded: boolean): number | DecodeFault {
 }
 
 function badDigit(text: Uint8Array, values: Uint8Array): number {
-  return text.findIndex((code) => code !== pad && values[code] === none)
+  for (let at = 0; at < text.length; at++) {
+    if (values[text[at] ?? 0] === none && text[at] !== pad) return at
+  }
+  return -1
 }
 
 function decodeBase64(

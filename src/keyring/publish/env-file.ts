@@ -137,7 +137,9 @@ function findAssignment(bytes: Buffer, name: string, path: string): Assignment |
 }
 
 function parseLine(bytes: Buffer, name: string, lineStart: number, lineEnd: number): Assignment | undefined {
-  const head = /^[ \t]*(?:export[ \t]+)?/.exec(bytes.toString('latin1', lineStart, Math.min(lineEnd, lineStart + 64)))
+  const head = /^[ \t]*(?:export[ \t]+)?/.exec(
+    bytes.toString('latin1', lineStart, Math.min(lineEnd, lineStart + 64)),
+  )
   const nameStart = lineStart + (head?.[0].length ?? 0)
   const prefix = Buffer.from(`${name}=`)
   if (!bytes.subarray(nameStart, lineEnd).subarray(0, prefix.length).equals(prefix)) return undefined

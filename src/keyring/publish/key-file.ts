@@ -47,7 +47,8 @@ export function keyFilePublisher(config: FilePublisherConfig): Publisher {
     write: async (slots: Slots) => {
       // While a second key arrives, it is readable before anything can be sealed with it; while one leaves, the
       // current one is in place first.
-      if (config.previous !== undefined && slots.previous !== undefined) await put(config.previous, slots.previous)
+      if (config.previous !== undefined && slots.previous !== undefined)
+        await put(config.previous, slots.previous)
       await put(config.file, slots.current)
       if (config.previous !== undefined && slots.previous === undefined) await put(config.previous, undefined)
     },

@@ -1,6 +1,5 @@
 import type { KeyConfig, PublisherConfig } from '../../config/schema.ts'
 import { KvxError } from '../../core/errors.ts'
-import { checkValueOf } from '../../core/fingerprint.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { Home } from '../home.ts'
 import { keyOf, versionOf } from '../keyring.ts'
@@ -94,10 +93,4 @@ function notPublished(publisher: Publisher): KvxError {
   return new KvxError('PUBLICATION_DIFFERS', `${publisher.place} does not hold what was just written there`, {
     hint: `Something else writes ${publisher.path}. Stop it, then run \`kvx key publish\` for the key.`,
   })
-}
-
-/** `master@2 (3F2A91C07B)`, the way people see a version. */
-export function displayVersion(ring: Keyring, name: string, version: number): string {
-  const { fingerprint } = versionOf(keyOf(ring, name), name, version)
-  return `${name}@${version}${fingerprint === null ? '' : ` (${checkValueOf(fingerprint)})`}`
 }

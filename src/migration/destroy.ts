@@ -1,0 +1,203 @@
+import { withIntent } from '../audit/with-intent.ts'
+import { listBackups } from '../backup/backups.ts'
+import { KvxError } from '../core/errors.ts'
+import { changeKeyring, keyOf, moveState, readKeyring, versionOf, versionsOf } from '../keyring/keyring.ts'
+import { materialPath } from '../keyring/home.ts'
+import type { Keyring, VersionRecord } from '../keyring/keyring-file.ts'
+import { hasMaterial } from '../keyring/material.ts'
+import type { Workspace } from '../keyring/workspace.ts'
+import { currentActor } from '../platform/actor.ts'
+import { isoNow, now } from '../platform/clock.ts'
+import { eraseFile, type Erased } from '../platform/erase-file.ts'
+import type { Census } from './census.ts'
+import type { Events } from './events.ts'
+import { refuseOpenRun } from './gates.ts'
+import type { Journal } from './journal.ts'
+import { openLedger, type LedgerEntry } from './ledger.ts'
+import { takeCensus } from './scan.ts'
+import { openSession } from './session.ts'
+
+export type Subject = { readonly name: string; readonly version: number }
+
+export type Scheduled = { readonly due: string; readonly ledger: readonly LedgerEntry[] }
+
+/**
+ * Schedules the end of a version's material. Nothing is erased before the waiting time is over and everything
+ * that may need it is settled.
+ * @throws NOT_RETIRED, RUN_OPEN, STATE_TRANSITION
+ */
+export async function scheduleDestruction(
+  workspace: Workspace,
+  journal: Journal,
+  subject: Subject,
+  afterMs: number,
+): Promise<Scheduled> {
+  const { name, version } = subject
+  const due = `${new Date(now().getTime() + afterMs).toISOString().slice(0, 19)}Z`
+  const ring = await readKeyring(workspace.home)
+  refuseUndestroyable(ring, journal, subject)
+  await withIntent(workspace.audit, { action: 'key.destroy.schedule', subject: label(subject), data: { due } }, async () =>
+    changeKeyring(workspace.home, (draft) => {
+      refuseUndestroyable(draft, journal, subject)
+      versionOf(keyOf(draft, name), name, version).destruction = { scheduled: isoNow(), due, actor: currentActor() }
+    }),
+  )
+  return { due, ledger: await openLedger(workspace, journal, ring, subject) }
+}
+
+/** Takes a scheduled destruction back. @throws STATE_TRANSITION when none is scheduled */
+export async function cancelDestruction(workspace: Workspace, subject: Subject): Promise<void> {
+  const { name, version } = subject
+  await withIntent(workspace.audit, { action: 'key.destroy.cancel', subject: label(subject) }, async () =>
+    changeKeyring(workspace.home, (draft) => {
+      const record = versionOf(keyOf(draft, name), name, version)
+      if (record.destruction === null || record.state === 'destroyed') {
+        throw new KvxError('STATE_TRANSITION', `no destruction of ${label(subject)} is scheduled`, {
+          hint: `\`kvx key show ${name}\` tells its life.`,
+        })
+      }
+      record.destruction = null
+    }),
+  )
+}
+
+/** Versions whose waiting time is over. */
+export function dueDestructions(ring: Keyring): readonly Subject[] {
+  return Object.entries(ring.keys).flatMap(([name, key]) =>
+    versionsOf(key)
+      .filter(([, record]) => isDue(record))
+      .map(([version]) => ({ name, version })),
+  )
+}
+
+function isDue(record: VersionRecord): boolean {
+  return record.destruction !== null && record.state !== 'destroyed' && Date.parse(record.destruction.due) <= now().getTime()
+}
+
+export type Destroyed = {
+  readonly subject: string
+  readonly erased: Erased | undefined
+  /** OpenPGP backups that still hold the key: until they go, it exists. */
+  readonly backups: readonly string[]
+  readonly censuses: readonly Census[]
+}
+
+export type DestroyOptions = {
+  /** So many values become unreadable, with the reason that is signed. */
+  readonly acceptLoss: { readonly count: number; readonly reason: string } | undefined
+  readonly events: Events
+}
+
+/**
+ * Erases the material of a version whose time is over: settles the ledger, scans the primary in full once more,
+ * overwrites and unlinks the key file, then marks the record, which stays. May be repeated after a crash.
+ * @throws LEDGER_OPEN, VALUES_REMAIN, CLOCK_BEHIND, NOT_RETIRED; the key is untouched then
+ */
+export async function destroyVersion(
+  workspace: Workspace,
+  journal: Journal,
+  subject: Subject,
+  options: DestroyOptions,
+): Promise<Destroyed> {
+  const { name, version } = subject
+  const ring = await readKeyring(workspace.home)
+  refuseUndestroyable(ring, journal, subject)
+  await refuseClockBehind(workspace)
+  refuseWaiting(ring, subject)
+  const ledger = await openLedger(workspace, journal, ring, subject)
+  if (ledger.length > 0) throw ledgerOpen(subject, ledger)
+  const loss = options.acceptLoss === undefined ? {} : { acceptedLoss: options.acceptLoss.count, reason: options.acceptLoss.reason }
+  return withIntent(workspace.audit, { action: 'key.destroy', subject: label(subject), data: loss }, async (conclusion) => {
+    const censuses = await lastScan(workspace, subject, options)
+    const path = materialPath(workspace.home, name, version)
+    const erased = (await hasMaterial(workspace.home, name, version)) ? await eraseFile(path) : undefined
+    await changeKeyring(workspace.home, (draft) => {
+      const record = versionOf(keyOf(draft, name), name, version)
+      record.canary = null
+      if (record.state !== 'destroyed') moveState(record, label(subject), 'destroyed', 'its waiting time was over')
+    })
+    conclusion.conclude({ fileSystem: erased?.fileSystem ?? 'none', inPlace: erased?.inPlace ?? false })
+    return { subject: label(subject), erased, backups: await remainingBackups(workspace, subject), censuses }
+  })
+}
+
+function label({ name, version }: Subject): string {
+  return `${name}@${version}`
+}
+
+function refuseUndestroyable(ring: Keyring, journal: Journal, subject: Subject): void {
+  const key = keyOf(ring, subject.name)
+  const record = versionOf(key, subject.name, subject.version)
+  if (record.state === 'destroyed') {
+    throw new KvxError('STATE_TRANSITION', `${label(subject)} is destroyed already`, {
+      hint: `\`kvx key show ${subject.name}\` tells when.`,
+    })
+  }
+  refuseOpenRun(journal, subject.name)
+  const neverUsed = record.state === 'pre-activation' && key.staged !== subject.version
+  if (record.retired !== null || neverUsed) return
+  throw new KvxError('NOT_RETIRED', `${label(subject)} is not retired, so nothing proves that no value needs it`, {
+    hint: `First the gate: \`kvx retire ${label(subject)}\`.`,
+  })
+}
+
+function refuseWaiting(ring: Keyring, subject: Subject): void {
+  const { destruction } = versionOf(keyOf(ring, subject.name), subject.name, subject.version)
+  if (destruction === null) {
+    throw new KvxError('LEDGER_OPEN', `no destruction of ${label(subject)} is scheduled`, {
+      hint: `Schedule it: \`kvx destroy ${label(subject)} --after 7d\`.`,
+    })
+  }
+  if (Date.parse(destruction.due) <= now().getTime()) return
+  throw new KvxError('LEDGER_OPEN', `the waiting time of ${label(subject)} is over at ${destruction.due}, not before`, {
+    hint: `Until then it can be stopped: \`kvx destroy ${label(subject)} --cancel\`.`,
+  })
+}
+
+/** A clock that was set forward and back, or a machine that lost its time, must not end a waiting time early. */
+async function refuseClockBehind(workspace: Workspace): Promise<void> {
+  const { at } = await workspace.audit.head()
+  if (at === undefined || Date.parse(at) <= now().getTime() + 1000) return
+  throw new KvxError('CLOCK_BEHIND', `the clock says ${isoNow()}, the last entry of the audit log ${at}`, {
+    hint: 'Set the clock of this machine, then run the command again. Nothing was erased.',
+  })
+}
+
+function ledgerOpen(subject: Subject, ledger: readonly LedgerEntry[]): KvxError {
+  const [first] = ledger
+  const settle = first?.settle === undefined ? 'Only time settles it.' : `Settle it: \`${first.settle}\`.`
+  return new KvxError('LEDGER_OPEN', `${label(subject)} may still be needed: ${ledger.map(({ message }) => message).join('; ')}`, {
+    hint: `${settle} The key is untouched.`,
+    details: { subject: label(subject), open: ledger.length },
+  })
+}
+
+async function lastScan(workspace: Workspace, subject: Subject, options: DestroyOptions): Promise<readonly Census[]> {
+  const session = await openSession(workspace, { key: subject.name, exclusive: true })
+  try {
+    const censuses: Census[] = []
+    for (const envelope of session.envelopes) {
+      censuses.push(await takeCensus(session, envelope, { phase: 'verify', events: options.events }))
+    }
+    const left = censuses.reduce(
+      (sum, census) => sum + (census.byVersion.get(subject.version) ?? 0) + census.unreadable,
+      0,
+    )
+    if (left > (options.acceptLoss?.count ?? 0)) {
+      throw new KvxError('VALUES_REMAIN', `${left} values need ${label(subject)} or open with no known key; the key is untouched`, {
+        hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${left} --reason TEXT\`.`,
+        details: { subject: label(subject), remaining: left },
+      })
+    }
+    return censuses
+  } finally {
+    await session.close()
+  }
+}
+
+async function remainingBackups(workspace: Workspace, subject: Subject): Promise<readonly string[]> {
+  const { backups } = await listBackups(workspace.home.backups)
+  return backups
+    .filter(({ manifest }) => manifest.name === subject.name && manifest.version === subject.version)
+    .map(({ path }) => path)
+}

@@ -1,0 +1,107 @@
+import { parseDuration } from '../core/duration.ts'
+import { keyOf, versionOf } from '../keyring/keyring.ts'
+import type { Keyring } from '../keyring/keyring-file.ts'
+import { makePublisher } from '../keyring/publish/publish.ts'
+import type { Workspace } from '../keyring/workspace.ts'
+import { now } from '../platform/clock.ts'
+import { exists } from '../platform/files.ts'
+import { backupPath } from './ciphertext-backup.ts'
+import type { Journal } from './journal.ts'
+import { runDirectory } from './runs.ts'
+
+/** Something that can still need a version. Its material does not go while one of these is open. */
+export type LedgerEntry = {
+  readonly kind: 'run-backup' | 'application-backup' | 'published'
+  readonly message: string
+  /** The command that settles it, or undefined where only time does. */
+  readonly settle: string | undefined
+}
+
+/** Ciphertext backups of runs are kept this long; `run forget` ends it sooner. */
+const runBackupDays = 30
+const dayMs = 86_400_000
+
+/**
+ * What is known to need a version beside the values themselves: ciphertext backups of runs, backups of the
+ * application that may still hold old values, and published copies.
+ */
+export async function openLedger(
+  workspace: Workspace,
+  journal: Journal,
+  ring: Keyring,
+  subject: { readonly name: string; readonly version: number },
+): Promise<readonly LedgerEntry[]> {
+  return [
+    ...(await runBackups(workspace, journal, subject)),
+    ...applicationBackups(workspace, ring, subject),
+    ...(await publishedCopies(workspace, ring, subject)),
+  ]
+}
+
+async function runBackups(
+  workspace: Workspace,
+  journal: Journal,
+  subject: { readonly name: string; readonly version: number },
+): Promise<readonly LedgerEntry[]> {
+  const entries: LedgerEntry[] = []
+  for (const run of journal.list()) {
+    // Bytes that a run replaced lie under any version but the one that it wrote.
+    const wrote = run.direction === 'back' ? undefined : run.toVersion
+    if (run.key !== subject.name || wrote === subject.version) continue
+    if (Date.parse(run.updated) + runBackupDays * dayMs < now().getTime()) continue
+    if (!(await exists(backupPath(runDirectory(workspace, run.id))))) continue
+    entries.push({
+      kind: 'run-backup',
+      message: `the ciphertext backup of run ${run.id} may hold values under ${subject.name}@${subject.version}`,
+      settle: `kvx run forget ${run.id}`,
+    })
+  }
+  return entries
+}
+
+function applicationBackups(
+  workspace: Workspace,
+  ring: Keyring,
+  subject: { readonly name: string; readonly version: number },
+): readonly LedgerEntry[] {
+  const { retired } = versionOf(keyOf(ring, subject.name), subject.name, subject.version)
+  const stores = new Set(
+    Object.values(workspace.config.envelopes)
+      .filter(({ key }) => key === subject.name)
+      .map(({ store }) => store),
+  )
+  const entries: LedgerEntry[] = []
+  for (const store of stores) {
+    const retention = parseDuration(workspace.config.stores[store]?.['backup-retention'] ?? '')
+    if (retention === undefined || retired === null) continue
+    // The retirement is the last moment at which a value under the version may have been there.
+    const until = new Date(Date.parse(retired.at) + retention)
+    if (until <= now()) continue
+    entries.push({
+      kind: 'application-backup',
+      message: `backups of the store ${store} may hold values under it until ${until.toISOString().slice(0, 10)}`,
+      settle: undefined,
+    })
+  }
+  return entries
+}
+
+async function publishedCopies(
+  workspace: Workspace,
+  ring: Keyring,
+  subject: { readonly name: string; readonly version: number },
+): Promise<readonly LedgerEntry[]> {
+  const { fingerprint } = versionOf(keyOf(ring, subject.name), subject.name, subject.version)
+  const entries: LedgerEntry[] = []
+  for (const config of workspace.config.keys[subject.name]?.publish ?? []) {
+    const publisher = makePublisher(config)
+    const slots = await publisher.inspect()
+    if (slots.current !== fingerprint && slots.previous !== fingerprint) continue
+    entries.push({
+      kind: 'published',
+      message: `${publisher.place} still holds it`,
+      settle: `kvx key publish ${subject.name}`,
+    })
+  }
+  return entries
+}

@@ -1,0 +1,172 @@
+import { listBackups, type StoredBackup } from '../backup/backups.ts'
+import { parseDuration } from '../core/duration.ts'
+import { keyOf, readKeyring, versionOf, versionsOf } from '../keyring/keyring.ts'
+import type { KeyRecord, Keyring } from '../keyring/keyring-file.ts'
+import { publicationDrift } from '../keyring/publish/publish.ts'
+import type { Workspace } from '../keyring/workspace.ts'
+import { now } from '../platform/clock.ts'
+import { dueDestructions } from './destroy.ts'
+import { isBackedUp } from './gates.ts'
+import type { Journal, RunRow } from './journal.ts'
+
+/** Something that an operator should do, and the command for it. */
+export type DueItem = {
+  readonly code:
+    | 'RUN_OPEN'
+    | 'NO_TESTED_BACKUP'
+    | 'WITHOUT_BACKUP'
+    | 'CRYPTOPERIOD_SEAL'
+    | 'CRYPTOPERIOD_OPEN'
+    | 'PUBLICATION_DIFFERS'
+    | 'NOT_RETIRED'
+    | 'DESTRUCTION_DUE'
+    | 'RECIPIENT_EXPIRES'
+    | 'COMPROMISED'
+  readonly subject: string
+  readonly message: string
+  readonly command: string
+}
+
+export type KeyStatus = {
+  readonly name: string
+  readonly purpose: KeyRecord['purpose']
+  readonly seals: number | null
+  /** Whole days since the version that seals became active. */
+  readonly ageDays: number | null
+  /** When it should stop sealing, UTC; null without a cryptoperiod. */
+  readonly sealUntil: string | null
+  readonly backedUp: boolean
+}
+
+export type Status = {
+  readonly keys: readonly KeyStatus[]
+  readonly runs: readonly RunRow[]
+  readonly due: readonly DueItem[]
+}
+
+const dayMs = 86_400_000
+const recipientWarningDays = 30
+
+/** What there is and what is due. Reads the home and published places; opens no record. */
+export async function takeStatus(workspace: Workspace, journal: Journal): Promise<Status> {
+  const ring = await readKeyring(workspace.home)
+  const keys: KeyStatus[] = []
+  const due: DueItem[] = journal.unfinished().map(openRun)
+  for (const [name, key] of Object.entries(ring.keys)) {
+    keys.push(await statusOf(workspace, ring, name, key))
+    due.push(...(await keyItems(workspace, ring, name, key)))
+  }
+  due.push(...dueDestructions(ring).map(destruction))
+  due.push(...(await expiringRecipients(workspace, ring)))
+  return { keys, runs: journal.unfinished(), due }
+}
+
+function activatedAt(key: KeyRecord, version: number): Date | undefined {
+  const step = key.versions[String(version)]?.history.findLast(({ to }) => to === 'active')
+  return step === undefined ? undefined : new Date(step.at)
+}
+
+async function statusOf(workspace: Workspace, ring: Keyring, name: string, key: KeyRecord): Promise<KeyStatus> {
+  const since = key.seals === null ? undefined : activatedAt(key, key.seals)
+  const period = parseDuration(workspace.config.keys[name]?.cryptoperiod?.seal ?? '')
+  return {
+    name,
+    purpose: key.purpose,
+    seals: key.seals,
+    ageDays: since === undefined ? null : Math.floor((now().getTime() - since.getTime()) / dayMs),
+    sealUntil: since === undefined || period === undefined ? null : isoOf(since.getTime() + period),
+    backedUp: key.seals !== null && (await isBackedUp(workspace, ring, name, key.seals)),
+  }
+}
+
+function isoOf(ms: number): string {
+  return `${new Date(ms).toISOString().slice(0, 19)}Z`
+}
+
+async function keyItems(workspace: Workspace, ring: Keyring, name: string, key: KeyRecord): Promise<readonly DueItem[]> {
+  const config = workspace.config.keys[name]
+  const items: DueItem[] = [...(await backupItems(workspace, ring, name, key)), ...periodItems(workspace, name, key)]
+  for (const place of config === undefined ? [] : await publicationDrift(ring, name, config)) {
+    items.push({
+      code: 'PUBLICATION_DIFFERS',
+      subject: name,
+      message: `${place} does not hold what the keyring says`,
+      command: `kvx key publish ${name}`,
+    })
+  }
+  for (const [version, record] of versionsOf(key)) {
+    const subject = `${name}@${version}`
+    if (record.state === 'compromised' && record.retired === null) {
+      items.push({ code: 'COMPROMISED', subject, message: `${subject} is compromised and not retired`, command: `kvx retire ${subject}` })
+    }
+  }
+  if (key.previous !== null && key.staged === null) {
+    const subject = `${name}@${key.previous}`
+    items.push({ code: 'NOT_RETIRED', subject, message: `${subject} still lies in the previous slot`, command: `kvx retire ${subject}` })
+  }
+  return items
+}
+
+async function backupItems(workspace: Workspace, ring: Keyring, name: string, key: KeyRecord): Promise<readonly DueItem[]> {
+  if (key.seals === null) return []
+  const subject = `${name}@${key.seals}`
+  const record = versionOf(keyOf(ring, name), name, key.seals)
+  if (record.withoutBackup !== null) {
+    const message = `${subject} is used without a backup: ${record.withoutBackup.reason}`
+    return [{ code: 'WITHOUT_BACKUP', subject, message, command: `kvx backup create ${subject}` }]
+  }
+  if (await isBackedUp(workspace, ring, name, key.seals)) return []
+  const message = `${subject} has no backup that was tested or confirmed`
+  return [{ code: 'NO_TESTED_BACKUP', subject, message, command: `kvx backup create ${subject}` }]
+}
+
+function periodItems(workspace: Workspace, name: string, key: KeyRecord): readonly DueItem[] {
+  const period = workspace.config.keys[name]?.cryptoperiod
+  const items: DueItem[] = []
+  for (const [version, record] of versionsOf(key)) {
+    const since = activatedAt(key, version)
+    if (since === undefined || record.retired !== null || record.state === 'destroyed') continue
+    const subject = `${name}@${version}`
+    const over = (limit: string | undefined): boolean => {
+      const ms = parseDuration(limit ?? '')
+      return ms !== undefined && since.getTime() + ms < now().getTime()
+    }
+    if (key.seals === version && over(period?.seal)) {
+      items.push({ code: 'CRYPTOPERIOD_SEAL', subject, message: `${subject} has sealed for longer than ${period?.seal ?? ''}`, command: `kvx rotate ${name}` })
+    }
+    if (over(period?.open)) {
+      items.push({ code: 'CRYPTOPERIOD_OPEN', subject, message: `${subject} has opened for longer than ${period?.open ?? ''}`, command: 'kvx verify' })
+    }
+  }
+  return items
+}
+
+function openRun(run: RunRow): DueItem {
+  return {
+    code: 'RUN_OPEN',
+    subject: run.id,
+    message: `the ${run.kind} of ${run.key} is not finished (${run.status})`,
+    command: `kvx run resume ${run.id}`,
+  }
+}
+
+function destruction({ name, version }: { readonly name: string; readonly version: number }): DueItem {
+  const subject = `${name}@${version}`
+  return { code: 'DESTRUCTION_DUE', subject, message: `the waiting time of ${subject} is over`, command: 'kvx destroy --due' }
+}
+
+async function expiringRecipients(workspace: Workspace, ring: Keyring): Promise<readonly DueItem[]> {
+  const { backups } = await listBackups(workspace.home.backups)
+  return backups.filter((backup) => isCurrent(ring, backup)).flatMap((backup) => {
+    const { manifest } = backup
+    return manifest.recipients.flatMap(({ userId, expires }) => {
+      if (expires === null || Date.parse(expires) - now().getTime() > recipientWarningDays * dayMs) return []
+      const message = `the key of ${userId} expires on ${expires.slice(0, 10)}; backup ${manifest.id} is encrypted to it`
+      return [{ code: 'RECIPIENT_EXPIRES' as const, subject: manifest.id, message, command: `kvx backup create ${manifest.name}` }]
+    })
+  })
+}
+
+function isCurrent(ring: Keyring, { manifest }: StoredBackup): boolean {
+  return ring.keys[manifest.name]?.seals === manifest.version
+}

@@ -1,0 +1,373 @@
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { hkdfSync } from 'node:crypto'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { aclOf, expectSilence, treeHash } from '../checks/tree.ts'
+import { type CliOptions, kvx, kvxBin, kvxJson, kvxOk, startKvx } from '../support/cli.ts'
+import { needsRoot, needsTool } from '../support/needs.ts'
+import { run, trustedDirectory } from '../support/trusted-directory.ts'
+
+beforeEach((context) => needsTool(context, 'setfacl'))
+
+type Made = {
+  readonly name: string
+  readonly version: number | null
+  readonly path: string
+  readonly encoding: string
+  readonly fingerprint: string
+  readonly checkValue: string
+  readonly mode: string
+  readonly owner: string
+  readonly group: string
+  readonly readers: readonly string[]
+}
+
+/** The fingerprint by the formula of the design, with node:crypto in the place of the product's code. */
+function fingerprintOf(key: Uint8Array): string {
+  return Buffer.from(hkdfSync('sha256', key, '', 'kvx/key-fingerprint/v1', 32)).toString('hex')
+}
+
+function keygen(args: readonly string[], options: CliOptions = {}): Made {
+  const document = kvxJson<Made>(['keygen', ...args], options)
+  expect(document).toMatchObject({ schema: 'kvx.keygen/1', ok: true, exit: 0 })
+  return document.data
+}
+
+function nobodysDirectory(): string {
+  const directory = trustedDirectory()
+  chownSync(directory, 65534, 65534)
+  return directory
+}
+
+const nobody = { uid: 65534, gid: 65534 }
+
+describe('a bare key file', () => {
+  test('has 32 bytes, mode 0640, the ACL entry of each reader and a mask that cuts nothing', (context) => {
+    needsRoot(context)
+    const directory = trustedDirectory()
+    const made = keygen(['tk', '--dir', directory, '--reader', '4242', '--reader', '4243'])
+    const path = join(directory, 'tk.key')
+    const key = readFileSync(path)
+    expect(key.length).toBe(32)
+    expect(aclOf(path)).toEqual([
+      'user::rw-',
+      'group::r--',
+      'group:4242:r--',
+      'group:4243:r--',
+      'mask::r--',
+      'other::---',
+    ])
+    const fingerprint = fingerprintOf(key)
+    expect(made).toMatchObject({
+      name: 'tk',
+      version: null,
+      path,
+      encoding: 'raw',
+      fingerprint,
+      checkValue: fingerprint.slice(0, 10).toUpperCase(),
+      mode: '0640',
+      owner: 'root',
+      group: 'root',
+      readers: ['4242', '4243'],
+    })
+    expect(readdirSync(directory)).toEqual(['tk.key'])
+  })
+
+  test('is made as any user who owns the directory, without a configuration', (context) => {
+    needsRoot(context)
+    const directory = nobodysDirectory()
+    const made = keygen(['tk', '--dir', directory, '--reader', '4242'], { ...nobody, cwd: '/' })
+    expect(made).toMatchObject({ mode: '0640', readers: ['4242'] })
+    const facts = statSync(join(directory, 'tk.key'))
+    expect([facts.uid, facts.gid, facts.mode & 0o7777]).toEqual([65534, 65534, 0o640])
+    expect(aclOf(join(directory, 'tk.key'))).toContain('group:4242:r--')
+  })
+
+  test('is read by its readers and by nobody else', (context) => {
+    needsRoot(context)
+    const directory = trustedDirectory(0o711)
+    kvxOk(['keygen', 'tk', '--dir', directory, '--reader', '4242'])
+    const read = (gid: number): number | null =>
+      spawnSync('cat', [join(directory, 'tk.key')], { uid: 777_777, gid }).status
+    expect([read(4242), read(4243)]).toEqual([0, 1])
+  })
+
+  test.each(['000', '022', '077', '777'])('has exactly its mode under umask %s', (umask) => {
+    const directory = trustedDirectory()
+    for (const mode of ['0640', '600', '0440', '0400']) {
+      const out = join(directory, mode)
+      const script = `umask ${umask}; exec "$0" keygen tk --out "$1" --mode ${mode}`
+      expect(spawnSync('sh', ['-c', script, kvxBin, out]).status).toBe(0)
+      expect((statSync(out).mode & 0o7777).toString(8)).toBe(mode.replace(/^0/, ''))
+    }
+  })
+
+  test('takes nothing from a hostile default ACL of its directory', () => {
+    const directory = trustedDirectory()
+    run('setfacl', '-d', '-m', 'u:4242:rwx,g:4243:rw,g::rw,o::r,m::rwx', directory)
+    kvxOk(['keygen', 'a', '--dir', directory])
+    kvxOk(['keygen', 'b', '--dir', directory, '--reader', '4244', '--mode', '0600'])
+    expect(aclOf(join(directory, 'a.key'))).toEqual(['user::rw-', 'group::r--', 'other::---'])
+    expect(aclOf(join(directory, 'b.key'))).toEqual([
+      'user::rw-',
+      'group::---',
+      'group:4244:r--',
+      'mask::r--',
+      'other::---',
+    ])
+  })
+
+  test('gets the owner and the group that are named', (context) => {
+    needsRoot(context)
+    const out = join(trustedDirectory(), 'kek')
+    const made = keygen(['kek', '--out', out, '--owner', '4241', '--group', '4242', '--mode', '0400'])
+    expect(made).toMatchObject({ owner: '4241', group: '4242', mode: '0400' })
+    const facts = statSync(out)
+    expect([facts.uid, facts.gid]).toEqual([4241, 4242])
+  })
+
+  test('is followed by a check that finds nothing', (context) => {
+    needsRoot(context)
+    const directory = trustedDirectory()
+    const args = ['keygen', 'tk', '--dir', directory, '--reader', '4242', '--owner', '4241']
+    const next = /Next: kvx (check .*)$/m.exec(kvxOk(args).stdout)?.[1] ?? ''
+    expect(kvx(next.split(' ')).exit).toBe(0)
+    expect(kvxJson([...next.split(' '), '--fail-on', 'warning']).data).toMatchObject({
+      findings: [],
+      checked: 1,
+    })
+  })
+})
+
+describe('the bytes', () => {
+  test('are others each time: 32 keys are 32', () => {
+    const directory = trustedDirectory()
+    const names = Array.from({ length: 32 }, (_, at) => `k${at}`)
+    for (const name of names) kvxOk(['keygen', name, '--dir', directory])
+    const keys = names.map((name) => readFileSync(join(directory, `${name}.key`), 'hex'))
+    expect(new Set(keys).size).toBe(32)
+    // All 256 values of a byte are possible: 1024 random bytes show nearly all of them.
+    expect(new Set(Buffer.from(keys.join(''), 'hex')).size).toBeGreaterThan(230)
+  })
+
+  test.each([
+    ['raw', 32, /^[^]*$/],
+    ['hex', 64, /^[0-9a-f]{64}$/],
+    ['base64', 44, /^[A-Za-z0-9+/]{43}=$/],
+    ['base64url', 43, /^[A-Za-z0-9_-]{43}$/],
+  ] as const)('are written as %s, without a line break', (encoding, size, shape) => {
+    const out = join(trustedDirectory(), 'key')
+    const result = kvx(['keygen', 'k', '--out', out, '--encoding', encoding, '--json'])
+    const { fingerprint } = (JSON.parse(result.stdout) as { data: Made }).data
+    const bytes = readFileSync(out)
+    expect(bytes.length).toBe(size)
+    expect(bytes.toString('latin1')).toMatch(shape)
+    // Decoded by the tools of the system, not by the product.
+    const tools = { raw: 'cat', hex: 'xxd -r -p', base64: 'base64 -d', base64url: 'basenc --base64url -d' }
+    const input = encoding === 'base64url' ? Buffer.concat([bytes, Buffer.from('=')]) : bytes
+    const key = spawnSync('sh', ['-c', tools[encoding]], { input }).stdout
+    expect(key.length).toBe(32)
+    expect(fingerprintOf(key)).toBe(fingerprint)
+    expectSilence(result, key, bytes)
+    expectSilence(kvxOk(['check', out]), key, bytes)
+  })
+
+  test('are not in what a person sees', () => {
+    const out = join(trustedDirectory(), 'key')
+    expectSilence(kvxOk(['keygen', 'k', '--out', out]), readFileSync(out))
+  })
+})
+
+describe('never over what is there', () => {
+  test.each(['file', 'empty file', 'directory', 'dangling link', 'link to a file', 'FIFO'])('%s', (kind) => {
+    const directory = trustedDirectory()
+    const path = join(directory, 'tk.key')
+    if (kind === 'file') writeFileSync(path, 'precious', { mode: 0o600 })
+    if (kind === 'empty file') writeFileSync(path, '')
+    if (kind === 'directory') mkdirSync(path)
+    if (kind === 'dangling link') symlinkSync(join(directory, 'elsewhere'), path)
+    if (kind === 'link to a file') {
+      writeFileSync(join(directory, 'other'), 'precious')
+      symlinkSync(join(directory, 'other'), path)
+    }
+    if (kind === 'FIFO') run('mkfifo', path)
+    const before = treeHash(directory)
+    for (const args of [
+      ['--dir', directory],
+      ['--out', path],
+      ['--out', path, '--dry-run'],
+    ]) {
+      const document = kvxJson(['keygen', 'tk', ...args])
+      expect(document).toMatchObject({ ok: false, exit: 2, error: { code: 'TARGET_EXISTS' } })
+    }
+    expect(treeHash(directory)).toBe(before)
+  })
+
+  test('of twelve that make the same key at once, one wins and its key is whole', async () => {
+    const directory = trustedDirectory()
+    const runs = Array.from({ length: 12 }, async () => {
+      const child = startKvx(['keygen', 'tk', '--dir', directory, '--json'])
+      let output = ''
+      child.stdout.on('data', (text: Buffer) => (output += text.toString()))
+      return new Promise<{ exit: number | null; output: string }>((done) => {
+        child.on('close', (exit) => done({ exit, output }))
+      })
+    })
+    const ended = await Promise.all(runs)
+    const winners = ended.filter(({ exit }) => exit === 0)
+    expect(ended.map(({ exit }) => exit).sort()).toEqual([0, ...Array<number>(11).fill(2)])
+    const { data } = JSON.parse(winners[0]?.output ?? '') as { data: Made }
+    expect(data.fingerprint).toBe(fingerprintOf(readFileSync(join(directory, 'tk.key'))))
+    expect(readdirSync(directory)).toEqual(['tk.key'])
+  })
+})
+
+describe('a refusal changes nothing, says why, and ends as its kind does', () => {
+  const long = 'n'.repeat(65)
+  test.each([
+    ['a name with a slash', 2, 'USAGE', ['../tk', '--dir', 'D']],
+    ['a name of dots', 2, 'USAGE', ['..', '--dir', 'D']],
+    ['a name of one dot', 2, 'USAGE', ['.', '--dir', 'D']],
+    ['a hidden name', 2, 'USAGE', ['.tk', '--dir', 'D']],
+    ['a name with dots inside', 2, 'USAGE', ['a..b', '--dir', 'D']],
+    ['an empty name', 2, 'USAGE', ['', '--dir', 'D']],
+    ['a name with an escape sequence', 2, 'USAGE', ['tk\u001b[31m', '--dir', 'D']],
+    ['a name with a line break', 2, 'USAGE', ['tk\nx', '--dir', 'D']],
+    ['a name with a space', 2, 'USAGE', ['t k', '--dir', 'D']],
+    ['a name that is too long', 2, 'USAGE', [long, '--dir', 'D']],
+    ['no name', 2, 'USAGE', ['--dir', 'D']],
+    ['two names', 2, 'USAGE', ['a', 'b', '--dir', 'D']],
+    ['both places', 2, 'USAGE', ['tk', '--dir', 'D', '--out', 'D/x']],
+    ['a place that is empty', 2, 'USAGE', ['tk', '--out', '']],
+    ['a directory that is empty', 2, 'USAGE', ['tk', '--dir', '']],
+    ['a file that ends in a slash', 2, 'USAGE', ['tk', '--out', 'D/x/']],
+    ['a directory that is missing', 2, 'FILE_NOT_FOUND', ['tk', '--dir', 'D/none']],
+    ['a directory that is a file', 2, 'FILE_NOT_FOUND', ['tk', '--dir', 'D/file']],
+    ['a parent that is missing', 2, 'FILE_NOT_FOUND', ['tk', '--out', 'D/none/tk.key']],
+    ['a group that is unknown', 2, 'USAGE', ['tk', '--dir', 'D', '--group', 'no-such-group']],
+    ['a reader that is unknown', 2, 'USAGE', ['tk', '--dir', 'D', '--reader', 'no-such-group']],
+    ['an owner who is unknown', 2, 'USAGE', ['tk', '--dir', 'D', '--owner', 'no-such-user']],
+    ['an encoding that is unknown', 2, 'USAGE', ['tk', '--dir', 'D', '--encoding', 'rot13']],
+    ['a mode that is none', 2, 'USAGE', ['tk', '--dir', 'D', '--mode', 'u=rw']],
+    ['a mode with set-id bits', 2, 'USAGE', ['tk', '--dir', 'D', '--mode', '4640']],
+    ['a mode for everybody', 6, 'UNSAFE_MODE', ['tk', '--dir', 'D', '--mode', '0644']],
+    ['a mode with which the group writes', 6, 'UNSAFE_MODE', ['tk', '--dir', 'D', '--mode', '0660']],
+    ['a mode without reading', 6, 'UNSAFE_MODE', ['tk', '--dir', 'D', '--mode', '0000']],
+    ['a flag that is unknown', 2, 'USAGE', ['tk', '--dir', 'D', '--force']],
+    ['a key as the name', 2, 'SECRET_IN_ARGUMENT', ['ab'.repeat(32), '--dir', 'D']],
+  ] as const)('%s', (_, exit, code, args) => {
+    const directory = trustedDirectory()
+    writeFileSync(join(directory, 'file'), 'x')
+    const before = treeHash(directory)
+    const placed = args.map((word) =>
+      word === 'D' || word.startsWith('D/') ? directory + word.slice(1) : word,
+    )
+    for (const more of [[], ['--dry-run']]) {
+      const result = kvx(['keygen', ...placed, ...more], { cwd: directory })
+      expect(result.exit).toBe(exit)
+      expectSilence(result, Buffer.from(`${long}-no-secret`))
+      expect(result.stderr).not.toMatch(/\u001b|tk\nx/)
+      expect(result.stderr).toMatch(/^kvx: .+\n.*→ .+/)
+    }
+    expect(kvxJson(['keygen', ...placed], { cwd: directory })).toMatchObject({ exit, error: { code } })
+    expect(treeHash(directory)).toBe(before)
+  })
+
+  test.each([
+    ['others can write in it', (path: string) => chmodSync(path, 0o777)],
+    ['its group can write in it', (path: string) => chmodSync(path, 0o775)],
+    ['it is sticky', (path: string) => chmodSync(path, 0o1777)],
+    ['an ACL lets a user write in it', (path: string) => run('setfacl', '-m', 'u:4242:rwx', path)],
+    ['somebody else owns it', (path: string) => chownSync(path, 4242, 0)],
+    [
+      'a directory above it can be written by others',
+      (path: string) => {
+        mkdirSync(join(path, 'deep'))
+        chmodSync(path, 0o777)
+      },
+    ],
+  ] as const)('a directory that is not to be trusted: %s', (_, spoil) => {
+    const directory = trustedDirectory()
+    spoil(directory)
+    const deep = join(directory, 'deep')
+    const place = existsSync(deep) ? deep : directory
+    const before = treeHash(directory)
+    for (const more of [[], ['--dry-run']]) {
+      const document = kvxJson(['keygen', 'tk', '--dir', place, ...more])
+      expect(document).toMatchObject({ exit: 6, error: { code: 'UNSAFE_DIRECTORY' } })
+      expect(document.error?.hint).toMatch(/`(chmod|chown|install) /)
+    }
+    expect(treeHash(directory)).toBe(before)
+  })
+
+  test('a directory that this user does not own, and one that he closed for himself', (context) => {
+    needsRoot(context)
+    const roots = trustedDirectory(0o755)
+    const closed = nobodysDirectory()
+    chmodSync(closed, 0o500)
+    for (const directory of [roots, closed]) {
+      const before = treeHash(directory)
+      const result = kvxJson(['keygen', 'tk', '--dir', directory], { ...nobody, cwd: '/' })
+      expect(result).toMatchObject({ exit: 6, error: { code: 'UNSAFE_DIRECTORY' } })
+      expect(treeHash(directory)).toBe(before)
+    }
+  })
+
+  test('an owner or group that this user cannot give', (context) => {
+    needsRoot(context)
+    const directory = nobodysDirectory()
+    for (const who of [
+      ['--owner', 'root'],
+      ['--group', 'root'],
+    ]) {
+      const result = kvxJson(['keygen', 'tk', '--dir', directory, ...who], { ...nobody, cwd: '/' })
+      expect(result).toMatchObject({ exit: 6, error: { code: 'UNSAFE_OWNER' } })
+    }
+    expect(readdirSync(directory)).toEqual([])
+  })
+})
+
+describe('--dry-run', () => {
+  test('tells what would be made and writes nothing', () => {
+    const directory = trustedDirectory()
+    const before = treeHash(directory)
+    const args = ['tk', '--dir', directory, '--reader', '4242', '--mode', '0600', '--dry-run']
+    const made = keygen(args)
+    expect(made).toMatchObject({ path: join(directory, 'tk.key'), mode: '0640', readers: ['4242'] })
+    expect(made).toMatchObject({ fingerprint: null, checkValue: null, dryRun: true })
+    expect(kvxOk(['keygen', ...args]).stdout).toContain('Nothing was written')
+    expect(treeHash(directory)).toBe(before)
+    expect(keygen(args.slice(0, -1)).mode).toBe(made.mode)
+  })
+})
+
+describe('without a place', () => {
+  test('names both ways when there is no configuration', () => {
+    const result = kvxJson(['keygen', 'tk'], { cwd: trustedDirectory() })
+    expect(result).toMatchObject({ exit: 2, error: { code: 'CONFIG_NOT_FOUND' } })
+    expect(result.error?.hint).toMatch(/`kvx keygen tk --dir DIR`.*`kvx init`/)
+  })
+
+  test('refuses flags that the configuration declares', () => {
+    for (const flag of [
+      ['--mode', '0600'],
+      ['--reader', 'root'],
+      ['--encoding', 'hex'],
+      ['--owner', 'root'],
+    ]) {
+      const result = kvxJson(['keygen', 'tk', ...flag], { cwd: trustedDirectory() })
+      expect(result).toMatchObject({ exit: 2, error: { code: 'USAGE' } })
+    }
+  })
+})

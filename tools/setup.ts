@@ -1,0 +1,62 @@
+/**
+ * Makes the machine ready for the quickstart or the tests: an explicit command, no lifecycle script, so that
+ * `npm ci --ignore-scripts` works too. As root it installs Debian packages that are missing; otherwise it prints
+ * the one line that does (exit 9 for the quickstart; tests that need them are then counted as skipped).
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+
+type Tool = { readonly program: string; readonly package: string }
+
+const quickstart: readonly Tool[] = [
+  { program: 'setfacl', package: 'acl' },
+  { program: 'gpg', package: 'gpg' },
+  { program: 'gpg-agent', package: 'gpg-agent' },
+  { program: 'gpgconf', package: 'gpgconf' },
+  { program: 'flock', package: 'util-linux' },
+]
+
+const tests: readonly Tool[] = [
+  ...quickstart,
+  { program: 'strace', package: 'strace' },
+  { program: 'getfattr', package: 'attr' },
+  { program: 'chattr', package: 'e2fsprogs' },
+  { program: 'python3', package: 'python3' },
+]
+
+const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin']
+const target = process.argv[process.argv.indexOf('--for') + 1]
+const needed = target === 'quickstart' ? quickstart : tests
+
+const missing = needed.filter(({ program }) => !folders.some((folder) => existsSync(`${folder}/${program}`)))
+const packages = [...new Set(missing.map((tool) => tool.package))]
+
+if (packages.length > 0) {
+  if (process.geteuid?.() === 0) install()
+  else explain()
+}
+
+function install(): void {
+  process.stderr.write(`installing: ${packages.join(' ')}\n`)
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  for (const args of [
+    ['update', '-qq'],
+    ['install', '-y', '-qq', '--no-install-recommends', ...packages],
+  ]) {
+    const { status } = spawnSync('apt-get', args, { env, stdio: ['ignore', 'ignore', 'inherit'] })
+    if (status === 0) continue
+    process.stderr.write(`apt-get ${args.join(' ')} failed; install them by hand and run this again\n`)
+    process.exit(9)
+  }
+}
+
+function explain(): void {
+  const line = `sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`
+  if (target === 'quickstart') {
+    process.stderr.write(`These tools are missing. Run:\n\n    ${line}\n\n`)
+    process.exit(9)
+  }
+  process.stderr.write(
+    `Some tests will be skipped, because these tools are missing. To run them:\n\n    ${line}\n\n`,
+  )
+}

@@ -16,7 +16,13 @@ import { destroyedData, destroyedLines, ledgerLines } from '../src/ui/destroy-vi
 import { confirmTyped } from '../src/ui/prompts.ts'
 import { optionalArgument } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
-import { acceptedLoss, acceptLossFlags, answersOf, progressFlags, withProgress } from './_program/run-flags.ts'
+import {
+  acceptedLoss,
+  acceptLossFlags,
+  answersOf,
+  progressFlags,
+  withProgress,
+} from './_program/run-flags.ts'
 
 type DestroyFlags = Parameters<typeof answersOf>[0] &
   Parameters<typeof acceptedLoss>[0] &
@@ -29,13 +35,22 @@ export default class Destroy extends KvxCommand {
   static override examples = [
     { description: 'In a week', command: '<%= config.bin %> destroy master@1 --after 7d --confirm master@1' },
     { description: 'Stop it', command: '<%= config.bin %> destroy master@1 --cancel' },
-    { description: 'Carry out what is due, from a timer', command: '<%= config.bin %> destroy --due --no-input' },
+    {
+      description: 'Carry out what is due, from a timer',
+      command: '<%= config.bin %> destroy --due --no-input',
+    },
   ]
   static override args = { subject: optionalArgument({ description: 'NAME@VERSION' }) }
   static override flags = {
-    after: Flags.string({ description: 'the waiting time, e.g. 12h or 7d', default: '7d', helpValue: 'TIME' }),
+    after: Flags.string({
+      description: 'the waiting time, e.g. 12h or 7d',
+      default: '7d',
+      helpValue: 'TIME',
+    }),
     cancel: Flags.boolean({ description: 'stop a scheduled destruction', exclusive: ['due'] }),
-    due: Flags.boolean({ description: 'erase every version whose waiting time is over; without a NAME@VERSION' }),
+    due: Flags.boolean({
+      description: 'erase every version whose waiting time is over; without a NAME@VERSION',
+    }),
     ...progressFlags,
     ...acceptLossFlags,
   }
@@ -48,10 +63,14 @@ export default class Destroy extends KvxCommand {
       try {
         if (flags.due) return await carryOut(workspace, journal, flags)
         if (args.subject === undefined) {
-          throw new KvxError('USAGE', 'say which version is meant', { hint: 'Name it: `kvx destroy NAME@VERSION`; or carry out what waits: `--due`.' })
+          throw new KvxError('USAGE', 'say which version is meant', {
+            hint: 'Name it: `kvx destroy NAME@VERSION`; or carry out what waits: `--due`.',
+          })
         }
         const subject = versionOfSubject(args.subject)
-        return flags.cancel ? await cancel(workspace, subject, flags) : await schedule(workspace, journal, subject, flags)
+        return flags.cancel
+          ? await cancel(workspace, subject, flags)
+          : await schedule(workspace, journal, subject, flags)
       } finally {
         journal.close()
       }
@@ -59,13 +78,24 @@ export default class Destroy extends KvxCommand {
   }
 }
 
-async function schedule(workspace: Workspace, journal: Journal, subject: Subject, flags: DestroyFlags): Promise<Outcome> {
+async function schedule(
+  workspace: Workspace,
+  journal: Journal,
+  subject: Subject,
+  flags: DestroyFlags,
+): Promise<Outcome> {
   const label = `${subject.name}@${subject.version}`
   const afterMs = parseDuration(flags.after)
   if (afterMs === undefined) {
-    throw new KvxError('USAGE', 'a waiting time is a number and a unit', { hint: 'For example `--after 7d`, `12h` or `30m`.' })
+    throw new KvxError('USAGE', 'a waiting time is a number and a unit', {
+      hint: 'For example `--after 7d`, `12h` or `30m`.',
+    })
   }
-  if (flags['dry-run']) return { data: { ...subject, scheduled: false }, lines: [`${label} would be destroyed ${flags.after} from now`] }
+  if (flags['dry-run'])
+    return {
+      data: { ...subject, scheduled: false },
+      lines: [`${label} would be destroyed ${flags.after} from now`],
+    }
   await confirmTyped(`Destroy ${label} in ${flags.after}?`, label, answersOf(flags))
   const { due, ledger } = await scheduleDestruction(workspace, journal, subject, afterMs)
   return {
@@ -80,19 +110,25 @@ async function schedule(workspace: Workspace, journal: Journal, subject: Subject
 
 async function cancel(workspace: Workspace, subject: Subject, flags: DestroyFlags): Promise<Outcome> {
   if (!flags['dry-run']) await cancelDestruction(workspace, subject)
-  return { data: { ...subject, due: null }, lines: [`the destruction of ${subject.name}@${subject.version} is cancelled`] }
+  return {
+    data: { ...subject, due: null },
+    lines: [`the destruction of ${subject.name}@${subject.version} is cancelled`],
+  }
 }
 
 async function carryOut(workspace: Workspace, journal: Journal, flags: DestroyFlags): Promise<Outcome> {
   const due = dueDestructions(await readKeyring(workspace.home))
   if (due.length === 0 || flags['dry-run']) {
-    const lines = due.length === 0 ? ['nothing is due'] : due.map(({ name, version }) => `${name}@${version} is due`)
+    const lines =
+      due.length === 0 ? ['nothing is due'] : due.map(({ name, version }) => `${name}@${version} is due`)
     return { data: { destroyed: [], due: due.map(({ name, version }) => `${name}@${version}`) }, lines }
   }
   return withProgress(flags, async (events) => {
     const done: Destroyed[] = []
     for (const subject of due) {
-      done.push(await destroyVersion(workspace, journal, subject, { acceptLoss: acceptedLoss(flags), events }))
+      done.push(
+        await destroyVersion(workspace, journal, subject, { acceptLoss: acceptedLoss(flags), events }),
+      )
     }
     events.end()
     return { data: { destroyed: done.map(destroyedData) }, lines: done.flatMap(destroyedLines) }

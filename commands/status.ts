@@ -8,10 +8,14 @@ import { KvxCommand } from './_program/kvx-command.ts'
 
 export default class Status extends KvxCommand {
   static override summary = 'Keys, their ages and backups, unfinished runs, and what is due.'
-  static override description = 'Reads the home and the published places and opens no record: for that, `kvx verify`. Each item that is due comes with its command.'
+  static override description =
+    'Reads the home and the published places and opens no record: for that, `kvx verify`. Each item that is due comes with its command.'
   static override examples = [
     { description: 'A look in the morning', command: '<%= config.bin %> status' },
-    { description: 'For a timer: exit 3 when something is due', command: '<%= config.bin %> status --due --quiet' },
+    {
+      description: 'For a timer: exit 3 when something is due',
+      command: '<%= config.bin %> status --due --quiet',
+    },
   ]
   static override flags = { due: Flags.boolean({ description: 'exit 3 when something is due' }) }
 
@@ -28,7 +32,11 @@ export default class Status extends KvxCommand {
           data: status,
           lines: statusLines(status),
           ...(flags.due && first !== undefined
-            ? { failure: new KvxError('FINDINGS', `${items} ${items === 1 ? 'item is' : 'items are'} due`, { hint: `The first: \`${first.command}\`.` }) }
+            ? {
+                failure: new KvxError('FINDINGS', `${items} ${items === 1 ? 'item is' : 'items are'} due`, {
+                  hint: `The first: \`${first.command}\`.`,
+                }),
+              }
             : {}),
         }
       } finally {

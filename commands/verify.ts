@@ -52,7 +52,7 @@ export default class Verify extends KvxCommand {
             sample: flags.sample,
           })
           events.end()
-          const key = (name: string): string => session.envelopes.find((one) => one.name === name)?.key ?? ''
+          const key = (name: string): string => session.workloads.find((one) => one.name === name)?.key ?? ''
           return {
             data: {
               envelopes: censuses.map((census) => ({

@@ -20,7 +20,7 @@ export type BackupContent = {
 /** An opened backup. The caller wipes `material`. */
 export type BackupText = BackupContent & { readonly fingerprint: string }
 
-export const firstLine = 'kvx-kek-backup v1'
+const firstLine = 'kvx-kek-backup v1'
 
 /** In this order, one a line. */
 const fields = [

@@ -184,7 +184,10 @@ function freeze(
       ]),
     ),
     stores: Object.fromEntries(
-      Object.entries(file.stores).map(([name, store]) => [name, { ...store, sqlite: absolute(store.sqlite) }]),
+      Object.entries(file.stores).map(([name, store]) => [
+        name,
+        { ...store, sqlite: absolute(store.sqlite) },
+      ]),
     ),
     envelopes: file.envelopes,
     digest: facts.digest,

@@ -14,7 +14,9 @@ const fingerprint = z
 const mode = z.string().regex(/^0?[0-7]{3}$/, 'a mode is octal text, e.g. "0640"')
 const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
 
-const duration = z.string().regex(/^\d{1,5}[smhdy]$/, 'a duration is a number and a unit: 30s, 5m, 2h, 7d, 3y')
+const duration = z
+  .string()
+  .regex(/^\d{1,5}[smhdy]$/, 'a duration is a number and a unit: 30s, 5m, 2h, 7d, 3y')
 const program = z
   .array(z.string().min(1))
   .min(1)

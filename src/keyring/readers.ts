@@ -9,7 +9,9 @@ const readerTimeoutMs = 120_000
 export function cacheTtlMs(key: KeyConfig): number {
   return Math.max(
     0,
-    ...key.publish.map((place) => (place['cache-ttl'] === undefined ? 0 : (parseDuration(place['cache-ttl']) ?? 0))),
+    ...key.publish.map((place) =>
+      place['cache-ttl'] === undefined ? 0 : (parseDuration(place['cache-ttl']) ?? 0),
+    ),
   )
 }
 

@@ -2,16 +2,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvxError } from '../core/errors.ts'
 import { now } from '../platform/clock.ts'
-import { openBackupWriter } from './ciphertext-backup.ts'
+import { openBackupWriter, type BackupWriter } from './ciphertext-backup.ts'
 import type { Census } from './census.ts'
-import type { Envelope } from './envelope.ts'
 import { stopIfInterrupted, type Events } from './events.ts'
 import type { QuarantineRow, RunRow } from './journal.ts'
-import { countsOf, toChange, workOf, type Counts } from './plan.ts'
+import { countsOf, toChange, type Counts } from './plan.ts'
 import type { EnvelopeResult } from './report.ts'
-import { takeCensus } from './scan.ts'
 import type { Session } from './session.ts'
-import { sweepOnce } from './sweep.ts'
+import type { Workload } from './workload.ts'
 
 /** After so many sweeps a writer that goes on sealing under the old key is named and the run stops. */
 const maxSweeps = 8
@@ -48,38 +46,35 @@ export async function applyToData(session: Session, options: ApplyOptions): Prom
   const quarantine: QuarantineRow[] = []
   const active: string[] = []
   try {
-    for (const envelope of session.envelopes) {
-      const done = await applyToEnvelope(session, envelope, { ...options, backup })
+    for (const workload of session.workloads) {
+      const done = await applyToOne(workload, { ...options, backup, directory })
       envelopes.push(done.result)
       quarantine.push(...done.quarantine)
-      if (toChange(done.after, options.target) > 0) active.push(envelope.name)
+      if (toChange(done.after, options.target) > 0) active.push(workload.name)
     }
   } finally {
     await backup.close()
   }
-  for (const store of new Set(session.envelopes.map((envelope) => session.store(envelope))))
-    await store.settle()
+  for (const workload of session.workloads) await workload.settle()
   return { envelopes, quarantine, active }
 }
 
-async function applyToEnvelope(
-  session: Session,
-  envelope: Envelope,
-  options: ApplyOptions & { readonly backup: Awaited<ReturnType<typeof openBackupWriter>> },
+async function applyToOne(
+  workload: Workload,
+  options: ApplyOptions & { readonly backup: BackupWriter; readonly directory: string },
 ): Promise<{
   readonly result: EnvelopeResult
   readonly quarantine: readonly QuarantineRow[]
   readonly after: Census
 }> {
-  const before = options.before.find((census) => census.envelope === envelope.name)
-  const phase = workOf(envelope)
+  const before = options.before.find((census) => census.envelope === workload.name)
   let [changed, lost, sweeps] = [0, 0, 0]
   for (;;) {
     const begun = now().getTime()
-    const swept = await sweepOnce(session, envelope, {
+    const swept = await workload.sweep({
       target: options.target,
       run: options.run.id,
-      phase,
+      runDirectory: options.directory,
       backup: options.backup,
       batch: options.batch,
       rate: options.rate,
@@ -89,11 +84,7 @@ async function applyToEnvelope(
     sweeps++
     changed += swept.changed
     lost += swept.lost
-    const after = await takeCensus(session, envelope, {
-      phase: 'verify',
-      events: options.events,
-      run: options.run.id,
-    })
+    const after = await workload.census({ phase: 'verify', events: options.events, run: options.run.id })
     const pending = toChange(after, options.target)
     if (pending > 0 && sweeps < quickSweeps) continue
     if (begun < options.settleMs) {
@@ -101,9 +92,9 @@ async function applyToEnvelope(
       continue
     }
     if (pending > 0 && sweeps < maxSweeps) continue
-    const quarantine = after.named.map(({ record, reason }) => ({ envelope: envelope.name, record, reason }))
+    const quarantine = after.named.map(({ record, reason }) => ({ envelope: workload.name, record, reason }))
     const result: EnvelopeResult = {
-      name: envelope.name,
+      name: workload.name,
       records: after.records,
       changed,
       unchanged: Math.max(0, after.records - changed),

@@ -5,14 +5,14 @@ import type { Keyring } from '../keyring/keyring-file.ts'
 import { cacheTtlMs } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { applyToData, partialFailure, type Applied } from './apply.ts'
-import { compileEnvelopes } from './envelope.ts'
 import type { Events } from './events.ts'
 import { refuseOpenRun, requireBackup, requireRollout, sealingVersion } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
-import { countsOf, makePlan, toChange, workOf, type Counts, type DataWork, type Plan } from './plan.ts'
+import { countsOf, makePlan, toChange, type Counts, type Plan } from './plan.ts'
 import { writeReport } from './report.ts'
 import { lockRun, startRun } from './runs.ts'
-import { openSession, type Session } from './session.ts'
+import { declaredWorkloads, openSession, unknownWorkload, type Session } from './session.ts'
+import type { DataWork } from './workload.ts'
 
 export type Throttle = { readonly batch: number; readonly rate: number | undefined }
 
@@ -45,7 +45,7 @@ export async function prepareDataRun(
   journal: Journal,
   request: DataRequest,
 ): Promise<PreparedRun> {
-  const { names, key } = chooseEnvelopes(workspace, request)
+  const { names, key } = chooseWorkloads(workspace, request)
   refuseOpenRun(journal, key)
   const ring = await readKeyring(workspace.home)
   const target = sealingVersion(ring, key)
@@ -73,37 +73,50 @@ export async function prepareDataRun(
   }
 }
 
-/** One run works under one key; which envelopes it takes follows from the work where none are named. */
-function chooseEnvelopes(
+/** One run works under one key; what it takes follows from the work where nothing is named. */
+function chooseWorkloads(
   workspace: Workspace,
   request: DataRequest,
 ): { readonly names: readonly string[]; readonly key: string } {
-  const all = compileEnvelopes(workspace.config, request.names)
-  const fitting = all.filter((envelope) => workOf(envelope) === request.work)
-  const wrong = request.names.length === 0 ? [] : all.filter((envelope) => workOf(envelope) !== request.work)
+  const all = declaredWorkloads(workspace.config)
+  const chosen = request.names.length === 0 ? all : request.names.map((name) => named(workspace, all, name))
+  const fitting = chosen.filter(({ work }) => work === request.work)
+  const wrong = request.names.length === 0 ? [] : chosen.filter(({ work }) => work !== request.work)
   const [first] = fitting
-  if (first === undefined || wrong.length > 0) {
-    const other = request.work === 'rewrap' ? 'reencrypt' : 'rewrap'
-    const what = request.work === 'rewrap' ? 'wrapped DEKs' : 'values directly under a key'
-    const names = wrong.map(({ name }) => name).join(', ')
-    throw new KvxError(
-      'USAGE',
-      wrong.length > 0 ? `${names} has no ${what}` : `no declared envelope has ${what}`,
-      {
-        hint: `The command for it is \`kvx ${other}${names === '' ? '' : ` ${names}`}\`.`,
-      },
+  if (first === undefined || wrong.length > 0)
+    throw otherWork(
+      request.work,
+      wrong.map(({ name }) => name),
     )
-  }
   const keys = [...new Set(fitting.map(({ key }) => key))]
   if (keys.length > 1) {
-    throw new KvxError('USAGE', `the envelopes lie under several keys: ${keys.join(', ')}`, {
-      hint: `Name those of one key: ${fitting
-        .filter(({ key }) => key === first.key)
-        .map(({ name }) => name)
-        .join(' ')}`,
+    const own = fitting.filter(({ key }) => key === first.key).map(({ name }) => name)
+    throw new KvxError('USAGE', `what is declared lies under several keys: ${keys.join(', ')}`, {
+      hint: `One run works under one key. Name what lies under ${first.key}: \`kvx ${request.work} ${own.join(' ')}\`.`,
     })
   }
   return { names: fitting.map(({ name }) => name), key: first.key }
+}
+
+type Declared = ReturnType<typeof declaredWorkloads>[number]
+
+function named(workspace: Workspace, all: readonly Declared[], name: string): Declared {
+  const found = all.find((one) => one.name === name)
+  if (found !== undefined) return found
+  throw unknownWorkload(workspace.config, name)
+}
+
+function otherWork(work: DataWork, wrong: readonly string[]): KvxError {
+  const other = work === 'rewrap' ? 'reencrypt' : 'rewrap'
+  const what = work === 'rewrap' ? 'wrapped DEKs' : 'values directly under a key'
+  const names = wrong.join(' ')
+  return new KvxError(
+    'USAGE',
+    wrong.length > 0 ? `no ${what} in ${wrong.join(', ')}` : `nothing declared has ${what}`,
+    {
+      hint: `The command for it is \`kvx ${other}${names === '' ? '' : ` ${names}`}\`.`,
+    },
+  )
 }
 
 export type DataResult = {

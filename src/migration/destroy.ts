@@ -14,7 +14,6 @@ import type { Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
 import type { Journal } from './journal.ts'
 import { openLedger, type LedgerEntry } from './ledger.ts'
-import { takeCensus } from './scan.ts'
 import { openSession } from './session.ts'
 
 export type Subject = { readonly name: string; readonly version: number }
@@ -36,11 +35,18 @@ export async function scheduleDestruction(
   const due = `${new Date(now().getTime() + afterMs).toISOString().slice(0, 19)}Z`
   const ring = await readKeyring(workspace.home)
   refuseUndestroyable(ring, journal, subject)
-  await withIntent(workspace.audit, { action: 'key.destroy.schedule', subject: label(subject), data: { due } }, async () =>
-    changeKeyring(workspace.home, (draft) => {
-      refuseUndestroyable(draft, journal, subject)
-      versionOf(keyOf(draft, name), name, version).destruction = { scheduled: isoNow(), due, actor: currentActor() }
-    }),
+  await withIntent(
+    workspace.audit,
+    { action: 'key.destroy.schedule', subject: label(subject), data: { due } },
+    async () =>
+      changeKeyring(workspace.home, (draft) => {
+        refuseUndestroyable(draft, journal, subject)
+        versionOf(keyOf(draft, name), name, version).destruction = {
+          scheduled: isoNow(),
+          due,
+          actor: currentActor(),
+        }
+      }),
   )
   return { due, ledger: await openLedger(workspace, journal, ring, subject) }
 }
@@ -71,7 +77,11 @@ export function dueDestructions(ring: Keyring): readonly Subject[] {
 }
 
 function isDue(record: VersionRecord): boolean {
-  return record.destruction !== null && record.state !== 'destroyed' && Date.parse(record.destruction.due) <= now().getTime()
+  return (
+    record.destruction !== null &&
+    record.state !== 'destroyed' &&
+    Date.parse(record.destruction.due) <= now().getTime()
+  )
 }
 
 export type Destroyed = {
@@ -106,19 +116,32 @@ export async function destroyVersion(
   refuseWaiting(ring, subject)
   const ledger = await openLedger(workspace, journal, ring, subject)
   if (ledger.length > 0) throw ledgerOpen(subject, ledger)
-  const loss = options.acceptLoss === undefined ? {} : { acceptedLoss: options.acceptLoss.count, reason: options.acceptLoss.reason }
-  return withIntent(workspace.audit, { action: 'key.destroy', subject: label(subject), data: loss }, async (conclusion) => {
-    const censuses = await lastScan(workspace, subject, options)
-    const path = materialPath(workspace.home, name, version)
-    const erased = (await hasMaterial(workspace.home, name, version)) ? await eraseFile(path) : undefined
-    await changeKeyring(workspace.home, (draft) => {
-      const record = versionOf(keyOf(draft, name), name, version)
-      record.canary = null
-      if (record.state !== 'destroyed') moveState(record, label(subject), 'destroyed', 'its waiting time was over')
-    })
-    conclusion.conclude({ fileSystem: erased?.fileSystem ?? 'none', inPlace: erased?.inPlace ?? false })
-    return { subject: label(subject), erased, backups: await remainingBackups(workspace, subject), censuses }
-  })
+  const loss =
+    options.acceptLoss === undefined
+      ? {}
+      : { acceptedLoss: options.acceptLoss.count, reason: options.acceptLoss.reason }
+  return withIntent(
+    workspace.audit,
+    { action: 'key.destroy', subject: label(subject), data: loss },
+    async (conclusion) => {
+      const censuses = await lastScan(workspace, subject, options)
+      const path = materialPath(workspace.home, name, version)
+      const erased = (await hasMaterial(workspace.home, name, version)) ? await eraseFile(path) : undefined
+      await changeKeyring(workspace.home, (draft) => {
+        const record = versionOf(keyOf(draft, name), name, version)
+        record.canary = null
+        if (record.state !== 'destroyed')
+          moveState(record, label(subject), 'destroyed', 'its waiting time was over')
+      })
+      conclusion.conclude({ fileSystem: erased?.fileSystem ?? 'none', inPlace: erased?.inPlace ?? false })
+      return {
+        subject: label(subject),
+        erased,
+        backups: await remainingBackups(workspace, subject),
+        censuses,
+      }
+    },
+  )
 }
 
 function label({ name, version }: Subject): string {
@@ -136,9 +159,13 @@ function refuseUndestroyable(ring: Keyring, journal: Journal, subject: Subject):
   refuseOpenRun(journal, subject.name)
   const neverUsed = record.state === 'pre-activation' && key.staged !== subject.version
   if (record.retired !== null || neverUsed) return
-  throw new KvxError('NOT_RETIRED', `${label(subject)} is not retired, so nothing proves that no value needs it`, {
-    hint: `First the gate: \`kvx retire ${label(subject)}\`.`,
-  })
+  throw new KvxError(
+    'NOT_RETIRED',
+    `${label(subject)} is not retired, so nothing proves that no value needs it`,
+    {
+      hint: `First the gate: \`kvx retire ${label(subject)}\`.`,
+    },
+  )
 }
 
 function refuseWaiting(ring: Keyring, subject: Subject): void {
@@ -149,9 +176,13 @@ function refuseWaiting(ring: Keyring, subject: Subject): void {
     })
   }
   if (Date.parse(destruction.due) <= now().getTime()) return
-  throw new KvxError('LEDGER_OPEN', `the waiting time of ${label(subject)} is over at ${destruction.due}, not before`, {
-    hint: `Until then it can be stopped: \`kvx destroy ${label(subject)} --cancel\`.`,
-  })
+  throw new KvxError(
+    'LEDGER_OPEN',
+    `the waiting time of ${label(subject)} is over at ${destruction.due}, not before`,
+    {
+      hint: `Until then it can be stopped: \`kvx destroy ${label(subject)} --cancel\`.`,
+    },
+  )
 }
 
 /** A clock that was set forward and back, or a machine that lost its time, must not end a waiting time early. */
@@ -166,28 +197,40 @@ async function refuseClockBehind(workspace: Workspace): Promise<void> {
 function ledgerOpen(subject: Subject, ledger: readonly LedgerEntry[]): KvxError {
   const [first] = ledger
   const settle = first?.settle === undefined ? 'Only time settles it.' : `Settle it: \`${first.settle}\`.`
-  return new KvxError('LEDGER_OPEN', `${label(subject)} may still be needed: ${ledger.map(({ message }) => message).join('; ')}`, {
-    hint: `${settle} The key is untouched.`,
-    details: { subject: label(subject), open: ledger.length },
-  })
+  return new KvxError(
+    'LEDGER_OPEN',
+    `${label(subject)} may still be needed: ${ledger.map(({ message }) => message).join('; ')}`,
+    {
+      hint: `${settle} The key is untouched.`,
+      details: { subject: label(subject), open: ledger.length },
+    },
+  )
 }
 
-async function lastScan(workspace: Workspace, subject: Subject, options: DestroyOptions): Promise<readonly Census[]> {
+async function lastScan(
+  workspace: Workspace,
+  subject: Subject,
+  options: DestroyOptions,
+): Promise<readonly Census[]> {
   const session = await openSession(workspace, { key: subject.name, exclusive: true })
   try {
     const censuses: Census[] = []
-    for (const envelope of session.envelopes) {
-      censuses.push(await takeCensus(session, envelope, { phase: 'verify', events: options.events }))
+    for (const workload of session.workloads) {
+      censuses.push(await workload.census({ phase: 'verify', events: options.events }))
     }
     const left = censuses.reduce(
       (sum, census) => sum + (census.byVersion.get(subject.version) ?? 0) + census.unreadable,
       0,
     )
     if (left > (options.acceptLoss?.count ?? 0)) {
-      throw new KvxError('VALUES_REMAIN', `${left} values need ${label(subject)} or open with no known key; the key is untouched`, {
-        hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${left} --reason TEXT\`.`,
-        details: { subject: label(subject), remaining: left },
-      })
+      throw new KvxError(
+        'VALUES_REMAIN',
+        `${left} values need ${label(subject)} or open with no known key; the key is untouched`,
+        {
+          hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${left} --reason TEXT\`.`,
+          details: { subject: label(subject), remaining: left },
+        },
+      )
     }
     return censuses
   } finally {

@@ -1,6 +1,5 @@
 import type { Config } from '../config/config.ts'
 import type { EnvelopeConfig, SealedConfig } from '../config/schema.ts'
-import { nearest } from '../config/nearest.ts'
 import { aeadNamed, type Aead } from '../core/aead/aead.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import { compileLayout, type Layout } from '../core/layout/layout.ts'
@@ -34,20 +33,10 @@ export type Envelope = {
 
 /**
  * The declared envelopes, all or the named ones, in the order of the configuration.
- * @throws ENVELOPE_UNKNOWN, LAYOUT_INVALID, CONFIG_INVALID with the place in the file
+ * @throws LAYOUT_INVALID, CONFIG_INVALID with the place in the file
  */
 export function compileEnvelopes(config: Config, names: readonly string[] = []): readonly Envelope[] {
   const known = Object.keys(config.envelopes)
-  for (const name of names) {
-    if (known.includes(name)) continue
-    const meant = nearest(name, known)
-    throw new KvxError('ENVELOPE_UNKNOWN', `${config.path} declares no envelope of that name`, {
-      hint:
-        meant === undefined
-          ? `It declares: ${known.join(', ') || 'none'}. \`docs/layouts.md\` shows how to declare one.`
-          : `Did you mean ${meant}?`,
-    })
-  }
   return known
     .filter((name) => names.length === 0 || names.includes(name))
     .map((name) => compileEnvelope(config, name))

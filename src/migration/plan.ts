@@ -8,18 +8,10 @@ import type { Home } from '../keyring/home.ts'
 import { readFileCapped } from '../platform/files.ts'
 import type { Census } from './census.ts'
 import { unreadableReasons } from './chain.ts'
-import type { Envelope } from './envelope.ts'
 import type { Events } from './events.ts'
 import type { RunKind } from './journal.ts'
-import { takeCensus } from './scan.ts'
 import type { Session } from './session.ts'
-
-/** What happens to an envelope's records: DEKs move, or values that lie directly under the key do. */
-export type DataWork = 'rewrap' | 'reencrypt'
-
-export function workOf(envelope: Envelope): DataWork {
-  return envelope.dek === undefined ? 'reencrypt' : 'rewrap'
-}
+import type { Workload } from './workload.ts'
 
 /** The part of a plan that a resume compares: where the data lies, how it is read, and under which key. */
 export type PlanTerms = {
@@ -59,8 +51,8 @@ export type PlanRequest = {
  */
 export async function makePlan(session: Session, request: PlanRequest): Promise<Plan> {
   const censuses: Census[] = []
-  for (const envelope of request.data ? session.envelopes : []) {
-    censuses.push(await takeCensus(session, envelope, { phase: 'plan', events: request.events }))
+  for (const workload of request.data ? session.workloads : []) {
+    censuses.push(await workload.census({ phase: 'plan', events: request.events }))
   }
   if (request.onError === 'stop') refuseUnreadable(censuses)
   refuseRetired(session.ring, request.key, censuses)
@@ -70,7 +62,7 @@ export async function makePlan(session: Session, request: PlanRequest): Promise<
     key: request.key,
     from: request.from,
     to: request.to,
-    envelopes: Object.fromEntries(session.envelopes.map(({ name, normalised }) => [name, normalised])),
+    envelopes: Object.fromEntries(session.workloads.map(({ name, normalised }) => [name, normalised])),
     onError: request.onError,
     data: request.data,
   }
@@ -186,8 +178,8 @@ export function encodePlan(plan: Plan): Buffer {
  * A resume does exactly what was planned.
  * @throws PLAN_DIFFERS naming each envelope whose declaration changed since
  */
-export function refuseChangedTerms(planned: PlanTerms, envelopes: readonly Envelope[], run: string): void {
-  const now = new Map(envelopes.map(({ name, normalised }) => [name, normalised]))
+export function refuseChangedTerms(planned: PlanTerms, workloads: readonly Workload[], run: string): void {
+  const now = new Map(workloads.map(({ name, normalised }) => [name, normalised]))
   const names = new Set([...Object.keys(planned.envelopes), ...now.keys()])
   const differing = [...names].filter((name) => {
     const before = planned.envelopes[name]

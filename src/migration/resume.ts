@@ -64,7 +64,7 @@ export async function resumeRun(
     const names = Object.keys(plan.terms.envelopes)
     const session = await openSession(workspace, { names, key: run.key, exclusive: plan.terms.data })
     try {
-      refuseChangedTerms(plan.terms, session.envelopes, run.id)
+      refuseChangedTerms(plan.terms, session.workloads, run.id)
       if (run.kind === 'rotate') {
         const mode: RotationMode = modeOf(journal, run)
         const rotation = { run, terms: plan.terms, before: plan.counts, session }

@@ -18,7 +18,6 @@ import { stopIfInterrupted, type Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
 import type { Journal } from './journal.ts'
 import { countsOf } from './plan.ts'
-import { takeCensus } from './scan.ts'
 import { openSession } from './session.ts'
 
 export type Retirement = {
@@ -107,13 +106,13 @@ async function twoScans(
     for (const delay of [0, ttlMs]) {
       await wait(delay)
       const scan: Census[] = []
-      for (const envelope of session.envelopes) {
-        scan.push(await takeCensus(session, envelope, { phase: 'verify', events: request.events }))
+      for (const workload of session.workloads) {
+        scan.push(await workload.census({ phase: 'verify', events: request.events }))
       }
       refuseRemaining(request, scan)
       scans.push(scan)
     }
-    for (const envelope of session.envelopes) await session.store(envelope).settle()
+    for (const workload of session.workloads) await workload.settle()
     return scans
   } finally {
     await session.close()

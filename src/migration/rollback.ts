@@ -32,7 +32,7 @@ export async function rollBack(
       if (plan.terms.data)
         refuseChangedTerms(
           plan.terms,
-          session.envelopes.filter(({ name }) => name in plan.terms.envelopes),
+          session.workloads.filter(({ name }) => name in plan.terms.envelopes),
           run.id,
         )
       journal.turnBack(run.id)

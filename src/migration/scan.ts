@@ -4,10 +4,10 @@ import type { StoredRecord } from '../stores/store.ts'
 import { displayId } from './cells.ts'
 import { CensusTaker, type Census } from './census.ts'
 import { openRecord, stateOf, type Opened } from './chain.ts'
-import type { Envelope } from './envelope.ts'
-import { stopIfInterrupted, type Events, type Progress } from './events.ts'
-import type { Session } from './session.ts'
+import type { OpenEnvelope } from './envelope-workload.ts'
+import { stopIfInterrupted } from './events.ts'
 import { openSealed, parseSealed } from './sealed-value.ts'
+import type { CensusOptions } from './workload.ts'
 
 const pageSize = 500
 /** So many records of each envelope are also tried with a random key before anything is written. */
@@ -18,18 +18,8 @@ const controlSample = 1000
  * version. A sample must not open with a random key: otherwise the declaration does not authenticate anything.
  * @throws LAYOUT_NOT_PROVEN when the random key opens something, STORE_SHAPE, INTERRUPTED
  */
-export async function takeCensus(
-  session: Session,
-  envelope: Envelope,
-  options: {
-    readonly phase: Progress['phase']
-    readonly events: Events
-    readonly run?: string
-    /** Looks at so many records only; at all of them when undefined. */
-    readonly sample?: number
-  },
-): Promise<Census> {
-  const store = session.store(envelope)
+export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Promise<Census> {
+  const { envelope, store, book } = open
   const facts = await store.inspect(envelope.set)
   const taker = new CensusTaker(envelope.name)
   let controls = controlSample
@@ -38,23 +28,19 @@ export async function takeCensus(
     const room = (options.sample ?? Number.POSITIVE_INFINITY) - taker.records
     if (room <= 0) break
     for (const record of page.slice(0, room)) {
-      const opened = openRecord(envelope, record, session.book(envelope))
+      const opened = openRecord(envelope, record, book)
       try {
         if (opened.kind === 'sealed' && controls > 0) {
           controls--
-          refuseUnauthenticated(session, envelope, record, opened)
+          refuseUnauthenticated(open, record, opened)
         }
         taker.add(opened, () => displayId(record.id))
       } finally {
         if (opened.kind === 'sealed') opened.wipe()
       }
     }
-    options.events.progress({
-      phase: options.phase,
-      envelope: envelope.name,
-      done: taker.records,
-      total: Number(facts.records),
-    })
+    const total = Number(facts.records)
+    options.events.progress({ phase: options.phase, envelope: envelope.name, done: taker.records, total })
   }
   return taker.take()
 }
@@ -66,13 +52,11 @@ export async function breathe(run: string | undefined): Promise<void> {
 }
 
 function refuseUnauthenticated(
-  session: Session,
-  envelope: Envelope,
+  { envelope, book }: OpenEnvelope,
   record: StoredRecord,
   opened: Opened & { kind: 'sealed' },
 ): void {
   const state = stateOf(envelope, record)
-  const book = session.book(envelope)
   const parts = opened.under.map(({ sealed, parsed }) => ({ sealed, parsed }))
   if (envelope.dek !== undefined) {
     for (const sealed of envelope.values) {

@@ -1,4 +1,5 @@
 import type { Config } from '../config/config.ts'
+import { nearest } from '../config/nearest.ts'
 import { KvxError } from '../core/errors.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { readKeyring } from '../keyring/keyring.ts'
@@ -7,15 +8,15 @@ import { acquireLocks, type Lock } from '../platform/lock.ts'
 import { lockDirectoryOf, openStore } from '../stores/open-store.ts'
 import type { Store } from '../stores/store.ts'
 import { compileEnvelopes, type Envelope } from './envelope.ts'
+import { envelopeWorkload } from './envelope-workload.ts'
 import { KeyBook } from './key-book.ts'
+import type { Workload } from './workload.ts'
 
-/** Envelopes with their stores and keys, open for one command. Close it: it holds locks and key material. */
+/** What a command works on, with stores and keys open. Close it: it holds locks and key material. */
 export type Session = {
   readonly workspace: Workspace
   readonly ring: Keyring
-  readonly envelopes: readonly Envelope[]
-  store(envelope: Envelope): Store
-  book(envelope: Envelope): KeyBook
+  readonly workloads: readonly Workload[]
   close(): Promise<void>
 }
 
@@ -28,11 +29,36 @@ export type SessionOptions = {
   readonly exclusive: boolean
 }
 
+/** What the configuration declares, in its order, before anything is opened. */
+export function declaredWorkloads(config: Config): readonly Pick<Workload, 'name' | 'key' | 'work'>[] {
+  return Object.entries(config.envelopes).map(([name, { key, dek }]) => ({
+    name,
+    key,
+    work: dek === undefined ? 'reencrypt' : 'rewrap',
+  }))
+}
+
+/** ENVELOPE_UNKNOWN with the nearest name, for a name that nothing declared has. */
+export function unknownWorkload(config: Config, name: string): KvxError {
+  const known = declaredWorkloads(config).map((one) => one.name)
+  const meant = nearest(name, known)
+  return new KvxError('ENVELOPE_UNKNOWN', `${config.path} declares nothing of that name`, {
+    hint:
+      meant === undefined
+        ? `It declares: ${known.join(', ') || 'nothing yet'}. \`docs/layouts.md\` shows how to declare an envelope.`
+        : `Did you mean ${meant}?`,
+  })
+}
+
 /**
  * Opens what the configured envelopes need.
  * @throws ENVELOPE_UNKNOWN, KEY_UNKNOWN, LOCKED, STORE_SHAPE and what stores and key files throw
  */
 export async function openSession(workspace: Workspace, options: SessionOptions): Promise<Session> {
+  const declared = declaredWorkloads(workspace.config)
+  for (const wanted of options.names ?? []) {
+    if (!declared.some(({ name }) => name === wanted)) throw unknownWorkload(workspace.config, wanted)
+  }
   const envelopes = compileEnvelopes(workspace.config, options.names).filter(
     ({ key }) => options.key === undefined || key === options.key,
   )
@@ -55,14 +81,14 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
     await close()
     throw error
   }
-  return {
-    workspace,
-    ring,
-    envelopes,
-    store: ({ store }) => present(stores.get(store)),
-    book: ({ key }) => present(books.get(key)),
-    close,
-  }
+  const workloads = envelopes.map((envelope) =>
+    envelopeWorkload({
+      envelope,
+      store: present(stores.get(envelope.store)),
+      book: present(books.get(envelope.key)),
+    }),
+  )
+  return { workspace, ring, workloads, close }
 }
 
 function present<T>(value: T | undefined): T {

@@ -66,7 +66,12 @@ function activatedAt(key: KeyRecord, version: number): Date | undefined {
   return step === undefined ? undefined : new Date(step.at)
 }
 
-async function statusOf(workspace: Workspace, ring: Keyring, name: string, key: KeyRecord): Promise<KeyStatus> {
+async function statusOf(
+  workspace: Workspace,
+  ring: Keyring,
+  name: string,
+  key: KeyRecord,
+): Promise<KeyStatus> {
   const since = key.seals === null ? undefined : activatedAt(key, key.seals)
   const period = parseDuration(workspace.config.keys[name]?.cryptoperiod?.seal ?? '')
   return {
@@ -83,9 +88,17 @@ function isoOf(ms: number): string {
   return `${new Date(ms).toISOString().slice(0, 19)}Z`
 }
 
-async function keyItems(workspace: Workspace, ring: Keyring, name: string, key: KeyRecord): Promise<readonly DueItem[]> {
+async function keyItems(
+  workspace: Workspace,
+  ring: Keyring,
+  name: string,
+  key: KeyRecord,
+): Promise<readonly DueItem[]> {
   const config = workspace.config.keys[name]
-  const items: DueItem[] = [...(await backupItems(workspace, ring, name, key)), ...periodItems(workspace, name, key)]
+  const items: DueItem[] = [
+    ...(await backupItems(workspace, ring, name, key)),
+    ...periodItems(workspace, name, key),
+  ]
   for (const place of config === undefined ? [] : await publicationDrift(ring, name, config)) {
     items.push({
       code: 'PUBLICATION_DIFFERS',
@@ -97,17 +110,32 @@ async function keyItems(workspace: Workspace, ring: Keyring, name: string, key: 
   for (const [version, record] of versionsOf(key)) {
     const subject = `${name}@${version}`
     if (record.state === 'compromised' && record.retired === null) {
-      items.push({ code: 'COMPROMISED', subject, message: `${subject} is compromised and not retired`, command: `kvx retire ${subject}` })
+      items.push({
+        code: 'COMPROMISED',
+        subject,
+        message: `${subject} is compromised and not retired`,
+        command: `kvx retire ${subject}`,
+      })
     }
   }
   if (key.previous !== null && key.staged === null) {
     const subject = `${name}@${key.previous}`
-    items.push({ code: 'NOT_RETIRED', subject, message: `${subject} still lies in the previous slot`, command: `kvx retire ${subject}` })
+    items.push({
+      code: 'NOT_RETIRED',
+      subject,
+      message: `${subject} still lies in the previous slot`,
+      command: `kvx retire ${subject}`,
+    })
   }
   return items
 }
 
-async function backupItems(workspace: Workspace, ring: Keyring, name: string, key: KeyRecord): Promise<readonly DueItem[]> {
+async function backupItems(
+  workspace: Workspace,
+  ring: Keyring,
+  name: string,
+  key: KeyRecord,
+): Promise<readonly DueItem[]> {
   if (key.seals === null) return []
   const subject = `${name}@${key.seals}`
   const record = versionOf(keyOf(ring, name), name, key.seals)
@@ -132,10 +160,20 @@ function periodItems(workspace: Workspace, name: string, key: KeyRecord): readon
       return ms !== undefined && since.getTime() + ms < now().getTime()
     }
     if (key.seals === version && over(period?.seal)) {
-      items.push({ code: 'CRYPTOPERIOD_SEAL', subject, message: `${subject} has sealed for longer than ${period?.seal ?? ''}`, command: `kvx rotate ${name}` })
+      items.push({
+        code: 'CRYPTOPERIOD_SEAL',
+        subject,
+        message: `${subject} has sealed for longer than ${period?.seal ?? ''}`,
+        command: `kvx rotate ${name}`,
+      })
     }
     if (over(period?.open)) {
-      items.push({ code: 'CRYPTOPERIOD_OPEN', subject, message: `${subject} has opened for longer than ${period?.open ?? ''}`, command: 'kvx verify' })
+      items.push({
+        code: 'CRYPTOPERIOD_OPEN',
+        subject,
+        message: `${subject} has opened for longer than ${period?.open ?? ''}`,
+        command: 'kvx verify',
+      })
     }
   }
   return items
@@ -152,19 +190,34 @@ function openRun(run: RunRow): DueItem {
 
 function destruction({ name, version }: { readonly name: string; readonly version: number }): DueItem {
   const subject = `${name}@${version}`
-  return { code: 'DESTRUCTION_DUE', subject, message: `the waiting time of ${subject} is over`, command: 'kvx destroy --due' }
+  return {
+    code: 'DESTRUCTION_DUE',
+    subject,
+    message: `the waiting time of ${subject} is over`,
+    command: 'kvx destroy --due',
+  }
 }
 
 async function expiringRecipients(workspace: Workspace, ring: Keyring): Promise<readonly DueItem[]> {
   const { backups } = await listBackups(workspace.home.backups)
-  return backups.filter((backup) => isCurrent(ring, backup)).flatMap((backup) => {
-    const { manifest } = backup
-    return manifest.recipients.flatMap(({ userId, expires }) => {
-      if (expires === null || Date.parse(expires) - now().getTime() > recipientWarningDays * dayMs) return []
-      const message = `the key of ${userId} expires on ${expires.slice(0, 10)}; backup ${manifest.id} is encrypted to it`
-      return [{ code: 'RECIPIENT_EXPIRES' as const, subject: manifest.id, message, command: `kvx backup create ${manifest.name}` }]
+  return backups
+    .filter((backup) => isCurrent(ring, backup))
+    .flatMap((backup) => {
+      const { manifest } = backup
+      return manifest.recipients.flatMap(({ userId, expires }) => {
+        if (expires === null || Date.parse(expires) - now().getTime() > recipientWarningDays * dayMs)
+          return []
+        const message = `the key of ${userId} expires on ${expires.slice(0, 10)}; backup ${manifest.id} is encrypted to it`
+        return [
+          {
+            code: 'RECIPIENT_EXPIRES' as const,
+            subject: manifest.id,
+            message,
+            command: `kvx backup create ${manifest.name}`,
+          },
+        ]
+      })
     })
-  })
 }
 
 function isCurrent(ring: Keyring, { manifest }: StoredBackup): boolean {

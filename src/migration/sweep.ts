@@ -1,33 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeCell, displayId } from './cells.ts'
 import { isUnder, openRecord, proveRewritten, sealUnder, type Opened } from './chain.ts'
-import { makeEntry, type BackupWriter } from './ciphertext-backup.ts'
-import type { Envelope } from './envelope.ts'
-import type { Events, Progress } from './events.ts'
+import { makeEntry } from './ciphertext-backup.ts'
+import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
 import { breathe } from './scan.ts'
-import type { Session } from './session.ts'
+import type { SweepOptions, SweepResult } from './workload.ts'
 import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
-
-export type SweepOptions = {
-  readonly target: number
-  readonly run: string
-  readonly phase: Progress['phase']
-  readonly backup: BackupWriter
-  readonly batch: number
-  /** Records a second at most; without a limit when undefined. */
-  readonly rate: number | undefined
-  readonly events: Events
-  readonly total: number
-}
-
-export type SweepResult = {
-  readonly seen: number
-  readonly changed: number
-  /** Lost to a concurrent writer or gone meanwhile: the next sweep looks at them again. */
-  readonly lost: number
-  readonly unreadable: readonly QuarantineRow[]
-}
 
 type Pending = {
   readonly record: StoredRecord
@@ -40,19 +19,16 @@ type Pending = {
  * target. For each batch the old bytes are in the run's backup, on the medium, before the store is asked to
  * swap; the swap compares every column that was used and proves what it wrote before it commits.
  */
-export async function sweepOnce(
-  session: Session,
-  envelope: Envelope,
-  options: SweepOptions,
-): Promise<SweepResult> {
+export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Promise<SweepResult> {
+  const { envelope, store } = open
   const unreadable: QuarantineRow[] = []
   let [seen, changed, lost] = [0, 0, 0]
   const started = performance.now()
-  for await (const page of session.store(envelope).scan(envelope.set, options.batch)) {
+  for await (const page of store.scan(envelope.set, options.batch)) {
     await breathe(options.run)
-    const pending = findPending(session, envelope, page, { target: options.target, unreadable })
+    const pending = findPending(open, page, { target: options.target, unreadable })
     try {
-      const outcomes = await swapPending(session, envelope, pending, options)
+      const outcomes = await swapPending(open, pending, options)
       changed += outcomes.changed
       lost += outcomes.lost
     } finally {
@@ -60,7 +36,7 @@ export async function sweepOnce(
     }
     seen += page.length
     options.events.progress({
-      phase: options.phase,
+      phase: envelope.dek === undefined ? 'reencrypt' : 'rewrap',
       envelope: envelope.name,
       done: seen,
       total: options.total,
@@ -71,12 +47,10 @@ export async function sweepOnce(
 }
 
 function findPending(
-  session: Session,
-  envelope: Envelope,
+  { envelope, book }: OpenEnvelope,
   page: readonly StoredRecord[],
   look: { readonly target: number; readonly unreadable: QuarantineRow[] },
 ): readonly Pending[] {
-  const book = session.book(envelope)
   const pending: Pending[] = []
   for (const record of page) {
     const opened = openRecord(envelope, record, book)
@@ -96,13 +70,11 @@ function findPending(
 }
 
 async function swapPending(
-  session: Session,
-  envelope: Envelope,
+  { envelope, store, book }: OpenEnvelope,
   pending: readonly Pending[],
   options: SweepOptions,
 ): Promise<{ readonly changed: number; readonly lost: number }> {
   if (pending.length === 0) return { changed: 0, lost: 0 }
-  const store = session.store(envelope)
   const rows = byId(
     await store.fetch(
       envelope.set,
@@ -120,7 +92,7 @@ async function swapPending(
     ),
   )
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
-  const to = { book: session.book(envelope), target: options.target }
+  const to = { book, target: options.target }
   const outcomes = await store.swap(
     envelope.set,
     pending.map(({ record, change }) => ({ id: record.id, expected: record.cells, change })),

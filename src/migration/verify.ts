@@ -1,8 +1,6 @@
 import { isBackedUp } from './gates.ts'
 import type { Census } from './census.ts'
-import { workOf } from './plan.ts'
 import type { Events } from './events.ts'
-import { takeCensus } from './scan.ts'
 import type { Session } from './session.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
 
@@ -21,17 +19,11 @@ export async function verifyEnvelopes(
 ): Promise<Verification> {
   const censuses: Census[] = []
   const warnings: { code: string; message: string }[] = []
-  for (const envelope of session.envelopes) {
+  for (const workload of session.workloads) {
     const { sample } = options
-    censuses.push(
-      await takeCensus(session, envelope, {
-        phase: 'verify',
-        events: options.events,
-        ...(sample === undefined ? {} : { sample }),
-      }),
-    )
-    const facts = await session.store(envelope).inspect(envelope.set)
-    warnings.push(...facts.warnings)
+    const limit = sample === undefined ? {} : { sample }
+    censuses.push(await workload.census({ phase: 'verify', events: options.events, ...limit }))
+    warnings.push(...(await workload.warnings()))
   }
   return {
     censuses,
@@ -50,19 +42,19 @@ function findingsOf(session: Session, censuses: readonly Census[]): Verification
     }
   }
   for (const census of censuses) {
-    const envelope = session.envelopes.find(({ name }) => name === census.envelope)
-    if (envelope === undefined) continue
-    if (census.plaintext > 0 && !envelope.plaintext) {
+    const workload = session.workloads.find(({ name }) => name === census.envelope)
+    if (workload === undefined) continue
+    if (census.plaintext > 0 && !workload.plaintext) {
       return {
         message: `${census.plaintext} records of ${census.envelope} are not sealed`,
         hint: 'If plaintext belongs there, say so with `plaintext: true` in the envelope.',
       }
     }
     for (const version of census.byVersion.keys()) {
-      if (versionOf(keyOf(session.ring, envelope.key), envelope.key, version).retired === null) continue
+      if (versionOf(keyOf(session.ring, workload.key), workload.key, version).retired === null) continue
       return {
-        message: `${census.envelope} has values under ${envelope.key}@${version}, which is retired`,
-        hint: `Take the mark back: \`kvx key unretire ${envelope.key}@${version}\`, then move them.`,
+        message: `${census.envelope} has values under ${workload.key}@${version}, which is retired`,
+        hint: `Take the mark back: \`kvx key unretire ${workload.key}@${version}\`, then move them.`,
       }
     }
   }
@@ -71,16 +63,16 @@ function findingsOf(session: Session, censuses: readonly Census[]): Verification
 
 /** First a backup of what seals, then the values that lag behind, then the version that nothing needs. */
 async function nextCommand(session: Session, censuses: readonly Census[]): Promise<string | undefined> {
-  for (const envelope of session.envelopes) {
-    const { seals, previous } = keyOf(session.ring, envelope.key)
+  for (const workload of session.workloads) {
+    const { seals, previous } = keyOf(session.ring, workload.key)
     if (seals === null) continue
-    if (!(await isBackedUp(session.workspace, session.ring, envelope.key, seals))) {
-      return `kvx backup create ${envelope.key}`
+    if (!(await isBackedUp(session.workspace, session.ring, workload.key, seals))) {
+      return `kvx backup create ${workload.key}`
     }
-    const census = censuses.find(({ envelope: name }) => name === envelope.name)
+    const census = censuses.find(({ envelope }) => envelope === workload.name)
     const behind = [...(census?.byVersion.keys() ?? [])].some((version) => version !== seals)
-    if (behind) return `kvx ${workOf(envelope)} ${envelope.name}`
-    if (previous !== null) return `kvx retire ${envelope.key}@${previous}`
+    if (behind) return `kvx ${workload.work} ${workload.name}`
+    if (previous !== null) return `kvx retire ${workload.key}@${previous}`
   }
   return undefined
 }

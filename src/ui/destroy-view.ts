@@ -2,7 +2,9 @@ import type { Destroyed } from '../migration/destroy.ts'
 import type { LedgerEntry } from '../migration/ledger.ts'
 
 export function ledgerLines(ledger: readonly LedgerEntry[]): readonly string[] {
-  return ledger.map(({ message, settle }) => `  it waits: ${message}${settle === undefined ? '' : ` (${settle})`}`)
+  return ledger.map(
+    ({ message, settle }) => `  it waits: ${message}${settle === undefined ? '' : ` (${settle})`}`,
+  )
 }
 
 export function destroyedData(done: Destroyed): object {
@@ -18,7 +20,10 @@ export function destroyedLines(done: Destroyed): readonly string[] {
     ...(erased === undefined ? [] : [overwriting(erased)]),
     ...(backups.length === 0
       ? []
-      : ['These backups still hold the key. Until they and their copies are destroyed, it exists:', ...backups.map((path) => `  ${path}`)]),
+      : [
+          'These backups still hold the key. Until they and their copies are destroyed, it exists:',
+          ...backups.map((path) => `  ${path}`),
+        ]),
   ]
 }
 

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { AuditVerdict } from '../../src/audit/verify-audit.ts'
 import { formatHead, verifyAudit } from '../../src/audit/verify-audit.ts'
+import type { Head } from '../../src/audit/entry.ts'
 import { emptyHead } from '../../src/audit/entry.ts'
 import { at, buildLog, draftOf, joinLines, makeAuditHome, newSigner, stamp, tornLog } from './audit-home.ts'
 import { makeLine } from '../../src/audit/entry.ts'
@@ -214,20 +215,36 @@ describe('the directory of a log', () => {
     expect(codes(await verifyAudit(buildLog(signer, 1).bytes))).toEqual(['NO_PUBLIC_KEY', 'UNKNOWN_KEY'])
   })
 
-  test('with 50,000 entries verifies in flat memory', async () => {
+  test('with 50,000 entries verifies and reads in flat memory', async () => {
     const home = await makeAuditHome()
-    const measure = (count: number): { entries: number; problems: number; peakKiB: number } => {
-      const built = buildLog(home.signer, count)
-      writeFileSync(join(home.directory, 'log.jsonl'), built.bytes)
-      const worker = join(import.meta.dirname, 'verify-worker.ts')
-      const args = ['--max-old-space-size=48', worker, home.directory, formatHead(built.head)]
-      const run = spawnSync(process.execPath, args, { encoding: 'utf8' })
-      expect(run.stderr).toBe('')
-      return JSON.parse(run.stdout) as { entries: number; problems: number; peakKiB: number }
-    }
-    const small = measure(1_000)
-    const large = measure(50_000)
-    expect(large).toMatchObject({ entries: 50_000, problems: 0 })
-    expect(large.peakKiB - small.peakKiB).toBeLessThan(48 * 1024)
+    const small = buildLog(home.signer, 1_000)
+    home.setLog(small.bytes)
+    const before = runVerifyWorker(home.directory, small.head)
+    const large = buildLog(home.signer, 50_000)
+    home.setLog(large.bytes)
+    const after = runVerifyWorker(home.directory, large.head)
+    expect(after).toMatchObject({ entries: 50_000, problems: 0 })
+    expect(after.peakKiB - before.peakKiB).toBeLessThan(48 * 1024)
   }, 300_000)
+
+  test('with a line of 512 MiB is a problem, and takes no memory for it', async () => {
+    const home = await makeAuditHome()
+    const { bytes, head } = buildLog(home.signer, 20)
+    home.setLog(bytes)
+    const before = runVerifyWorker(home.directory, head)
+    truncateSync(join(home.directory, 'log.jsonl'), 512 * 1024 * 1024)
+    const after = runVerifyWorker(home.directory, head)
+    expect(after).toMatchObject({ entries: 20, problems: 1 })
+    expect(after.peakKiB - before.peakKiB).toBeLessThan(48 * 1024)
+  })
 })
+
+type Measured = { readonly entries: number; readonly problems: number; readonly peakKiB: number }
+
+function runVerifyWorker(directory: string, head: Head): Measured {
+  const worker = join(import.meta.dirname, 'verify-worker.ts')
+  const args = ['--max-old-space-size=48', worker, directory, formatHead(head)]
+  const run = spawnSync(process.execPath, args, { encoding: 'utf8' })
+  expect(run.stderr).toBe('')
+  return JSON.parse(run.stdout) as Measured
+}

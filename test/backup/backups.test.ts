@@ -195,8 +195,16 @@ describe('listBackups and findBackup', () => {
 
   it('take no manifest under the name of another backup', async () => {
     const [one, two] = [await makeBackup(empty), await makeBackup(empty)]
-    writeFileSync(two.manifestPath, readFileSync(one.manifestPath))
-    await expect(findBackup(home.directory, two.manifest.id)).rejects.toMatchObject({ code: 'DAMAGED' })
+    const others = [
+      one.manifest,
+      { ...two.manifest, file: one.manifest.file },
+      { ...two.manifest, id: one.manifest.id },
+      { ...two.manifest, version: 3 },
+    ]
+    for (const other of others) {
+      writeFileSync(two.manifestPath, encodeManifest(other, audit.signer))
+      await expect(findBackup(home.directory, two.manifest.id)).rejects.toMatchObject({ code: 'DAMAGED' })
+    }
   })
 })
 

@@ -117,6 +117,19 @@ describe('openBackup', () => {
     }
   })
 
+  it('uses nothing of a manifest that was changed after it was signed, so that it can’t block a restore', async () => {
+    const changed = {
+      ...backup.manifest,
+      fingerprint: other,
+      checkValue: checkValueOf(other),
+      name: 'another',
+    }
+    const { signature } = JSON.parse(readFileSync(backup.manifestPath, 'utf8')) as { signature: string }
+    writeFileSync(backup.manifestPath, JSON.stringify({ ...changed, signature }))
+    const opened = await open()
+    expect([opened.proven, opened.name, codesOf(opened)]).toEqual([false, 'master', ['MANIFEST_INVALID']])
+  })
+
   it('is not proven by a good signature that nobody here can check', async () => {
     const opened = await openBackup(backup.path, { gpgEnv: gpg.env })
     expect([opened.proven, codesOf(opened)]).toEqual([false, ['MANIFEST_UNKNOWN']])

@@ -13,6 +13,7 @@ import {
 import { join } from 'node:path'
 import { hkdfSync } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { createHome } from '../../src/keyring/init-home.ts'
 import { aclOf, expectSilence, treeHash } from '../checks/tree.ts'
 import { type CliOptions, kvx, kvxBin, kvxJson, kvxOk, startKvx } from '../support/cli.ts'
 import { needsRoot, needsTool } from '../support/needs.ts'
@@ -273,14 +274,13 @@ describe('a refusal changes nothing, says why, and ends as its kind does', () =>
     const placed = args.map((word) =>
       word === 'D' || word.startsWith('D/') ? directory + word.slice(1) : word,
     )
-    for (const more of [[], ['--dry-run']]) {
-      const result = kvx(['keygen', ...placed, ...more], { cwd: directory })
-      expect(result.exit).toBe(exit)
-      expectSilence(result, Buffer.from(`${long}-no-secret`))
-      expect(result.stderr).not.toMatch(/\u001b|tk\nx/)
-      expect(result.stderr).toMatch(/^kvx: .+\n.*→ .+/)
-    }
-    expect(kvxJson(['keygen', ...placed], { cwd: directory })).toMatchObject({ exit, error: { code } })
+    const result = kvx(['keygen', ...placed], { cwd: directory })
+    expect(result.exit).toBe(exit)
+    expectSilence(result)
+    expect(result.stderr).not.toMatch(/\u001b|tk\nx/)
+    expect(result.stderr).toMatch(/^kvx: .+\n.*→ .+/)
+    const dry = kvxJson(['keygen', ...placed, '--dry-run'], { cwd: directory })
+    expect(dry).toMatchObject({ exit, error: { code } })
     expect(treeHash(directory)).toBe(before)
   })
 
@@ -369,5 +369,44 @@ describe('without a place', () => {
       const result = kvxJson(['keygen', 'tk', ...flag], { cwd: trustedDirectory() })
       expect(result).toMatchObject({ exit: 2, error: { code: 'USAGE' } })
     }
+  })
+})
+
+describe('a key that the configuration names', () => {
+  async function configured(): Promise<{ readonly directory: string; readonly args: readonly string[] }> {
+    const directory = trustedDirectory()
+    await createHome(join(directory, 'home'))
+    const config = join(directory, 'kvx.yaml')
+    const publish = `[{ file: ${directory}/tk.key, mode: "0640", readers: ["4242"] }]`
+    writeFileSync(config, `kvx: 1\nhome: home\nkeys:\n  tk:\n    purpose: vault\n    publish: ${publish}\n`, {
+      mode: 0o600,
+    })
+    return { directory, args: ['--config', config] }
+  }
+
+  test('is registered as version 1 in the home, 0600, and published as declared', async () => {
+    const { directory, args } = await configured()
+    const made = keygen(['tk', ...args, '--purpose', 'vault'])
+    const home = join(directory, 'home/keys/tk.v1.key')
+    const key = readFileSync(home)
+    const mode = '0600'
+    expect(made).toMatchObject({ version: 1, path: home, fingerprint: fingerprintOf(key), mode, readers: [] })
+    expect(statSync(home).mode & 0o7777).toBe(0o600)
+    expect(readFileSync(join(directory, 'tk.key'))).toEqual(key)
+    expect(aclOf(join(directory, 'tk.key'))).toContain('group:4242:r--')
+    expect(kvxJson(['keygen', 'tk', ...args])).toMatchObject({ exit: 2, error: { code: 'KEY_EXISTS' } })
+    expect(readFileSync(home)).toEqual(key)
+  })
+
+  test('is not made by --dry-run, nor with another purpose or under another name', async () => {
+    const { directory, args } = await configured()
+    const before = treeHash(directory)
+    expect(keygen(['tk', ...args, '--dry-run'])).toMatchObject({ fingerprint: null, dryRun: true })
+    const other = kvxJson(['keygen', 'tk', ...args, '--purpose', 'kek'])
+    expect(other).toMatchObject({ exit: 2, error: { code: 'USAGE' } })
+    const unknown = kvxJson(['keygen', 'tkk', ...args])
+    expect(unknown).toMatchObject({ exit: 2, error: { code: 'KEY_UNKNOWN' } })
+    expect(unknown.error?.hint).toContain('`kvx keygen tkk --dir DIR`')
+    expect(treeHash(directory)).toBe(before)
   })
 })

@@ -1,0 +1,27 @@
+import { restoreRecords } from './restore-records.ts'
+import type { Envelope } from './envelope.ts'
+import type { KeyBook } from './key-book.ts'
+import { takeCensus } from './scan.ts'
+import type { Store } from '../stores/store.ts'
+import { sweepOnce } from './sweep.ts'
+import type { Workload } from './workload.ts'
+
+/** An envelope with its store and its keys, open. */
+export type OpenEnvelope = { readonly envelope: Envelope; readonly store: Store; readonly book: KeyBook }
+
+/** The records of an envelope as the engine sees them. */
+export function envelopeWorkload(open: OpenEnvelope): Workload {
+  const { envelope, store } = open
+  return {
+    name: envelope.name,
+    key: envelope.key,
+    work: envelope.dek === undefined ? 'reencrypt' : 'rewrap',
+    normalised: envelope.normalised,
+    plaintext: envelope.plaintext,
+    census: async (options) => takeCensus(open, options),
+    sweep: async (options) => sweepOnce(open, options),
+    restore: async (options) => restoreRecords(open, options),
+    warnings: async () => (await store.inspect(envelope.set)).warnings,
+    settle: async () => store.settle(),
+  }
+}

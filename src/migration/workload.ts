@@ -1,0 +1,92 @@
+import type { Census } from './census.ts'
+import type { BackupWriter } from './ciphertext-backup.ts'
+import type { Events, Progress } from './events.ts'
+import type { QuarantineRow } from './journal.ts'
+
+/** What happens to sealed things: DEKs move, or values that lie directly under the key do. */
+export type DataWork = 'rewrap' | 'reencrypt'
+
+export type CensusOptions = {
+  readonly phase: Progress['phase']
+  readonly events: Events
+  /** The run that a signal would interrupt, for the message. */
+  readonly run?: string
+  /** Looks at so many records only; at all of them when undefined. */
+  readonly sample?: number
+}
+
+export type SweepOptions = {
+  /** The version that everything shall lie under. */
+  readonly target: number
+  readonly run: string
+  /** `runs/ID` under the home. */
+  readonly runDirectory: string
+  readonly backup: BackupWriter
+  readonly batch: number
+  /** Records a second at most; without a limit when undefined. */
+  readonly rate: number | undefined
+  readonly events: Events
+  readonly total: number
+}
+
+export type SweepResult = {
+  readonly seen: number
+  readonly changed: number
+  /** Lost to a concurrent writer or gone meanwhile: the next sweep looks at them again. */
+  readonly lost: number
+  readonly unreadable: readonly QuarantineRow[]
+}
+
+/** What `run restore` brought back, or would. Counts are records. */
+export type CiphertextRestore = {
+  /** Holds the bytes of before the run again. */
+  readonly restored: number
+  /** Was missing and was brought back whole. */
+  readonly inserted: number
+  /** Held the bytes of before already. */
+  readonly same: number
+  /** Was written by something else since; overwritten only with an accepted loss. */
+  readonly changedSince: number
+}
+
+export type RestoreOptions = {
+  readonly runDirectory: string
+  readonly run: { readonly id: string; readonly planDigest: string }
+  readonly write: boolean
+  /** Overwrite what something else wrote since. */
+  readonly overwrite: boolean
+  readonly events: Events
+}
+
+/**
+ * Sealed things under one key that the engine looks at and moves: the records of an envelope, or the files of a
+ * vault. Plan, sweeps, verify, retire and destroy know nothing else of them.
+ */
+export type Workload = {
+  readonly name: string
+  /** The configured key at the outermost level. */
+  readonly key: string
+  readonly work: DataWork
+  /** The declaration as data, the same for the same meaning: part of a plan's digest. */
+  readonly normalised: Readonly<Record<string, unknown>>
+  /** Whether things that are not sealed may lie among the sealed ones. */
+  readonly plaintext: boolean
+
+  /** Opens everything once and counts it by the version that it needs. Writes nothing. */
+  census(options: CensusOptions): Promise<Census>
+
+  /**
+   * One pass that moves what needs another version than the target. Old bytes are in the run's backup, on the
+   * medium, before they are replaced; what was written is read back and proven before it counts.
+   */
+  sweep(options: SweepOptions): Promise<SweepResult>
+
+  /** Brings back what a run replaced, or with `write: false` counts what that would do. */
+  restore(options: RestoreOptions): Promise<CiphertextRestore>
+
+  /** What an operator should know of the place and that stops nothing. */
+  warnings(): Promise<readonly { readonly code: string; readonly message: string }[]>
+
+  /** Makes sure that nothing acknowledged can be undone. Called at the end of a run. */
+  settle(): Promise<void>
+}

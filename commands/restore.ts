@@ -3,16 +3,21 @@ import { restoreKey } from '../src/keyring/restore-key.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
 import { argument } from './_program/arguments.ts'
 import { KvxCommand } from './_program/kvx-command.ts'
+import { restoreHomeCommand } from './_program/restore-home-command.ts'
 import { answersOf } from './_program/run-flags.ts'
 
 export default class Restore extends KvxCommand {
-  static override summary = 'Bring a key back from a backup.'
+  static override summary = 'Bring a key back from a backup, or a whole home from its copy.'
   static override description =
     'Opens the backup with gpg, compares the full fingerprint, and puts the key file back into the home; with --out it writes a bare file instead, without a home. A different live key is never overwritten. What nothing proves is labelled unproven.'
   static override examples = [
     {
       description: 'Back into the home',
       command: '<%= config.bin %> restore --from gpg backups/master.v2.B7K2M9.asc',
+    },
+    {
+      description: 'First the home, on a new machine, from the copy that `backup home` made',
+      command: '<%= config.bin %> restore --from home /mnt/offsite/kvx-home.json --home /var/lib/kvx',
     },
     {
       description: 'Without a home, against a fingerprint from a card or a report',
@@ -24,15 +29,20 @@ export default class Restore extends KvxCommand {
   static override flags = {
     from: Flags.option({
       description: 'what the key comes from',
-      options: ['gpg'] as const,
+      options: ['gpg', 'home'] as const,
       required: true,
     })(),
     out: Flags.string({
       description: 'write a bare key file here, raw bytes, mode 0600; needs no home',
       helpValue: 'FILE',
     }),
+    'audit-to': Flags.string({
+      description: 'log here where the home’s log cannot be written; `kvx audit adopt` takes it in later',
+      helpValue: 'FILE',
+    }),
     'expect-fingerprint': Flags.string({
-      description: 'the key’s fingerprint, 64 hex digits, known from elsewhere',
+      description:
+        'the fingerprint, 64 hex digits, known from elsewhere: of the key, or of the audit key with --from home',
       helpValue: 'FP',
     }),
   }
@@ -40,12 +50,14 @@ export default class Restore extends KvxCommand {
   async run(): Promise<void> {
     await this.finish('kvx.restore/1', async () => {
       const { args, flags } = await this.parse(Restore)
+      if (flags.from === 'home') return restoreHomeCommand(args.file, flags)
       const restored = await restoreKey({
         file: args.file,
         out: flags.out,
         expectFingerprint: flags['expect-fingerprint'],
         config: flags.config,
         home: flags.home,
+        auditTo: flags['audit-to'],
         interactive: process.stdin.isTTY && !flags['no-input'],
         dryRun: flags['dry-run'],
         confirm: async (subject) => confirmTyped(`Put ${subject} back?`, subject, answersOf(flags)),

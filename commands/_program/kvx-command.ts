@@ -2,6 +2,7 @@ import { Command, Flags } from '@oclif/core'
 import type { KvxError } from '../../src/core/errors.ts'
 import { isoNow } from '../../src/platform/clock.ts'
 import { hardenLight, hardenProcess } from '../../src/platform/harden.ts'
+import { takeNotices } from '../../src/platform/notices.ts'
 import { colours } from '../../src/ui/colours.ts'
 import { renderError } from '../../src/ui/error-view.ts'
 import { refuseSecretsIn } from './arguments.ts'
@@ -69,7 +70,8 @@ export abstract class KvxCommand extends Command {
   }
 
   private print(schema: string, outcome: Outcome): void {
-    const { failure, warnings = [] } = outcome
+    const { failure } = outcome
+    const warnings = [...(outcome.warnings ?? []), ...takeNotices()]
     const exit = failure?.exit ?? 0
     if (this.wants('--json')) {
       this.document(schema, outcome.data, { exit, warnings, run: outcome.run, failure })

@@ -12,10 +12,21 @@ export const topics = {
 
 /** Groups of the root help, in order. A command that is missing here fails a test. */
 export const helpGroups: readonly { readonly title: string; readonly commands: readonly string[] }[] = [
-  { title: 'Set up', commands: ['init', 'keygen', 'key'] },
+  { title: 'Set up', commands: ['init', 'keygen', 'key', 'doctor'] },
   {
     title: 'Every day',
-    commands: ['check', 'inspect', 'verify', 'rotate', 'rewrap', 'reencrypt', 'run', 'retire'],
+    commands: [
+      'status',
+      'check',
+      'inspect',
+      'verify',
+      'rotate',
+      'rewrap',
+      'reencrypt',
+      'run',
+      'retire',
+      'destroy',
+    ],
   },
   { title: 'Backups', commands: ['backup', 'restore'] },
   { title: 'Evidence', commands: ['audit'] },

@@ -119,7 +119,7 @@ async function lookAtFile(target: Target, options: CheckOptions): Promise<Look> 
   const link = isLink ? [linkFinding(path)] : []
   const wrongType = isLink ? undefined : typeFinding(path, facts)
   if (wrongType !== undefined) return { ...look, findings: [wrongType] }
-  const handle = await openOrFinding(path)
+  const handle = await openOrFinding(target)
   if ('rule' in handle) {
     const about = isLink ? [] : await aboutFile(path, facts, await aclAt(path, options), options)
     return { ...look, findings: [...link, handle, ...about] }
@@ -170,7 +170,7 @@ async function readFormat(subject: Subject, path: string, facts: FileFacts, opti
 type OpenFile = Awaited<ReturnType<typeof openForReading>>
 
 /** Opens without blocking, or says why this file cannot be looked into. The others still are. */
-async function openOrFinding(path: string): Promise<OpenFile | Finding> {
+async function openOrFinding({ path, isNamed }: Target): Promise<OpenFile | Finding> {
   try {
     return await openForReading(path, true)
   } catch (error) {
@@ -178,8 +178,10 @@ async function openOrFinding(path: string): Promise<OpenFile | Finding> {
     if (error.details['errno'] === 'EACCES') return unreadableFinding(path)
     if (error.code === 'UNSAFE_FILE_TYPE') return fileFinding('FILE_TYPE', path, error)
     if (error.code !== 'FILE_NOT_FOUND') throw error
-    throw new KvxError('FILE_NOT_FOUND', `cannot check ${shownPath(path)}: it points to nothing`, {
+    const dangling = new KvxError('FILE_NOT_FOUND', `cannot check ${shownPath(path)}: it points to nothing`, {
       hint: `see where it points: \`readlink ${quotedPath(path)}\``,
     })
+    if (isNamed) throw dangling
+    return fileFinding('FILE_TYPE', path, dangling)
   }
 }

@@ -215,8 +215,8 @@ function encodedLook(bytes: Buffer): Sniffed | undefined {
         characters: text.length,
         bytes: size,
         entropyBitsPerByte: entropy,
-        // As many different bytes as that number of random ones has, with some room.
-        looksSealed: size >= 28 && entropy > 0.9 * Math.min(8, Math.log2(size)),
+        // Random bytes have nearly log2 of their number, less where values meet; texts stay far below.
+        looksSealed: size >= 28 && entropy > 0.85 * Math.min(8, Math.log2(size)),
         ...(size === 60 ? { note: 'as long as a wrapped key of 32 bytes: nonce 12, key 32, tag 16' } : {}),
       },
     }

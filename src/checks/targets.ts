@@ -14,6 +14,8 @@ export type Target = {
   readonly kind: TargetKind
   /** Of the name itself, links not followed. */
   readonly facts: FileFacts
+  /** True when the path was given, false when it was found in a directory. */
+  readonly isNamed: boolean
 }
 
 export type Targets = { readonly targets: readonly Target[]; readonly findings: readonly Finding[] }
@@ -44,12 +46,16 @@ async function expand(path: string): Promise<Targets> {
   // The dot makes the system follow a link to a directory.
   const isDirectory = facts.type === 'directory' || (await isDirectoryLink(path, facts))
   if (isDirectory) return listKeys(path)
-  return { targets: [{ path, kind: kindOf(path), facts }], findings: [] }
+  return { targets: [{ path, kind: kindOf(path), facts, isNamed: true }], findings: [] }
 }
 
 async function isDirectoryLink(path: string, facts: FileFacts): Promise<boolean> {
   if (facts.type !== 'symlink') return false
-  return (await lstatFacts(`${path}/.`))?.type === 'directory'
+  try {
+    return (await lstatFacts(`${path}/.`))?.type === 'directory'
+  } catch {
+    return false // what is wrong with the link is found when it is opened
+  }
 }
 
 function missing(path: string): KvxError {
@@ -84,7 +90,7 @@ async function listKeys(directory: string): Promise<Targets> {
   )) {
     const path = join(directory, name)
     const facts = await lstatFacts(path)
-    if (facts !== undefined) targets.push({ path, kind: kindOf(path), facts })
+    if (facts !== undefined) targets.push({ path, kind: kindOf(path), facts, isNamed: false })
   }
   const findings = names
     .filter((name) => leftoverName.test(name))

@@ -14,6 +14,8 @@ export type Config = {
   readonly home: string
   /** Where the home came from, for messages: a flag, the file with its line, or the default. */
   readonly homeOrigin: string
+  /** Where a copy of the keyring and of the encrypted backups goes after each change. */
+  readonly homeBackup: string | undefined
   readonly keys: Readonly<Record<string, KeyConfig>>
   readonly stores: Readonly<Record<string, ConfigFile['stores'][string]>>
   readonly envelopes: Readonly<Record<string, EnvelopeConfig>>
@@ -136,7 +138,7 @@ function deepest(issues: readonly Issue[]): Issue {
 }
 
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^$/, ['kvx', 'home', 'keys', 'stores', 'envelopes']],
+  [/^$/, ['kvx', 'home', 'home-backup', 'keys', 'stores', 'envelopes']],
   [/^keys\.[^.]+$/, ['purpose', 'publish', 'backup', 'cryptoperiod']],
   [
     /^keys\.[^.]+\.publish\.\d+$/,
@@ -144,7 +146,9 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
       ' ',
     ),
   ],
-  [/^keys\.[^.]+\.backup$/, ['recipients']],
+  [/^keys\.[^.]+\.backup$/, ['recipients', 'shares']],
+  [/^keys\.[^.]+\.backup\.shares$/, ['threshold', 'of', 'custodians']],
+  [/^keys\.[^.]+\.backup\.shares\.custodians\.\d+$/, ['name', 'openpgp']],
   [/^stores\.[^.]+$/, ['sqlite', 'backup-retention']],
   [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
   [/^envelopes\..+\.(dek|value|value\.\d+)$/, ['column', 'layout', 'aead', 'aad']],
@@ -177,6 +181,7 @@ function freeze(
   const config: Config = {
     path,
     ...home,
+    homeBackup: file['home-backup'] === undefined ? undefined : absolute(file['home-backup']),
     keys: Object.fromEntries(
       Object.entries(file.keys).map(([name, key]) => [
         name,

@@ -53,12 +53,31 @@ const envFilePublisher = z.strictObject({
   ...readers,
 })
 
+/** Who gets a share of the key, and how many of them rebuild it. */
+const shares = z
+  .strictObject({
+    threshold: z.int().min(2).max(32),
+    of: z.int().min(2).max(32),
+    custodians: z.array(
+      z.strictObject({
+        name: z.string().regex(/^[^\p{Cc}=]{1,100}$/u, 'a name is one line without ='),
+        openpgp: fingerprint.optional(),
+      }),
+    ),
+  })
+  .refine(({ threshold, of }) => threshold <= of, 'the threshold is at most the number of shares')
+  .refine(({ of, custodians }) => custodians.length === of, 'each share needs one custodian')
+
+const backup = z
+  .strictObject({ recipients: z.array(fingerprint).default([]), shares: shares.optional() })
+  .refine(({ recipients, shares }) => recipients.length > 0 || shares !== undefined, 'nobody is named')
+
 const key = z.strictObject({
   purpose: z.enum(['kek', 'data', 'vault']),
   /** How long a version may seal, and how long it may open. */
   cryptoperiod: z.strictObject({ seal: duration.optional(), open: duration.optional() }).optional(),
   publish: z.array(z.union([filePublisher, envFilePublisher])).default([]),
-  backup: z.strictObject({ recipients: z.array(fingerprint).min(1) }).optional(),
+  backup: backup.optional(),
 })
 
 const store = z.strictObject({
@@ -93,6 +112,8 @@ function section<T extends z.ZodType>(member: T) {
 export const configSchema = z.strictObject({
   kvx: z.literal(1),
   home: z.string().min(1).optional(),
+  /** A file, best on another machine's disk, that gets a copy of the keyring after each change. */
+  'home-backup': z.string().min(1).optional(),
   keys: section(key),
   stores: section(store),
   envelopes: section(envelope),

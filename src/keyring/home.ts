@@ -11,6 +11,8 @@ export type Home = {
   readonly runs: string
   readonly backups: string
   readonly audit: string
+  /** Called after each change of the keyring; keeps the copy outside the home up to date. */
+  readonly afterChange?: () => Promise<void>
 }
 
 export function homeAt(path: string): Home {
@@ -38,7 +40,7 @@ export async function openHome(path: string, origin: string): Promise<Home> {
   const home = homeAt(path)
   if (!(await exists(home.keyring))) {
     throw new KvxError('HOME_NOT_FOUND', `there is no home at ${path} (from ${origin})`, {
-      hint: 'Make it with `kvx init`, or name an existing one with `--home DIR`.',
+      hint: 'Make it with `kvx init`, or name an existing one with `--home DIR`. A home that was lost comes back with `kvx restore --from home FILE`.',
     })
   }
   const facts = await lstatFacts(path)

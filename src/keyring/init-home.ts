@@ -8,13 +8,22 @@ import { writeState } from '../platform/state-file.ts'
 import { homeAt, type Home } from './home.ts'
 import { emptyKeyring, encodeKeyring } from './keyring-file.ts'
 
+export type HomeContents = {
+  /** Fingerprints of audit keys that signed for this home before, named in the first entry of the new log. */
+  readonly priorAuditKeys?: readonly string[]
+  /** Fills the folders before the keyring makes the home complete. */
+  readonly fill?: (home: Home) => Promise<void>
+  readonly keyring?: Uint8Array
+}
+
 /**
- * Makes an empty home (0700): folders, audit key and log, a `.gitignore` of `*`, and last the keyring, whose
- * presence says that the home is complete. A home that an earlier attempt left half made is finished.
+ * Makes a home (0700): folders, audit key and log, a `.gitignore` of `*`, and last the keyring, whose presence
+ * says that the home is complete. A home that an earlier attempt left half made is finished.
  * @throws HOME_EXISTS, UNSAFE_DIRECTORY
  */
 export async function createHome(
   path: string,
+  contents: HomeContents = {},
 ): Promise<{ readonly home: Home; readonly auditFingerprint: string }> {
   const home = homeAt(path)
   if (await exists(home.keyring)) {
@@ -28,13 +37,17 @@ export async function createHome(
   for (const folder of [home.keys, home.runs, home.backups, home.audit]) await makeDirectory(folder, 0o700)
   await writeState(join(path, '.gitignore'), Buffer.from('*\n'))
   const { signer } = await createAuditKeyOnce(home)
-  const audit = openAudit(home.audit, { signer })
-  await audit.append({
-    action: 'home.init',
+  const prior = contents.priorAuditKeys ?? []
+  await openAudit(home.audit, { signer }).append({
+    action: prior.length === 0 ? 'home.init' : 'home.restore',
     phase: 'note',
-    data: { publicKeyFingerprint: signer.publicKeyFingerprint },
+    data: {
+      publicKeyFingerprint: signer.publicKeyFingerprint,
+      ...(prior.length === 0 ? {} : { priorPublicKeyFingerprints: prior }),
+    },
   })
-  await writeState(home.keyring, encodeKeyring(emptyKeyring()))
+  await contents.fill?.(home)
+  await writeState(home.keyring, contents.keyring ?? encodeKeyring(emptyKeyring()))
   return { home, auditFingerprint: signer.publicKeyFingerprint }
 }
 

@@ -44,6 +44,7 @@ export async function initialise(request: {
   return { config: path, configWritten: isNew, home, auditFingerprint }
 }
 
-function defaultHome(config: string): string {
+/** Where a home lies when nothing says otherwise. */
+export function defaultHome(config: string): string {
   return config === '/etc/kvx/kvx.yaml' ? '/var/lib/kvx' : join(dirname(config), '.kvx')
 }

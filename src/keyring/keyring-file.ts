@@ -88,6 +88,6 @@ export function parseKeyring(path: string, bytes: Buffer): Keyring {
 
 function damaged(path: string, what: string): KvxError {
   return new KvxError('KEYRING_DAMAGED', `${path} is damaged: ${what}`, {
-    hint: `The keys themselves are in the folder keys/ beside it and were not touched. Put back the newest good copy of ${path}.`,
+    hint: `The keys lie in the folder keys/ beside it and were not touched. Put back the newest good copy of ${path}, or make it again: \`kvx doctor --rebuild-keyring\`.`,
   })
 }

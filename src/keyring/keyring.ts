@@ -36,6 +36,7 @@ export async function changeKeyring<T>(home: Home, change: (ring: Keyring) => T)
     const result = change(ring)
     if (JSON.stringify(ring) !== before) {
       await writeState(home.keyring, encodeKeyring({ ...ring, generation: ring.generation + 1 }))
+      await home.afterChange?.()
     }
     return result
   } finally {

@@ -20,6 +20,8 @@ export type RestoreRequest = {
   readonly expectFingerprint: string | undefined
   readonly config: string | undefined
   readonly home: string | undefined
+  /** A side log for the day on which the home's log can't be written. */
+  readonly auditTo: string | undefined
   readonly interactive: boolean
   readonly dryRun: boolean
   /** Asked before anything is written into a home, with `NAME@VERSION`. */
@@ -67,7 +69,7 @@ async function writeBare(path: string, material: Secret): Promise<void> {
 }
 
 async function intoHome(request: RestoreRequest): Promise<RestoredKey> {
-  const workspace = await openWorkspace(request)
+  const workspace = await openWorkspace({ ...request, auditTo: request.auditTo })
   const opened = await open(request, { verify: workspace.verify })
   try {
     const { name, version } = opened

@@ -1,5 +1,6 @@
 import { openAudit, type Audit } from '../audit/audit.ts'
 import { loadAuditKey, readPublicKeys } from '../audit/audit-key.ts'
+import { openSideLog } from '../audit/side-log.ts'
 import type { Signer } from '../audit/signer.ts'
 import { verify } from '../core/signature.ts'
 import { loadConfig, type Config, type ConfigOptions } from '../config/config.ts'
@@ -7,6 +8,7 @@ import { nearest } from '../config/nearest.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import { KvxError } from '../core/errors.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
+import { withMirror } from './home-backup.ts'
 import { openHome, type Home } from './home.ts'
 
 /** What every command that works on a home needs: the configuration, the home, the log and its key. */
@@ -22,12 +24,17 @@ export type Workspace = {
 type Verdict = 'valid' | 'invalid' | 'unknown'
 
 /** @throws CONFIG_NOT_FOUND, CONFIG_INVALID, HOME_NOT_FOUND, UNSAFE_DIRECTORY and their like */
-export async function openWorkspace(options: ConfigOptions): Promise<Workspace> {
+export async function openWorkspace(
+  options: ConfigOptions & { readonly auditTo?: string | undefined },
+): Promise<Workspace> {
   const config = await loadConfig(options)
-  const home = await openHome(config.home, config.homeOrigin)
-  await checkDirectoryTrust(home.path)
-  const { signer } = await loadAuditKey(home.audit)
-  return { config, home, audit: openAudit(home.audit, { signer }), signer, verify: await verifierOf(home) }
+  const opened = await openHome(config.home, config.homeOrigin)
+  await checkDirectoryTrust(opened.path)
+  const { signer } = await loadAuditKey(opened.audit)
+  const home = withMirror(opened, config, signer)
+  const audit =
+    options.auditTo === undefined ? openAudit(home.audit, { signer }) : openSideLog(options.auditTo, signer)
+  return { config, home, audit, signer, verify: await verifierOf(home) }
 }
 
 async function verifierOf(home: Home): Promise<Workspace['verify']> {

@@ -1,4 +1,5 @@
 import { usableBackups } from '../backup/backups.ts'
+import { activeShareSets } from '../backup/shares/share-sets.ts'
 import { KvxError } from '../core/errors.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { changeKeyring, keyOf, versionOf } from '../keyring/keyring.ts'
@@ -56,7 +57,7 @@ export async function requireRollout(
   })
 }
 
-/** Why a version counts as backed up: a tested or confirmed backup, or a recorded reason to go without. */
+/** Why a version counts as backed up: a tested or confirmed backup, an active share set, or a recorded reason to go without. */
 export async function isBackedUp(
   workspace: Workspace,
   ring: Keyring,
@@ -68,7 +69,8 @@ export async function isBackedUp(
   if (record.fingerprint === null) return false
   const trust = { fingerprint: record.fingerprint, verify: workspace.verify }
   const usable = await usableBackups(workspace.home.backups, name, version, trust)
-  return usable.length > 0
+  if (usable.length > 0) return true
+  return (await activeShareSets(workspace.home.backups, name, version, trust)).length > 0
 }
 
 /** No value moves to a version whose loss nobody could mend. @throws NO_TESTED_BACKUP */

@@ -6,7 +6,8 @@ import type { Secret } from '../core/secret.ts'
 import type { Home } from '../keyring/home.ts'
 import { keyOf, versionsOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
-import { loadMaterial } from '../keyring/material.ts'
+import { hasMaterial, loadMaterial } from '../keyring/material.ts'
+import { notice } from '../platform/notices.ts'
 import { randomSecret } from '../platform/random.ts'
 
 /**
@@ -34,6 +35,11 @@ export class KeyBook {
     const materials = new Map<number, Secret>()
     for (const [version, record] of versionsOf(key)) {
       if (!canOpen(record.state) || record.fingerprint === null) continue
+      if (version !== key.seals && !(await hasMaterial(home, name, version))) {
+        // Values under it count as unreadable, which stops every write; a look must still be possible.
+        notice('KEY_FILE_MISSING', `the key file of ${name}@${version} is missing; bring it back from a backup: \`kvx backup list ${name}\``)
+        continue
+      }
       materials.set(version, await loadMaterial(home, name, version, record))
     }
     return new KeyBook(name, materials, key.seals)

@@ -91,7 +91,7 @@ const bad: readonly (readonly [string, Uint8Array | string, readonly string[], s
   ['47 a digit that only looks like one', look, [], 'KEY_ENCODING'],
   ['a line of an env file', `LOCAL_KEK_BASE64=${text}\n`, [], 'KEY_ENCODING'],
   ['a key in quotes', `"${text}"`, [], 'KEY_ENCODING'],
-  ['a NUL in a text', `${text.slice(0, 20)}\0${text.slice(20)}`, [], 'KEY_ENCODING'],
+  ['a NUL in a text', `${text.slice(0, 20)}\0${text.slice(20)}`, ['--encoding', 'base64'], 'KEY_ENCODING'],
   ['another key', key, ['--expect-fingerprint', 'ab'.repeat(32)], 'FINGERPRINT_DIFFERS'],
 ]
 
@@ -129,11 +129,7 @@ describe('a key that is right', () => {
     ['raw', key, []],
     ['base64', text, []],
     ['base64', `${text}\n`, []],
-    [
-      'base64url',
-      key.toString('base64url').replace(/^(?![A-Za-z0-9]*[-_])/, ''),
-      ['--encoding', 'base64url'],
-    ],
+    ['base64url', key.toString('base64url'), ['--encoding', 'base64url']],
     ['hex', key.toString('hex'), []],
     ['hex', key.toString('hex').replace(/[a-f]/, (digit) => digit.toUpperCase()), []],
     ['hex', `${key.toString('hex').toUpperCase()}\n`, ['--encoding', 'hex']],

@@ -1,0 +1,139 @@
+import { KvxError } from '../../core/errors.ts'
+import { isoNow } from '../../platform/clock.ts'
+import { findBackup } from '../backups.ts'
+import type { Verifier } from '../manifest.ts'
+import { slotOfReceipt } from './receipts.ts'
+import {
+  type DealtShare,
+  isComplete,
+  type ShareSet,
+  type ShareSigner,
+  shownSet,
+  unconfirmed,
+} from './share-set.ts'
+import { verifyShareSet } from './share-set.ts'
+import { findShareSet, type StoredShareSet, writeShareSet } from './share-sets.ts'
+
+/** Where the backups lie, and the audit key that signs their state. */
+export type ShareHome = {
+  readonly directory: string
+  readonly signer: ShareSigner
+  readonly verify: Verifier
+}
+
+/**
+ * Records that the custodian of a share read its possession receipt out. Each of the 8 codes counts once. When
+ * the last share is confirmed, the set becomes active. The caller holds the lock of the home.
+ * @throws KvxError FINGERPRINT_DIFFERS for a code that is not of this share, or one that was used; USAGE for no
+ * code or no such index; BACKUP_UNKNOWN, DAMAGED (manifest changed), STATE_TRANSITION (set is over)
+ */
+export async function confirmShare(
+  home: ShareHome,
+  setId: string,
+  answer: { readonly index: number; readonly receipt: string; readonly by: string },
+): Promise<StoredShareSet> {
+  const stored = await openSet(home, setId)
+  const { set } = stored
+  const share = set.shares.find(({ index }) => index === answer.index)
+  if (share === undefined) {
+    throw new KvxError('USAGE', `set ${shownSet(set)} has shares 1 to ${set.of}`, {
+      hint: 'name one with `--index I`',
+    })
+  }
+  const slot = freeSlot(set, share, answer.receipt)
+  const confirmation = { at: isoNow(), by: oneLine(answer.by), slot }
+  const shares = set.shares.map((one) =>
+    one === share ? { ...one, confirmations: [...one.confirmations, confirmation] } : one,
+  )
+  return await writeShareSet(stored.folder, activated({ ...set, shares }), home.signer)
+}
+
+/**
+ * Makes a set active although custodians did not confirm: they are named, with a reason, in the signed manifest.
+ * @throws KvxError USAGE when others than the missing ones are named, and when fewer confirmed than rebuild the
+ * key; otherwise as `confirmShare`
+ */
+export async function acceptUnconfirmed(
+  home: ShareHome,
+  setId: string,
+  decision: { readonly indices: readonly number[]; readonly reason: string; readonly by: string },
+): Promise<StoredShareSet> {
+  const stored = await openSet(home, setId)
+  const { set } = stored
+  const missing = unconfirmed(set).map(({ index }) => index)
+  const named = [...new Set(decision.indices)].sort((a, b) => a - b)
+  if (missing.join() !== named.join()) {
+    throw new KvxError('USAGE', `the shares that nobody confirmed are ${missing.join(', ') || 'none'}`, {
+      hint: `name exactly these: \`--accept-unconfirmed ${missing.join(',')} --reason TEXT\``,
+    })
+  }
+  if (set.of - missing.length < set.threshold) {
+    throw new KvxError(
+      'USAGE',
+      `fewer than ${set.threshold} custodians confirmed: these shares are no backup`,
+      {
+        hint: `let at least ${set.threshold} of ${set.of} confirm first`,
+      },
+    )
+  }
+  const accepted = { shares: named, reason: oneLine(decision.reason), at: isoNow(), by: oneLine(decision.by) }
+  return await writeShareSet(stored.folder, activated({ ...set, accepted }), home.signer)
+}
+
+/** A new state is signed only over a manifest that nobody changed. */
+async function openSet(home: ShareHome, setId: string): Promise<StoredShareSet> {
+  const stored = await findShareSet(home.directory, setId)
+  if (stored === undefined) {
+    await findBackup(home.directory, setId) // throws BACKUP_UNKNOWN, with the same words as for other backups
+    throw new KvxError('USAGE', 'this is an OpenPGP backup, which has no shares', {
+      hint: `confirm it with \`kvx backup confirm ${setId.slice(0, 8).replaceAll(/[^0-9A-Za-z]/g, '?')}\``,
+    })
+  }
+  const { set } = stored
+  if (verifyShareSet(stored, home.verify) !== 'valid') {
+    throw new KvxError('DAMAGED', `the manifest of set ${shownSet(set)} is not as kvx signed it`, {
+      hint: `put a custodian's copy of it back, or split again: \`kvx backup split ${set.name}@${set.version}\``,
+    })
+  }
+  if (set.state === 'pending' || set.state === 'active') return stored
+  throw new KvxError('STATE_TRANSITION', `set ${shownSet(set)} is ${set.state}`, {
+    hint: '`kvx backup list` shows the sets that count',
+  })
+}
+
+function freeSlot(set: ShareSet, share: DealtShare, receipt: string): number {
+  const slot = slotOfReceipt(receipt, share.receipts)
+  if (slot === undefined) {
+    const other = set.shares.find(({ receipts }) => slotOfReceipt(receipt, receipts) !== undefined)
+    const whose = other === undefined ? '' : `; it is one of share ${other.index}`
+    throw new KvxError(
+      'FINGERPRINT_DIFFERS',
+      `the code is no receipt of share ${share.index} of set ${shownSet(set)}${whose}`,
+      { hint: `have ${share.custodian} read it again: \`kvx share verify\`` },
+    )
+  }
+  const used = share.confirmations.find((confirmation) => confirmation.slot === slot)
+  if (used === undefined) return slot
+  const next =
+    share.receipts.findIndex((_, at) => !share.confirmations.some((one) => one.slot === at + 1)) + 1
+  throw new KvxError(
+    'FINGERPRINT_DIFFERS',
+    `receipt ${slot} of share ${share.index} was used on ${used.at}`,
+    {
+      hint:
+        next === 0
+          ? 'all its receipts are used up: split the key again'
+          : `ask for the next one: \`kvx share verify --slot ${next}\``,
+      details: { slot, index: share.index },
+    },
+  )
+}
+
+function activated(set: ShareSet): ShareSet {
+  if (set.state !== 'pending' || !isComplete(set)) return set
+  return { ...set, state: 'active', activated: isoNow() }
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, '?').slice(0, 200)
+}

@@ -1,0 +1,151 @@
+import { withIntent } from '../audit/with-intent.ts'
+import { loadAuditKey } from '../audit/audit-key.ts'
+import { openAudit } from '../audit/audit.ts'
+import { listBackups } from '../backup/backups.ts'
+import type { Config } from '../config/config.ts'
+import { sealCanary } from '../core/canary.ts'
+import { KvxError } from '../core/errors.ts'
+import { fingerprintOf } from '../core/fingerprint.ts'
+import { currentActor } from '../platform/actor.ts'
+import { isoNow } from '../platform/clock.ts'
+import { exists, listDirectory, readFileCapped } from '../platform/files.ts'
+import { acquireLock } from '../platform/lock.ts'
+import { randomBytes } from '../platform/random.ts'
+import { writeState } from '../platform/state-file.ts'
+import { homeAt, type Home } from './home.ts'
+import {
+  emptyKeyring,
+  encodeKeyring,
+  type KeyRecord,
+  type Keyring,
+  type VersionRecord,
+} from './keyring-file.ts'
+import { moveState, reservedVersion } from './keyring.ts'
+import { readMaterial } from './material.ts'
+import { makePublisher } from './publish/publish.ts'
+
+export type Rebuilt = {
+  readonly ring: Keyring
+  /** Where the old, unreadable keyring went; undefined when there was none. */
+  readonly kept: string | undefined
+  readonly warnings: readonly { readonly code: string; readonly message: string }[]
+}
+
+/**
+ * Makes `keyring.json` again from what is true for bytes: key files, manifests of backups (for purposes and for
+ * versions whose file is gone), and published places, which tell which version seals. States that nothing tells
+ * are `deactivated`: such a version opens and seals nothing. An existing keyring is kept beside the new one.
+ * @throws USAGE when no key file is there to begin from
+ */
+export async function rebuildKeyring(
+  config: Config,
+  options: { readonly dryRun: boolean },
+): Promise<Rebuilt> {
+  const home = homeAt(config.home)
+  const { signer } = await loadAuditKey(home.audit)
+  const lock = await acquireLock(home.path, 'the keyring', { waitMs: 10_000 })
+  try {
+    const ring = await collect(home, config)
+    if (Object.keys(ring.keys).length === 0) {
+      throw new KvxError('USAGE', `there is no key file in ${home.keys} to rebuild from`, {
+        hint: 'Make the home from its copy: `kvx restore --from home FILE`.',
+      })
+    }
+    const warnings = [
+      {
+        code: 'REBUILT',
+        message:
+          'histories, retirements and reservations are lost with the old keyring; run `kvx verify` before anything else',
+      },
+    ]
+    if (options.dryRun) return { ring, kept: undefined, warnings }
+    const audit = openAudit(home.audit, { signer })
+    const kept = await withIntent(audit, { action: 'keyring.rebuild' }, async () => replace(home, ring))
+    return { ring, kept, warnings }
+  } finally {
+    lock.release()
+  }
+}
+
+async function replace(home: Home, ring: Keyring): Promise<string | undefined> {
+  let kept: string | undefined
+  if (await exists(home.keyring)) {
+    const { bytes } = await readFileCapped(home.keyring, { maxBytes: 64 * 1_048_576 })
+    kept = `${home.keyring}.before-${isoNow().replaceAll(/[-:]/g, '')}`
+    await writeState(kept, bytes)
+  }
+  await writeState(home.keyring, encodeKeyring(ring))
+  return kept
+}
+
+async function collect(home: Home, config: Config): Promise<Keyring> {
+  const ring = emptyKeyring()
+  for (const file of await listDirectory(home.keys)) {
+    const match = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.v([1-9]\d{0,8})\.key$/.exec(file)
+    if (match?.[1] === undefined || match[2] === undefined) continue
+    await addFromFile(home, ring, { name: match[1], version: Number(match[2]) })
+  }
+  for (const { manifest } of (await listBackups(home.backups)).backups) {
+    const key = (ring.keys[manifest.name] ??= emptyKey(manifest.purpose))
+    key.purpose = manifest.purpose
+    key.next = Math.max(key.next, manifest.version + 1)
+    key.versions[String(manifest.version)] ??= known(manifest.fingerprint, 32)
+  }
+  for (const [name, key] of Object.entries(ring.keys)) {
+    key.purpose = config.keys[name]?.purpose ?? key.purpose
+    await settleFromPlaces(config, name, key)
+  }
+  return ring
+}
+
+function emptyKey(purpose: KeyRecord['purpose']): KeyRecord {
+  return { purpose, next: 1, seals: null, previous: null, staged: null, versions: {} }
+}
+
+function known(fingerprint: string, bytes: number): VersionRecord {
+  const record = { ...reservedVersion('restore', null), fingerprint, bytes }
+  return record
+}
+
+async function addFromFile(
+  home: Home,
+  ring: Keyring,
+  at: { readonly name: string; readonly version: number },
+): Promise<void> {
+  const { name, version } = at
+  const material = await readMaterial(home, name, version)
+  try {
+    const record = known(fingerprintOf(material), material.length)
+    record.canary = sealCanary(material, `${name}@${version}`, randomBytes(12))
+    const key = (ring.keys[name] ??= emptyKey('kek'))
+    key.versions[String(version)] = record
+    key.next = Math.max(key.next, version + 1)
+  } finally {
+    material.wipe()
+  }
+}
+
+/** The first published place that holds a known key tells which version seals and which is the previous one. */
+async function settleFromPlaces(config: Config, name: string, key: KeyRecord): Promise<void> {
+  const numbered = Object.entries(key.versions).map(([version, record]) => ({
+    version: Number(version),
+    record,
+  }))
+  const byFingerprint = (fingerprint: string | undefined): number | null =>
+    numbered.find(({ record }) => fingerprint !== undefined && record.fingerprint === fingerprint)?.version ??
+    null
+  for (const place of config.keys[name]?.publish ?? []) {
+    const slots = await makePublisher(place).inspect()
+    key.seals ??= byFingerprint(slots.current)
+    key.previous ??= byFingerprint(slots.previous)
+  }
+  // Without a published place the newest number seals: numbers only grow.
+  if ((config.keys[name]?.publish.length ?? 0) === 0)
+    key.seals ??= Math.max(...numbered.map(({ version }) => version))
+  for (const { version, record } of numbered) {
+    const subject = `${name}@${version}`
+    moveState(record, subject, 'active', 'the keyring was rebuilt')
+    if (version !== key.seals) moveState(record, subject, 'deactivated', 'the keyring was rebuilt')
+    record.rollout = { how: 'import', at: isoNow(), actor: currentActor() }
+  }
+}

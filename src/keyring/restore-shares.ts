@@ -1,0 +1,250 @@
+import { dirname, resolve } from 'node:path'
+import { withIntent } from '../audit/with-intent.ts'
+import type { BackupWarning } from '../backup/errors.ts'
+import { readTravellingManifest } from '../backup/shares/examine.ts'
+import { RestoreSession } from '../backup/shares/restore-session.ts'
+import { type ShareSet, shownSet, verifyShareSet } from '../backup/shares/share-set.ts'
+import { listShareSets } from '../backup/shares/share-sets.ts'
+import { isKvxError, KvxError } from '../core/errors.ts'
+import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
+import type { Rebuilt } from '../core/share/recombine.ts'
+import type { Secret } from '../core/secret.ts'
+import { createFile } from '../platform/create-file.ts'
+import { quotedPath, shownPath } from '../platform/file-errors.ts'
+import { exists } from '../platform/files.ts'
+import { checkDirectoryTrust } from '../platform/trust.ts'
+import { materialPath } from './home.ts'
+import { readKeyring, versionsOf } from './keyring.ts'
+import type { Keyring } from './keyring-file.ts'
+import { hasMaterial, readMaterial, writeMaterial } from './material.ts'
+import { openWorkspace, type Workspace } from './workspace.ts'
+
+export type SharesRequest = {
+  /** The public manifest of the set; without it the home's own is taken where there is one. */
+  readonly manifest: string | undefined
+  /** A bare file instead of the home. */
+  readonly out: string | undefined
+  readonly expectFingerprint: string | undefined
+  readonly config: string | undefined
+  readonly home: string | undefined
+  readonly dryRun: boolean
+  /** Asks for shares until the session has `count` of them, or nobody gives more. */
+  readonly collect: (session: RestoreSession, count: 'enough' | number) => Promise<void>
+  /** Told that the shares do not fit while another one could tell which is wrong; undefined to give up. */
+  readonly retry: ((why: KvxError) => void) | undefined
+  /** Asked before anything is written into a home, with `NAME@VERSION`. */
+  readonly confirm: (subject: string) => Promise<void>
+}
+
+export type RestoredFromShares = {
+  /** Null where nothing names the key: no manifest, no keyring. */
+  readonly name: string | null
+  readonly version: number | null
+  readonly fingerprint: string
+  readonly checkValue: string
+  readonly path: string
+  readonly set: string
+  readonly used: readonly number[]
+  readonly suspects: readonly number[]
+  readonly proven: boolean
+  readonly changed: boolean
+  readonly warnings: readonly BackupWarning[]
+}
+
+/**
+ * Rebuilds a key from shares and puts it back. A mismatch refuses; what is merely not proven is labelled: proven is
+ * a key whose full fingerprint was given or stands in the keyring, since a manifest without its home proves only
+ * that it was not changed.
+ * @throws FINGERPRINT_DIFFERS, KEY_EXISTS (another live key is never overwritten), BACKUP_UNUSABLE naming a share,
+ * PLAN_DIFFERS (exit 7) for too few shares, TARGET_EXISTS, VERSION_UNKNOWN
+ */
+export async function restoreFromShares(request: SharesRequest): Promise<RestoredFromShares> {
+  const given = normalFingerprint(request.expectFingerprint)
+  const named = await namedManifest(request.manifest, given)
+  return request.out === undefined
+    ? intoHome(request, { given, named })
+    : intoFile(request, { given, named, out: request.out })
+}
+
+type Named = { readonly set: ShareSet | undefined; readonly warnings: readonly BackupWarning[] }
+type Known = { readonly given: string | undefined; readonly named: Named }
+
+async function namedManifest(path: string | undefined, given: string | undefined): Promise<Named> {
+  if (path === undefined) return { set: undefined, warnings: [] }
+  const { set, warnings } = await readTravellingManifest(resolve(path))
+  if (given === undefined || given === set.fingerprint) return { set, warnings }
+  throw new KvxError(
+    'FINGERPRINT_DIFFERS',
+    `the manifest is that of another key: check value ${set.checkValue}, while ${checkValueOf(given)} was expected`,
+    { hint: 'take the manifest of the right set; nothing was written' },
+  )
+}
+
+async function intoFile(
+  request: SharesRequest,
+  known: Known & { readonly out: string },
+): Promise<RestoredFromShares> {
+  const path = resolve(known.out)
+  await checkDirectoryTrust(dirname(path))
+  if (await exists(path)) {
+    throw new KvxError('TARGET_EXISTS', `${shownPath(path)} exists already and is not overwritten`, {
+      hint: `choose another name, or look at it with \`ls -l ${quotedPath(path)}\``,
+    })
+  }
+  const session = new RestoreSession(known.named.set)
+  const rebuilt = await rebuild(request, session, () => known.given ?? known.named.set?.fingerprint)
+  try {
+    if (!request.dryRun) await writeBare(path, rebuilt.material)
+    const { set } = session
+    const key = { name: set?.name ?? null, version: set?.version ?? null }
+    const facts = { ...key, path, proven: known.given !== undefined, changed: !request.dryRun }
+    return restored(rebuilt, session, { ...facts, warnings: known.named.warnings })
+  } finally {
+    rebuilt.material.wipe()
+    session.wipe()
+  }
+}
+
+async function intoHome(request: SharesRequest, known: Known): Promise<RestoredFromShares> {
+  const workspace = await openWorkspace(request)
+  const ring = await readKeyring(workspace.home)
+  const session = new RestoreSession(known.named.set, await ownSets(workspace))
+  const expected = (): string | undefined =>
+    known.given ?? session.set?.fingerprint ?? onlyFingerprint(ring, session.checkValue)
+  const rebuilt = await rebuild(request, session, expected)
+  try {
+    const { name, version } = recordedAs(ring, rebuilt)
+    const subject = `${name}@${version}`
+    const path = materialPath(workspace.home, name, version)
+    const isThere = await holdsSame(workspace, { name, version }, rebuilt.fingerprint)
+    const facts = { name, version, path, proven: true, changed: !isThere && !request.dryRun }
+    if (facts.changed) {
+      await request.confirm(subject)
+      const data = { source: 'shares', set: session.setId?.toUpperCase() ?? '' }
+      await withIntent(workspace.audit, { action: 'key.restore', subject, data }, async () =>
+        writeMaterial(workspace.home, name, version, rebuilt.material),
+      )
+    }
+    return restored(rebuilt, session, { ...facts, warnings: known.named.warnings })
+  } finally {
+    rebuilt.material.wipe()
+    session.wipe()
+  }
+}
+
+/** Manifests of this home that its own key signed. */
+async function ownSets(workspace: Workspace): Promise<readonly ShareSet[]> {
+  const { sets } = await listShareSets(workspace.home.backups)
+  return sets.filter((stored) => verifyShareSet(stored, workspace.verify) === 'valid').map(({ set }) => set)
+}
+
+/** Collects shares until the key is right. With a person there, a mismatch asks for one share more. */
+async function rebuild(
+  request: SharesRequest,
+  session: RestoreSession,
+  expected: () => string | undefined,
+): Promise<Rebuilt> {
+  try {
+    for (let count: 'enough' | number = 'enough'; ; count = session.count + 1) {
+      const before = session.count
+      await request.collect(session, count)
+      try {
+        return await session.rebuild(expected())
+      } catch (error) {
+        const isOpen = isKvxError(error, 'FINGERPRINT_DIFFERS') && session.count > before && !session.isAll
+        if (!isOpen || request.retry === undefined) throw error
+        request.retry(error)
+      }
+    }
+  } catch (error) {
+    session.wipe()
+    throw error
+  }
+}
+
+async function writeBare(path: string, material: Secret): Promise<void> {
+  const bytes = material.lend((lent) => {
+    const copy = Buffer.allocUnsafeSlow(lent.length)
+    lent.copy(copy)
+    return copy
+  })
+  try {
+    await createFile(path, bytes, { mode: 0o600 })
+  } finally {
+    bytes.fill(0)
+  }
+}
+
+function onlyFingerprint(ring: Keyring, checkValue: string | undefined): string | undefined {
+  const all = Object.values(ring.keys).flatMap((key) =>
+    versionsOf(key).flatMap(([, { fingerprint }]) => fingerprint ?? []),
+  )
+  const fitting = all.filter((fingerprint) => checkValueOf(fingerprint) === checkValue)
+  return fitting.length === 1 ? fitting[0] : undefined
+}
+
+/** The keyring knows every key by its full fingerprint: it says which one this is. */
+function recordedAs(ring: Keyring, rebuilt: Rebuilt): { readonly name: string; readonly version: number } {
+  for (const [name, key] of Object.entries(ring.keys)) {
+    const found = versionsOf(key).find(([, { fingerprint }]) => fingerprint === rebuilt.fingerprint)
+    if (found !== undefined) return { name, version: found[0] }
+  }
+  const checkValue = checkValueOf(rebuilt.fingerprint)
+  throw new KvxError('VERSION_UNKNOWN', `the keyring knows no key with the check value ${checkValue}`, {
+    hint: 'Write it to a file with `--out FILE`, then take it over: `kvx key import NAME --from file:FILE --encoding raw`.',
+  })
+}
+
+/** True when the key is in its place already. @throws KEY_EXISTS when another one is */
+async function holdsSame(
+  workspace: Workspace,
+  at: { readonly name: string; readonly version: number },
+  fingerprint: string,
+): Promise<boolean> {
+  const { name, version } = at
+  if (!(await hasMaterial(workspace.home, name, version))) return false
+  const live = await readMaterial(workspace.home, name, version)
+  const same = fingerprintOf(live) === fingerprint
+  live.wipe()
+  if (same) return true
+  throw new KvxError('KEY_EXISTS', `the home has another key in the place of ${name}@${version}`, {
+    hint: `It is not overwritten. Look at it with \`kvx inspect ${materialPath(workspace.home, name, version)}\`, move it away, then restore again.`,
+  })
+}
+
+function restored(
+  rebuilt: Rebuilt,
+  session: RestoreSession,
+  facts: Pick<RestoredFromShares, 'name' | 'version' | 'path' | 'proven' | 'changed' | 'warnings'>,
+): RestoredFromShares {
+  const warnings = [...facts.warnings]
+  const { set } = session
+  if (rebuilt.suspects.length > 0) {
+    const which = rebuilt.suspects.join(', ')
+    const message = `share ${which} is not of this key: the others rebuilt it without`
+    warnings.push({ code: 'SHARE_SUSPECT', message })
+  }
+  if (set === undefined) {
+    warnings.push({ code: 'MANIFEST_MISSING', message: 'there was no manifest to compare the shares with' })
+  } else if (set.state !== 'active') {
+    warnings.push({ code: 'SET_NOT_ACTIVE', message: `the share set ${shownSet(set)} is ${set.state}` })
+  }
+  return {
+    ...facts,
+    warnings,
+    fingerprint: rebuilt.fingerprint,
+    checkValue: checkValueOf(rebuilt.fingerprint),
+    set: session.setId?.toUpperCase() ?? '',
+    used: rebuilt.used,
+    suspects: rebuilt.suspects,
+  }
+}
+
+function normalFingerprint(typed: string | undefined): string | undefined {
+  if (typed === undefined) return undefined
+  const digits = typed.replaceAll(/[\s:]/g, '').toLowerCase()
+  if (/^[0-9a-f]{64}$/.test(digits)) return digits
+  throw new KvxError('USAGE', 'the expected fingerprint is not 64 hex digits', {
+    hint: 'the 10 digits of a check value are not enough; the manifest and `kvx key show` have the whole',
+  })
+}

@@ -1,0 +1,120 @@
+import { withIntent } from '../audit/with-intent.ts'
+import type { BackupWarning } from '../backup/errors.ts'
+import {
+  checkCustodians,
+  type CheckedCustodian,
+  type Custodian,
+  requirePlan,
+  type SharePlan,
+} from '../backup/shares/custodians.ts'
+import type { StoredShareSet } from '../backup/shares/share-sets.ts'
+import { splitToCustodians } from '../backup/shares/split.ts'
+import { shownSet } from '../backup/shares/share-set.ts'
+import { sharedKeyLength } from '../core/share/shamir.ts'
+import { KvxError } from '../core/errors.ts'
+import { kvxVersion } from '../version.ts'
+import { keyOf, readKeyring, versionOf } from './keyring.ts'
+import type { VersionRecord } from './keyring-file.ts'
+import { loadMaterial } from './material.ts'
+import type { Workspace } from './workspace.ts'
+
+export type SplitKeyRequest = {
+  readonly name: string
+  /** The version that seals when undefined. */
+  readonly version: number | undefined
+  readonly threshold: number | undefined
+  readonly of: number | undefined
+  /** In place of the configured ones where there are any. */
+  readonly custodians: readonly Custodian[]
+  readonly keyFiles?: readonly string[]
+  readonly dryRun?: boolean
+}
+
+export type SplitOfKey = {
+  readonly subject: string
+  readonly plan: SharePlan
+  readonly custodians: readonly CheckedCustodian[]
+  readonly warnings: readonly BackupWarning[]
+  /** Undefined for a dry run. */
+  readonly stored: StoredShareSet | undefined
+}
+
+/**
+ * Splits a version among custodians, one encrypted file each. Everything that can refuse does so before the key is
+ * read; its fingerprint and its canary are proven before it is split.
+ * @throws USAGE (numbers, custodians, a key of another length), NO_TERMINAL naming custodians without an OpenPGP
+ * key, RECIPIENT_UNUSABLE, KEY_UNKNOWN, VERSION_UNKNOWN, FINGERPRINT_DIFFERS, CANARY_FAILED, READ_BACK_FAILED
+ */
+export async function splitKeyOf(workspace: Workspace, request: SplitKeyRequest): Promise<SplitOfKey> {
+  const { name } = request
+  const key = keyOf(await readKeyring(workspace.home), name)
+  const version = request.version ?? key.seals
+  if (version === null) {
+    throw new KvxError('STATE_TRANSITION', `no version of ${name} is active`, {
+      hint: `Name one: \`kvx backup split ${name}@1\`.`,
+    })
+  }
+  const subject = `${name}@${version}`
+  const record = versionOf(key, name, version)
+  requireSplittable(record, subject)
+  const plan = requirePlan(planOf(workspace, request))
+  const { checked, warnings } = await checkCustodians(plan.custodians, { keyFiles: request.keyFiles ?? [] })
+  const planned = { subject, plan, custodians: checked, warnings }
+  if (request.dryRun === true) return { ...planned, stored: undefined }
+  const material = await loadMaterial(workspace.home, name, version, record)
+  const facts = { threshold: plan.threshold, of: plan.of, custodians: plan.custodians.map((one) => one.name) }
+  try {
+    const intent = { action: 'backup.split', subject, data: facts }
+    const stored = await withIntent(workspace.audit, intent, async (conclusion) => {
+      const made = await splitToCustodians({
+        name,
+        version,
+        purpose: key.purpose,
+        material,
+        threshold: plan.threshold,
+        custodians: checked,
+        signer: workspace.signer,
+        directory: workspace.home.backups,
+        kvxVersion,
+      })
+      conclusion.conclude({ set: shownSet(made.set), state: made.set.state })
+      return made
+    })
+    return { ...planned, stored }
+  } finally {
+    material.wipe()
+  }
+}
+
+function requireSplittable(record: VersionRecord, subject: string): void {
+  if (record.fingerprint === null || record.canary === null) {
+    throw new KvxError('STATE_TRANSITION', `${subject} has no proven key yet`, {
+      hint: 'a version is split once its key file and its canary are there: `kvx key list`',
+    })
+  }
+  if (record.bytes === null || record.bytes === sharedKeyLength) return
+  throw new KvxError(
+    'USAGE',
+    `${subject} has ${record.bytes} bytes; shares hold exactly ${sharedKeyLength}`,
+    {
+      hint: `Back it up by OpenPGP alone: \`kvx backup create ${subject}\`.`,
+    },
+  )
+}
+
+/** Flags win over the configuration; a number that nobody gave follows from the custodians. */
+function planOf(workspace: Workspace, request: SplitKeyRequest): SharePlan {
+  const configured = workspace.config.keys[request.name]?.backup?.shares
+  const named = request.custodians.length > 0
+  const custodians = named
+    ? request.custodians
+    : (configured?.custodians ?? []).map(({ name, openpgp }) => ({ name, openpgp: openpgp?.toUpperCase() }))
+  const threshold = request.threshold ?? configured?.threshold
+  if (custodians.length === 0 || threshold === undefined) {
+    throw new KvxError('USAGE', `it is not said who gets shares of ${request.name}, or how many rebuild it`, {
+      hint: `Add \`backup: { shares: { threshold: 3, of: 5, custodians: [{ name, openpgp }] } }\` to the key, or give \`--threshold 3 --custodian NAME=FINGERPRINT\` for each.`,
+    })
+  }
+  const of = request.of ?? (named ? custodians.length : (configured?.of ?? custodians.length))
+  return { threshold, of, custodians }
+}

@@ -3,7 +3,7 @@ import { KvxError } from '../core/errors.ts'
 import { checkTransition, type KeyState } from '../core/key-state.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
-import { readFileCapped } from '../platform/files.ts'
+import { fsyncDirectory, readFileCapped } from '../platform/files.ts'
 import { writeState } from '../platform/state-file.ts'
 import { acquireLock } from '../platform/lock.ts'
 import type { Home } from './home.ts'
@@ -31,6 +31,9 @@ export async function readKeyring(home: Home): Promise<Keyring> {
 export async function changeKeyring<T>(home: Home, change: (ring: Keyring) => T): Promise<T> {
   const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
   try {
+    // A process that died between its rename and the fsync of the directory left a state that shows and that a
+    // power cut could still undo. What follows builds on it, so it is made durable first.
+    await fsyncDirectory(home.path)
     const ring = await readKeyring(home)
     const before = JSON.stringify(ring)
     const result = change(ring)

@@ -27,10 +27,11 @@ export function isProbed(key: KeyConfig): boolean {
 
 /**
  * Makes the readers take what is published now, place by place. The key is not handed to the programs.
+ * @param again the command that goes on when a program failed
  * @returns the programs that ran
  * @throws TOOL_FAILED naming the program and its exit code
  */
-export async function reloadReaders(key: KeyConfig): Promise<readonly string[]> {
+export async function reloadReaders(key: KeyConfig, again = 'kvx run resume'): Promise<readonly string[]> {
   const ran: string[] = []
   for (const { reload } of key.publish) {
     if (reload === undefined) continue
@@ -38,7 +39,7 @@ export async function reloadReaders(key: KeyConfig): Promise<readonly string[]> 
     const { exitCode } = await runChild(program, args, { timeoutMs: readerTimeoutMs })
     if (exitCode !== 0) {
       throw new KvxError('TOOL_FAILED', `the reload program ${program} ended with exit code ${exitCode}`, {
-        hint: 'Run it by hand to see why, then run the same kvx command again: what is done already is not repeated.',
+        hint: `Run it by hand to see why, then go on with \`${again}\`: what is done already is not repeated.`,
       })
     }
     ran.push(program)
@@ -57,7 +58,7 @@ export async function probeReaders(key: KeyConfig, subject: string): Promise<voi
       'ROLLOUT_NOT_DECLARED',
       `the probe ${program} ended with exit code ${exitCode}: a reader does not have ${subject} yet`,
       {
-        hint: 'Restart that reader, then run the same command again. Nothing was sealed under the new version.',
+        hint: `Restart that reader, then \`kvx rotate ${subject.split('@')[0] ?? ''} --activate\`. Nothing was sealed under the new version.`,
       },
     )
   }

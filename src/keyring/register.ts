@@ -4,6 +4,7 @@ import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
 import type { Secret } from '../core/secret.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
+import { fsyncDirectory } from '../platform/files.ts'
 import { randomBytes } from '../platform/random.ts'
 import { changeKeyring, moveState, readKeyring, reservedVersion, versionOf, versionsOf } from './keyring.ts'
 import type { KeyRecord, Keyring, Rollout, VersionRecord } from './keyring-file.ts'
@@ -124,6 +125,7 @@ async function placeMaterial(
     await writeMaterial(home, name, version, material)
     return
   }
+  await fsyncDirectory(home.keys)
   const found = await readMaterial(home, name, version)
   const same = fingerprintOf(found) === fingerprint
   found.wipe()

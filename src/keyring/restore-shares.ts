@@ -27,6 +27,8 @@ export type SharesRequest = {
   readonly expectFingerprint: string | undefined
   readonly config: string | undefined
   readonly home: string | undefined
+  /** A side log for the day on which the home's log can't be written. */
+  readonly auditTo: string | undefined
   readonly dryRun: boolean
   /** Asks for shares until the session has `count` of them, or nobody gives more. */
   readonly collect: (session: RestoreSession, count: 'enough' | number) => Promise<void>
@@ -106,7 +108,7 @@ async function intoFile(
 }
 
 async function intoHome(request: SharesRequest, known: Known): Promise<RestoredFromShares> {
-  const workspace = await openWorkspace(request)
+  const workspace = await openWorkspace({ ...request, auditTo: request.auditTo })
   const ring = await readKeyring(workspace.home)
   const session = new RestoreSession(known.named.set, await ownSets(workspace))
   const expected = (): string | undefined =>

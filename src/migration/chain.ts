@@ -16,6 +16,7 @@ export const unreadableReasons = {
   'dek-length': 'its DEK has another length than the declared AEAD takes',
   'value-under-dek': 'its DEK opens, its value does not open with that DEK',
   'under-key-directly': 'its value opens directly under the key, although a DEK is declared',
+  'not-sealed': 'one of its values is not sealed as declared, although others beside it are',
 } as const
 
 export type UnreadableReason = keyof typeof unreadableReasons
@@ -73,6 +74,10 @@ function openDirect(envelope: Envelope, state: RecordState, book: KeyBook): Open
     }
     under.push(found)
   }
+  if (plaintext && under.length > 0 && !envelope.plaintext) {
+    wipeAll(under)
+    return { kind: 'unreadable', reason: 'not-sealed' }
+  }
   return under.length === 0 ? { kind: plaintext ? 'plaintext' : 'null' } : sealedRecord(under)
 }
 
@@ -91,7 +96,8 @@ function openWrapped(envelope: Envelope, dek: Sealed, state: RecordState, book: 
   if (typeof wrap === 'string') return { kind: 'unreadable', reason: 'shape' }
   const found = tryVersions(envelope, { sealed: dek, parsed: wrap, state }, book)
   if (found === undefined) return { kind: 'unreadable', reason: 'no-known-key' }
-  const reason = valuesFail(values, found.secret, state, book)
+  const bare = !envelope.plaintext && values.some(({ parsed }) => parsed === 'plaintext')
+  const reason = bare ? 'not-sealed' : valuesFail(values, found.secret, state, book)
   if (reason === undefined) return sealedRecord([found])
   wipeAll([found])
   return { kind: 'unreadable', reason }
@@ -197,6 +203,31 @@ export function sealUnder(
   for (const { sealed, parsed, secret } of opened.under) {
     const key = to.book.key(to.target, sealed.aead)
     Object.assign(change, sealAgain(sealed, parsed, { plaintext: secret, key, state, version: to.target }))
+    if (envelope.dek !== undefined) Object.assign(change, boundValues(envelope, record, secret, state))
+  }
+  return change
+}
+
+/** Values whose AAD binds the version column open no more when it changes: they are sealed again under their DEK. */
+function boundValues(
+  envelope: Envelope,
+  record: StoredRecord,
+  dek: Uint8Array,
+  state: RecordState,
+): Record<string, Cell> {
+  const change: Record<string, Cell> = {}
+  const before = stateOf(envelope, record)
+  for (const sealed of envelope.values) {
+    const bound = [...(sealed.aad?.columns ?? []), ...(sealed.aad?.newColumns ?? [])]
+    if (envelope.versionColumn === undefined || !bound.includes(envelope.versionColumn)) continue
+    const parsed = parseSealed(sealed, before, envelope.plaintext)
+    if (typeof parsed === 'string') continue
+    withDek(dek, sealed, (key) => {
+      const plaintext = openSealed(sealed, parsed, before, key)
+      if (plaintext === undefined) throw new TypeError('the value opened a moment ago')
+      Object.assign(change, sealAgain(sealed, parsed, { plaintext, key, state, version: undefined }))
+      plaintext.fill(0)
+    })
   }
   return change
 }

@@ -6,11 +6,18 @@ import { cacheTtlMs } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { applyToData, partialFailure, type Applied } from './apply.ts'
 import type { Events } from './events.ts'
-import { refuseOpenRun, requireBackup, requireRollout, sealingVersion } from './gates.ts'
+import {
+  recordWithoutBackup,
+  refuseUnbacked,
+  refuseUnknownRollout,
+  requireRollout,
+  requireSealing,
+  sealingVersion,
+} from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
 import { countsOf, makePlan, toChange, type Counts, type Plan } from './plan.ts'
 import { writeReport } from './report.ts'
-import { lockRun, startRun } from './runs.ts'
+import { lockRun, refuseUnfinished, startRun } from './runs.ts'
 import { declaredWorkloads, openSession, unknownWorkload, type Session } from './session.ts'
 import type { DataWork } from './workload.ts'
 
@@ -34,10 +41,12 @@ export type PreparedRun = {
   readonly plan: Plan
   /** Records that are not under the sealing version yet. Nothing to do when it is 0. */
   readonly pending: number
+  /** What the operator declares with flags; recorded when the run starts. */
+  readonly declared: Pick<DataRequest, 'rolledOut' | 'withoutReason'>
 }
 
 /**
- * Checks the gates and opens everything once. Writes nothing but the declarations that were given as flags.
+ * Checks the gates and opens everything once. Writes nothing.
  * @throws RUN_OPEN, ROLLOUT_NOT_DECLARED, NO_TESTED_BACKUP, UNREADABLE_RECORDS, LOCKED and their like
  */
 export async function prepareDataRun(
@@ -46,12 +55,12 @@ export async function prepareDataRun(
   request: DataRequest,
 ): Promise<PreparedRun> {
   const { names, key } = chooseWorkloads(workspace, request)
-  refuseOpenRun(journal, key)
   const ring = await readKeyring(workspace.home)
   const target = sealingVersion(ring, key)
   const subject = { name: key, version: target }
   const session = await openSession(workspace, { names, exclusive: true })
   try {
+    await refuseUnfinished(workspace, journal, key)
     const plan = await makePlan(session, {
       kind: request.work,
       key,
@@ -63,10 +72,10 @@ export async function prepareDataRun(
     })
     const pending = plan.censuses.reduce((sum, census) => sum + toChange(census, target), 0)
     if (pending > 0 && !request.dryRun) {
-      await requireRollout(workspace, ring, subject, request.rolledOut)
-      await requireBackup(workspace, ring, subject, request.withoutReason)
+      refuseUnknownRollout(ring, subject, request.rolledOut)
+      await refuseUnbacked(workspace, ring, subject, request.withoutReason)
     }
-    return { session, plan, pending }
+    return { session, plan, pending, declared: request }
   } catch (error) {
     await session.close()
     throw error
@@ -134,6 +143,7 @@ export async function executeDataRun(
   prepared: PreparedRun,
   options: Throttle & { readonly events: Events },
 ): Promise<DataResult> {
+  await recordDeclared(workspace, prepared)
   const run = await startRun(workspace, journal, prepared.plan)
   const lock = await lockRun(workspace, run.id)
   try {
@@ -146,6 +156,25 @@ export async function executeDataRun(
   } finally {
     lock.release()
   }
+}
+
+/** A declaration is durable before the run that relies on it, so that a resume may rely on it too. */
+async function recordDeclared(workspace: Workspace, { plan, session, declared }: PreparedRun): Promise<void> {
+  const subject = { name: plan.terms.key, version: plan.terms.to }
+  const { rollout, withoutBackup } = versionOf(
+    keyOf(session.ring, subject.name),
+    subject.name,
+    subject.version,
+  )
+  const reason = withoutBackup === null ? declared.withoutReason : undefined
+  const rolledOut = declared.rolledOut && rollout === null
+  if (!rolledOut && reason === undefined) return
+  const data = { rolledOut, ...(reason === undefined ? {} : { withoutBackup: reason }) }
+  const intent = { action: 'key.declare', subject: `${subject.name}@${subject.version}`, data }
+  await withIntent(workspace.audit, intent, async () => {
+    if (rolledOut) await requireRollout(workspace, session.ring, subject, true)
+    if (reason !== undefined) await recordWithoutBackup(workspace, subject.name, subject.version, reason)
+  })
 }
 
 export type DataWorkOptions = Throttle & {
@@ -167,6 +196,7 @@ export async function workOnData(
 ): Promise<DataResult> {
   const { run } = options
   const started = performance.now()
+  requireSealing(await readKeyring(workspace.home), { name: run.key, version: options.target })
   const intent = {
     action: `run.${run.kind}`,
     subject: `${run.key}@${options.target}`,

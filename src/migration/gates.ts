@@ -18,36 +18,57 @@ export function refuseOpenRun(journal: Journal, key: string, except?: string): v
   })
 }
 
-/** The version that seals. @throws STATE_TRANSITION when none does */
+/** The version that seals. @throws STATE_TRANSITION when none does, or it is suspended or compromised */
 export function sealingVersion(ring: Keyring, name: string): number {
   const { seals } = keyOf(ring, name)
-  if (seals !== null) return seals
+  if (seals !== null) {
+    requireSealing(ring, { name, version: seals })
+    return seals
+  }
   throw new KvxError('STATE_TRANSITION', `no version of ${name} is active`, {
     hint: `See \`kvx key show ${name}\`; a first version comes from \`kvx key import ${name}\` or \`kvx keygen ${name}\`.`,
   })
 }
 
+/** Values move to an active version only. @throws STATE_TRANSITION */
+export function requireSealing(ring: Keyring, { name, version }: Subject): void {
+  const { state } = versionOf(keyOf(ring, name), name, version)
+  if (state === 'active') return
+  throw new KvxError('STATE_TRANSITION', `${name}@${version} is ${state}, so no value is sealed under it`, {
+    hint:
+      state === 'suspended'
+        ? `Take it back into use: \`kvx key resume ${name}@${version} --reason TEXT\`.`
+        : `Let another version seal: \`kvx rotate ${name}\`.`,
+  })
+}
+
+type Subject = { readonly name: string; readonly version: number }
+
 /**
  * Nothing is sealed under a version that a reader may not have yet.
- * @throws ROLLOUT_NOT_DECLARED unless the rollout was probed or is declared now, which is recorded
+ * @throws ROLLOUT_NOT_DECLARED unless the rollout was probed or declared before, or is declared now
  */
+export function refuseUnknownRollout(ring: Keyring, { name, version }: Subject, declared: boolean): void {
+  if (declared || versionOf(keyOf(ring, name), name, version).rollout !== null) return
+  throw new KvxError(
+    'ROLLOUT_NOT_DECLARED',
+    `it is not known whether every reader has ${name}@${version} yet`,
+    {
+      hint: `A reader that took its key at start cannot open what is sealed under a newer one. Restart the readers, then declare it: add \`--rolled-out\`.`,
+    },
+  )
+}
+
+/** The same, and a declaration is recorded. @throws ROLLOUT_NOT_DECLARED */
 export async function requireRollout(
   workspace: Workspace,
   ring: Keyring,
-  subject: { readonly name: string; readonly version: number },
+  subject: Subject,
   declared: boolean,
 ): Promise<void> {
   const { name, version } = subject
+  refuseUnknownRollout(ring, subject, declared)
   if (versionOf(keyOf(ring, name), name, version).rollout !== null) return
-  if (!declared) {
-    throw new KvxError(
-      'ROLLOUT_NOT_DECLARED',
-      `it is not known whether every reader has ${name}@${version} yet`,
-      {
-        hint: `A reader that took its key at start cannot open what is sealed under a newer one. Restart the readers, then declare it: add \`--rolled-out\`.`,
-      },
-    )
-  }
   await changeKeyring(workspace.home, (draft) => {
     versionOf(keyOf(draft, name), name, version).rollout = {
       how: 'declared',
@@ -74,18 +95,14 @@ export async function isBackedUp(
 }
 
 /** No value moves to a version whose loss nobody could mend. @throws NO_TESTED_BACKUP */
-export async function requireBackup(
+export async function refuseUnbacked(
   workspace: Workspace,
   ring: Keyring,
-  subject: { readonly name: string; readonly version: number },
+  subject: Subject,
   without: string | undefined,
 ): Promise<void> {
   const { name, version } = subject
-  if (await isBackedUp(workspace, ring, name, version)) return
-  if (without !== undefined) {
-    await recordWithoutBackup(workspace, name, version, without)
-    return
-  }
+  if (without !== undefined || (await isBackedUp(workspace, ring, name, version))) return
   throw new KvxError('NO_TESTED_BACKUP', `${name}@${version} has no backup that was tested or confirmed`, {
     hint: `Make one with \`kvx backup create ${name}@${version}\`; or say why not: \`--without-backup --reason TEXT\`.`,
   })

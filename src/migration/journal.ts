@@ -50,44 +50,68 @@ const schema = `
  * of the rollback journal included.
  */
 export class Journal {
+  readonly #path: string
   readonly #database: DatabaseSync
 
-  private constructor(database: DatabaseSync) {
+  private constructor(path: string, database: DatabaseSync) {
+    this.#path = path
     this.#database = database
   }
 
-  /** @throws IO_ERROR, KEYRING_DAMAGED when the file is no journal */
+  /** @throws LOCKED, DISK_FULL, IO_ERROR; KEYRING_DAMAGED when the file is no journal */
   static open(home: Home): Journal {
-    try {
-      const database = new DatabaseSync(home.journal, { timeout: 5000 })
+    const path = home.journal
+    return guarded(path, () => {
+      const database = new DatabaseSync(path, { timeout: 5000 })
       database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON')
       database.exec(schema)
-      return new Journal(database)
-    } catch {
-      throw new KvxError('KEYRING_DAMAGED', `the journal ${home.journal} cannot be used`, {
-        hint: 'Look at the disk (`df`, `ls -l`). The journal holds no key and no value: move it away, and `kvx verify` tells what lies under which version.',
-      })
-    }
+      return new Journal(path, database)
+    })
   }
 
   close(): void {
     this.#database.close()
   }
 
-  create(run: Omit<RunRow, 'created' | 'updated' | 'status' | 'direction'>): RunRow {
+  #do<T>(work: (database: DatabaseSync) => T): T {
+    return guarded(this.#path, () => work(this.#database))
+  }
+
+  #inTransaction(work: (database: DatabaseSync) => void): void {
+    this.#do((database) => {
+      database.exec('BEGIN IMMEDIATE')
+      try {
+        work(database)
+        database.exec('COMMIT')
+      } catch (error) {
+        if (database.isTransaction) database.exec('ROLLBACK')
+        throw error
+      }
+    })
+  }
+
+  /** The run and what a resume must know of it, in one transaction. */
+  create(
+    run: Omit<RunRow, 'created' | 'updated' | 'status' | 'direction'>,
+    facts: Readonly<Record<string, string>> = {},
+  ): RunRow {
     const now = isoNow()
-    this.#database
-      .prepare(
-        `INSERT INTO run (id, kind, status, key, fromVersion, toVersion, direction, planDigest, actor, created, updated)
-         VALUES (?, ?, 'open', ?, ?, ?, 'forward', ?, ?, ?, ?)`,
-      )
-      .run(run.id, run.kind, run.key, run.fromVersion, run.toVersion, run.planDigest, run.actor, now, now)
+    this.#inTransaction((database) => {
+      database
+        .prepare(
+          `INSERT INTO run (id, kind, status, key, fromVersion, toVersion, direction, planDigest, actor, created, updated)
+           VALUES (?, ?, 'open', ?, ?, ?, 'forward', ?, ?, ?, ?)`,
+        )
+        .run(run.id, run.kind, run.key, run.fromVersion, run.toVersion, run.planDigest, run.actor, now, now)
+      const insert = database.prepare('INSERT INTO step (run, name, at, detail) VALUES (?, ?, ?, ?)')
+      for (const [name, detail] of Object.entries(facts)) insert.run(run.id, name, now, detail)
+    })
     return this.get(run.id)
   }
 
   /** @throws RUN_UNKNOWN */
   get(id: string): RunRow {
-    const row = this.#database.prepare('SELECT * FROM run WHERE id = ?').get(id)
+    const row = this.#do((database) => database.prepare('SELECT * FROM run WHERE id = ?').get(id))
     if (row === undefined) {
       throw new KvxError('RUN_UNKNOWN', 'there is no run of that id', { hint: '`kvx run list` shows them.' })
     }
@@ -96,10 +120,10 @@ export class Journal {
 
   /** Newest first. */
   list(): readonly RunRow[] {
-    return this.#database
-      .prepare('SELECT * FROM run ORDER BY created DESC, id DESC')
-      .all()
-      .map((row) => ({ ...row }) as unknown as RunRow)
+    const rows = this.#do((database) =>
+      database.prepare('SELECT * FROM run ORDER BY created DESC, id DESC').all(),
+    )
+    return rows.map((row) => ({ ...row }) as unknown as RunRow)
   }
 
   /** Runs that are neither finished nor undone. */
@@ -108,55 +132,90 @@ export class Journal {
   }
 
   setStatus(id: string, status: RunStatus): void {
-    this.#database.prepare('UPDATE run SET status = ?, updated = ? WHERE id = ?').run(status, isoNow(), id)
+    this.#do((database) =>
+      database.prepare('UPDATE run SET status = ?, updated = ? WHERE id = ?').run(status, isoNow(), id),
+    )
   }
 
   turnBack(id: string): void {
-    this.#database
-      .prepare(`UPDATE run SET direction = 'back', status = 'open', updated = ? WHERE id = ?`)
-      .run(isoNow(), id)
+    this.#do((database) =>
+      database
+        .prepare(`UPDATE run SET direction = 'back', status = 'open', updated = ? WHERE id = ?`)
+        .run(isoNow(), id),
+    )
   }
 
   /** Remembers that a step is done; durable when this returns. Repeating it is harmless. */
   markStep(run: string, name: string, detail = ''): void {
-    this.#database
-      .prepare('INSERT OR REPLACE INTO step (run, name, at, detail) VALUES (?, ?, ?, ?)')
-      .run(run, name, isoNow(), detail)
+    this.#do((database) =>
+      database
+        .prepare('INSERT OR REPLACE INTO step (run, name, at, detail) VALUES (?, ?, ?, ?)')
+        .run(run, name, isoNow(), detail),
+    )
   }
 
   hasStep(run: string, name: string): boolean {
-    return (
-      this.#database.prepare('SELECT 1 FROM step WHERE run = ? AND name = ?').get(run, name) !== undefined
+    return this.#do(
+      (database) =>
+        database.prepare('SELECT 1 FROM step WHERE run = ? AND name = ?').get(run, name) !== undefined,
     )
   }
 
   steps(run: string): readonly { readonly name: string; readonly at: string; readonly detail: string }[] {
-    return this.#database
-      .prepare('SELECT name, at, detail FROM step WHERE run = ? ORDER BY at, name')
-      .all(run)
-      .map((row) => ({ ...row }) as { name: string; at: string; detail: string })
+    const rows = this.#do((database) =>
+      database.prepare('SELECT name, at, detail FROM step WHERE run = ? ORDER BY at, name').all(run),
+    )
+    return rows.map((row) => ({ ...row }) as { name: string; at: string; detail: string })
   }
 
   /** Replaces what the run has set aside in one transaction. */
   setQuarantine(run: string, rows: readonly QuarantineRow[]): void {
-    this.#database.exec('BEGIN IMMEDIATE')
-    try {
-      this.#database.prepare('DELETE FROM quarantine WHERE run = ?').run(run)
-      const insert = this.#database.prepare(
+    this.#inTransaction((database) => {
+      database.prepare('DELETE FROM quarantine WHERE run = ?').run(run)
+      const insert = database.prepare(
         'INSERT OR REPLACE INTO quarantine (run, envelope, record, reason) VALUES (?, ?, ?, ?)',
       )
       for (const row of rows) insert.run(run, row.envelope, row.record, row.reason)
-      this.#database.exec('COMMIT')
-    } catch (error) {
-      this.#database.exec('ROLLBACK')
-      throw error
-    }
+    })
   }
 
   quarantine(run: string): readonly QuarantineRow[] {
-    return this.#database
-      .prepare('SELECT envelope, record, reason FROM quarantine WHERE run = ? ORDER BY envelope, record')
-      .all(run)
-      .map((row) => ({ ...row }) as QuarantineRow)
+    const rows = this.#do((database) =>
+      database
+        .prepare('SELECT envelope, record, reason FROM quarantine WHERE run = ? ORDER BY envelope, record')
+        .all(run),
+    )
+    return rows.map((row) => ({ ...row }) as QuarantineRow)
+  }
+}
+
+function guarded<T>(path: string, work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    throw error instanceof KvxError ? error : journalError(error, path)
+  }
+}
+
+/** Result codes: https://sqlite.org/rescode.html. The low byte is the primary code. */
+function journalError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !('errcode' in error) || typeof error.errcode !== 'number') return error
+  const look = `Look at it and at its disk: \`ls -l ${path}\`, \`df ${path}\`; then run the command again.`
+  switch (error.errcode & 0xff) {
+    case 5:
+    case 6:
+      return new KvxError('LOCKED', `the journal ${path} is locked by another process`, {
+        hint: `Find it with \`fuser -v ${path}\`, let it end, then run the command again.`,
+      })
+    case 13:
+      return new KvxError('DISK_FULL', `no space is left for the journal ${path}`, { hint: look })
+    case 8:
+    case 10:
+    case 14:
+      return new KvxError('IO_ERROR', `the journal ${path} cannot be read or written`, { hint: look })
+    default:
+      return new KvxError('KEYRING_DAMAGED', `the journal ${path} cannot be used`, {
+        hint: 'The journal holds no key and no value: move it away, and `kvx verify` tells what lies under which version.',
+      })
   }
 }

@@ -37,7 +37,10 @@ export class KeyBook {
       if (!canOpen(record.state) || record.fingerprint === null) continue
       if (version !== key.seals && !(await hasMaterial(home, name, version))) {
         // Values under it count as unreadable, which stops every write; a look must still be possible.
-        notice('KEY_FILE_MISSING', `the key file of ${name}@${version} is missing; bring it back from a backup: \`kvx backup list ${name}\``)
+        notice(
+          'KEY_FILE_MISSING',
+          `the key file of ${name}@${version} is missing; bring it back from a backup: \`kvx backup list ${name}\``,
+        )
         continue
       }
       materials.set(version, await loadMaterial(home, name, version, record))

@@ -7,6 +7,7 @@ import { createBackupOf } from '../keyring/backup-key.ts'
 import { changeKeyring, keyOf, readKeyring, reservedVersion, versionOf } from '../keyring/keyring.ts'
 import { hasMaterial, loadMaterial, readMaterial, writeMaterial } from '../keyring/material.ts'
 import type { Workspace } from '../keyring/workspace.ts'
+import { fsyncDirectory } from '../platform/files.ts'
 import { randomBytes, randomSecret } from '../platform/random.ts'
 import { isBackedUp, recordWithoutBackup } from './gates.ts'
 
@@ -33,7 +34,7 @@ export async function reserve(workspace: Workspace, name: string, run: string): 
   })
 }
 
-const madeKeyBytes = 32
+export const madeKeyBytes = 32
 
 /** Material, durable on the medium, then its fingerprint in the keyring. */
 export async function makeMaterial(workspace: Workspace, at: NewVersion): Promise<void> {
@@ -49,7 +50,8 @@ export async function makeMaterial(workspace: Workspace, at: NewVersion): Promis
       fresh.wipe()
     }
   }
-  // Read back from the file: what is recorded is what lies there.
+  // Read back from the file: what is recorded is what lies there, durably, whoever wrote it.
+  await fsyncDirectory(home.keys)
   const material = await readMaterial(home, name, version)
   try {
     const fingerprint = fingerprintOf(material)
@@ -80,11 +82,7 @@ export async function ensureBackup(
     await recordWithoutBackup(workspace, name, version, key.withoutReason)
     return
   }
-  if (key.config.backup === undefined) {
-    throw new KvxError('NO_TESTED_BACKUP', `${name} has no configured backup, so ${subject} cannot be used`, {
-      hint: `Add \`backup: { recipients: [...] }\` to the key, or say why not: \`--without-backup --reason TEXT\`.`,
-    })
-  }
+  if (key.config.backup === undefined) throw withoutBackup(name, version)
   const id =
     (await waitingBackup(workspace, name, version)) ??
     (await newBackup(workspace, at, key.config.backup.recipients))
@@ -93,6 +91,16 @@ export async function ensureBackup(
     hint: `A recipient opens it anywhere with plain gpg and reads out the line \`receipt:\`; then \`kvx backup confirm ${id}\` and \`kvx rotate ${name} --activate\`.`,
     details: { backup: id, subject },
   })
+}
+
+export function withoutBackup(name: string, version: number): KvxError {
+  return new KvxError(
+    'NO_TESTED_BACKUP',
+    `${name} has no configured backup, so ${name}@${version} cannot be used`,
+    {
+      hint: `Add \`backup: { recipients: [...] }\` to the key, or say why not: \`--without-backup --reason TEXT\`.`,
+    },
+  )
 }
 
 async function waitingBackup(

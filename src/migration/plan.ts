@@ -5,7 +5,7 @@ import { KvxError } from '../core/errors.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import type { Home } from '../keyring/home.ts'
-import { readFileCapped } from '../platform/files.ts'
+import { exists, readFileCapped } from '../platform/files.ts'
 import type { Census } from './census.ts'
 import { unreadableReasons } from './chain.ts'
 import type { Events } from './events.ts'
@@ -153,11 +153,12 @@ export async function readPlan(
   run: { readonly id: string; readonly planDigest: string },
 ): Promise<StoredPlan> {
   const path = planPath(home, run.id)
-  const { bytes } = await readFileCapped(path, { maxBytes: maxPlanBytes })
-  const plan = parsePlan(bytes)
+  const found = await exists(path)
+  const plan = found ? parsePlan((await readFileCapped(path, { maxBytes: maxPlanBytes })).bytes) : undefined
   if (plan?.digest === run.planDigest && digestOf(plan.terms, plan.counts) === run.planDigest) return plan
-  throw new KvxError('DAMAGED', `the plan of run ${run.id} was changed after it was made`, {
-    hint: `Nothing was done. Look at ${path}; the run can be undone with \`kvx run rollback ${run.id}\` once the plan is back as it was.`,
+  const what = found ? 'was changed after it was made' : 'is missing'
+  throw new KvxError('DAMAGED', `the plan of run ${run.id} ${what}`, {
+    hint: `Nothing was done. Put ${path} back as it was, from a copy of the home; then \`kvx run resume ${run.id}\`.`,
   })
 }
 
@@ -175,6 +176,23 @@ export function encodePlan(plan: Plan): Buffer {
 }
 
 /**
+ * What the plan names must still be declared under its key; a rotation with its data takes everything under the
+ * key, so nothing may have been added. Looked at before any store is opened.
+ * @throws PLAN_DIFFERS
+ */
+export function refuseOtherNames(
+  planned: PlanTerms,
+  declared: readonly Pick<Workload, 'name' | 'key'>[],
+  run: string,
+): void {
+  const now = declared.filter(({ key }) => key === planned.key).map(({ name }) => name)
+  const names = Object.keys(planned.envelopes)
+  const gone = names.filter((name) => !now.includes(name))
+  const added = planned.kind === 'rotate' && planned.data ? now.filter((name) => !names.includes(name)) : []
+  if (gone.length + added.length > 0) throw planDiffers(run, [...gone, ...added])
+}
+
+/**
  * A resume does exactly what was planned.
  * @throws PLAN_DIFFERS naming each envelope whose declaration changed since
  */
@@ -186,12 +204,15 @@ export function refuseChangedTerms(planned: PlanTerms, workloads: readonly Workl
     const after = now.get(name)
     return before === undefined || after === undefined || !canonicalJson(before).equals(canonicalJson(after))
   })
-  if (differing.length === 0) return
-  throw new KvxError(
+  if (differing.length > 0) throw planDiffers(run, differing)
+}
+
+function planDiffers(run: string, differing: readonly string[]): KvxError {
+  return new KvxError(
     'PLAN_DIFFERS',
     `the configuration changed since run ${run} was planned: ${differing.join(', ')}`,
     {
-      hint: 'Put the declaration back as it was, or undo the run with the old declaration: `kvx run rollback`. Then plan anew.',
+      hint: `Put the declaration back as it was, then \`kvx run resume ${run}\` or \`kvx run rollback ${run}\`. Change it when the run is over.`,
       details: { run, differing },
     },
   )

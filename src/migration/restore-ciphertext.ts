@@ -1,6 +1,8 @@
 import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
 import type { Workspace } from '../keyring/workspace.ts'
+import { exists } from '../platform/files.ts'
+import { backupPath } from './ciphertext-backup.ts'
 import type { Events } from './events.ts'
 import type { RunRow } from './journal.ts'
 import { lockRun, runDirectory } from './runs.ts'
@@ -24,6 +26,7 @@ export async function restoreCiphertext(
   run: RunRow,
   request: RestoreRequest,
 ): Promise<CiphertextRestore> {
+  if (!(await exists(backupPath(runDirectory(workspace, run.id))))) throw noBackup(run)
   const lock = await lockRun(workspace, run.id)
   const session = await openSession(workspace, { key: run.key, exclusive: true })
   try {
@@ -45,6 +48,16 @@ export async function restoreCiphertext(
     await session.close()
     lock.release()
   }
+}
+
+function noBackup(run: RunRow): KvxError {
+  return new KvxError(
+    'BACKUP_UNKNOWN',
+    `run ${run.id} has no ciphertext backup: it moved no values, or was forgotten`,
+    {
+      hint: `To undo what it did: \`kvx run rollback ${run.id}\`.`,
+    },
+  )
 }
 
 function lossData({ acceptLoss }: RestoreRequest, look: CiphertextRestore): Record<string, string | number> {

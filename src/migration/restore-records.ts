@@ -60,10 +60,25 @@ async function restoreOne(
     return
   }
   const own = digestOfCells(now) === entry.wrote
-  if (!own) tally.changedSince++
-  if (!own && !options.overwrite) return
-  if (own) tally.restored++
-  if (write) await store.swap(envelope.set, [{ id: entry.id, expected: now, change: old }], () => undefined)
+  if (!own && !options.overwrite) {
+    tally.changedSince++
+    return
+  }
+  // What something else wrote may lie under a DEK of its own: all that belongs together goes back together.
+  const change = own ? old : differing(envelope, current.cells, entry.row)
+  const expected = pick(current.cells, Object.keys(change))
+  const [outcome] = write
+    ? await store.swap(envelope.set, [{ id: entry.id, expected, change }], () => undefined)
+    : []
+  if (own && (!write || outcome === 'changed')) tally.restored++
+  else tally.changedSince++
+}
+
+function differing(envelope: Envelope, now: Cells, old: Cells): Cells {
+  const names = envelope.set.columns.filter((name) => {
+    return digestOfCells(pick(now, [name])) !== digestOfCells(pick(old, [name]))
+  })
+  return pick(old, names)
 }
 
 function pick(cells: Cells, names: readonly string[]): Cells {

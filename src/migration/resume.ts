@@ -4,10 +4,10 @@ import { lockRun } from './runs.ts'
 import { workOnData, type DataResult, type Throttle } from './data-run.ts'
 import type { Events } from './events.ts'
 import type { Journal, RunRow } from './journal.ts'
-import { readPlan, refuseChangedTerms } from './plan.ts'
+import { readPlan, refuseChangedTerms, refuseOtherNames } from './plan.ts'
 import { rollBack } from './rollback.ts'
 import { continueRotation, type RotationMode, type RotationResult } from './rotation.ts'
-import { openSession } from './session.ts'
+import { declaredWorkloads, openSession } from './session.ts'
 
 export type ResumeOptions = Throttle & {
   readonly events: Events
@@ -62,6 +62,7 @@ export async function resumeRun(
   try {
     const plan = await readPlan(workspace.home, run)
     const names = Object.keys(plan.terms.envelopes)
+    refuseOtherNames(plan.terms, declaredWorkloads(workspace.config), run.id)
     const session = await openSession(workspace, { names, key: run.key, exclusive: plan.terms.data })
     try {
       refuseChangedTerms(plan.terms, session.workloads, run.id)

@@ -5,7 +5,7 @@ import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
 import { changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
-import { publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
+import { publicationDrift, publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
 import { cacheTtlMs } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
@@ -109,7 +109,9 @@ async function twoScans(
       for (const workload of session.workloads) {
         scan.push(await workload.census({ phase: 'verify', events: request.events }))
       }
-      refuseRemaining(request, scan)
+      const undeclared = (census: Census): number =>
+        session.workloads.find(({ name }) => name === census.envelope)?.plaintext === true ? 0 : census.plaintext
+      refuseRemaining(request, scan, undeclared)
       scans.push(scan)
     }
     for (const workload of session.workloads) await workload.settle()
@@ -126,7 +128,12 @@ async function wait(ms: number): Promise<void> {
   }
 }
 
-function refuseRemaining(request: RetireRequest, scan: readonly Census[]): void {
+/** @param undeclared values that look unsealed where none were declared: they may be sealed in another way */
+function refuseRemaining(
+  request: RetireRequest,
+  scan: readonly Census[],
+  undeclared: (census: Census) => number,
+): void {
   const { name, version } = request
   const subject = `${name}@${version}`
   const holding = scan.filter((census) => (census.byVersion.get(version) ?? 0) > 0)
@@ -141,11 +148,11 @@ function refuseRemaining(request: RetireRequest, scan: readonly Census[]): void 
       },
     )
   }
-  const unreadable = scan.reduce((sum, census) => sum + census.unreadable, 0)
+  const unreadable = scan.reduce((sum, census) => sum + census.unreadable + undeclared(census), 0)
   if (unreadable <= (request.acceptLoss?.count ?? 0)) return
   throw new KvxError(
     'UNREADABLE_RECORDS',
-    `${unreadable} ${unreadable === 1 ? 'record opens' : 'records open'} with no known key, so nothing is proven about ${unreadable === 1 ? 'it' : 'them'}; the key is untouched`,
+    `${unreadable} ${unreadable === 1 ? 'record opens' : 'records open'} with no known key or ${unreadable === 1 ? 'is' : 'are'} not sealed as declared, so nothing is proven about ${unreadable === 1 ? 'it' : 'them'}; the key is untouched`,
     {
       hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${unreadable} --reason TEXT\`.`,
       details: { subject, unreadable },
@@ -178,6 +185,24 @@ async function writeCertificate(
   const text = JSON.stringify(signDocument(document, workspace.signer), null, 2)
   await writeState(join(folder, file), Buffer.from(`${text}\n`))
   return `certificates/${file}`
+}
+
+/**
+ * A crash between the mark and the unpublishing leaves a retired version in the previous slot: takes it out.
+ * @returns undefined when the version is not retired
+ */
+export async function finishRetirement(
+  workspace: Workspace,
+  name: string,
+  version: number,
+): Promise<readonly PublishedPlace[] | undefined> {
+  const config = configuredKey(workspace.config, name)
+  const ring = await readKeyring(workspace.home)
+  if (versionOf(keyOf(ring, name), name, version).retired === null) return undefined
+  if ((await publicationDrift(ring, name, config)).length === 0) return []
+  return withIntent(workspace.audit, { action: 'key.publish', subject: name }, async () =>
+    publishKey(workspace.home, ring, { name, config }),
+  )
 }
 
 /** Takes the mark back as long as the material exists. The version opens again and is not published. */

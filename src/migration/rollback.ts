@@ -8,13 +8,14 @@ import { workOnData, type DataResult, type Throttle } from './data-run.ts'
 import type { Events } from './events.ts'
 import type { Journal, RunRow } from './journal.ts'
 import { readPlan, refuseChangedTerms } from './plan.ts'
-import { lockRun } from './runs.ts'
+import { lockRun, refuseUnfinished } from './runs.ts'
 import { openSession } from './session.ts'
 
 /**
  * The same engine the other way round: the old version seals again, then everything under the new one moves
  * back. Possible until the old version is retired. Resumable like any run.
- * @throws STATE_TRANSITION when there is nothing to go back to, PLAN_DIFFERS, LOCKED
+ * @throws STATE_TRANSITION when there is nothing to go back to, RUN_OPEN for another run of the key,
+ *   PLAN_DIFFERS, LOCKED
  */
 export async function rollBack(
   workspace: Workspace,
@@ -23,6 +24,7 @@ export async function rollBack(
   options: Throttle & { readonly events: Events },
 ): Promise<DataResult> {
   const target = await checkWayBack(workspace, run)
+  await refuseUnfinished(workspace, journal, run.key, run.id)
   const lock = await lockRun(workspace, run.id)
   try {
     const plan = await readPlan(workspace.home, run)
@@ -42,10 +44,14 @@ export async function rollBack(
         run: journal.get(run.id),
         target,
         before: [],
-        finished: 'rolled-back',
+        finished: 'open',
       })
-      if (result.failure === undefined) await publishAgain(workspace, run.key)
-      return result
+      const { failure } = result
+      // Records that open with no known key hold nothing back: the others need their readers.
+      if (failure === undefined || failure.code === 'RECORDS_QUARANTINED')
+        await publishAgain(workspace, run.key)
+      if (failure === undefined) journal.setStatus(run.id, 'rolled-back')
+      return { ...result, run: journal.get(run.id) }
     } finally {
       await session.close()
     }
@@ -67,6 +73,15 @@ export async function checkWayBack(workspace: Workspace, run: RunRow): Promise<n
     throw refuse(
       `${run.key}@${run.fromVersion} is retired`,
       `Take the mark back first: \`kvx key unretire ${run.key}@${run.fromVersion}\`.`,
+    )
+  }
+  if (from.state !== 'active' && from.state !== 'deactivated') {
+    const subject = `${run.key}@${run.fromVersion}`
+    throw refuse(
+      `${subject} is ${from.state}`,
+      from.state === 'suspended'
+        ? `Take it back into use first: \`kvx key resume ${subject} --reason TEXT\`.`
+        : `Nothing is sealed under it any more. Go forward: \`kvx rotate ${run.key}\`.`,
     )
   }
   const never = !hasSealed(key.versions[String(run.toVersion)]?.history)

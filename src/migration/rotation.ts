@@ -10,11 +10,19 @@ import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
 import { workOnData, type DataResult, type Throttle } from './data-run.ts'
 import type { Events } from './events.ts'
-import { refuseOpenRun, requireRollout } from './gates.ts'
+import { requireRollout } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
-import { ensureBackup, ensureCanary, makeMaterial, reserve } from './key-steps.ts'
+import { compileEnvelopes } from './envelope.ts'
+import {
+  ensureBackup,
+  ensureCanary,
+  madeKeyBytes,
+  makeMaterial,
+  reserve,
+  withoutBackup,
+} from './key-steps.ts'
 import { makePlan, type Counts, type Plan, type PlanTerms } from './plan.ts'
-import { startRun } from './runs.ts'
+import { refuseUnfinished, startRun } from './runs.ts'
 import { openSession, type Session } from './session.ts'
 
 /**
@@ -29,6 +37,7 @@ export type RotationRequest = {
   readonly data: boolean
   readonly withoutReason: string | undefined
   readonly onError: 'stop' | 'quarantine'
+  readonly dryRun: boolean
   readonly events: Events
 }
 
@@ -47,9 +56,12 @@ export async function prepareRotation(
   const config = configuredKey(workspace.config, name)
   const ring = await readKeyring(workspace.home)
   const key = keyOf(ring, name)
-  refuseOpenRun(journal, name)
+  await refuseUnfinished(workspace, journal, name)
   refuseOccupiedSlot(name, config, key.previous)
   refuseOneSlot(name, config, request)
+  refuseUnfitKey(workspace, name, config)
+  if (!request.dryRun && config.backup === undefined && request.withoutReason === undefined)
+    throw withoutBackup(name, key.next)
   if (key.seals === null) {
     throw new KvxError(
       'STATE_TRANSITION',
@@ -74,6 +86,26 @@ export async function prepareRotation(
   } catch (error) {
     await session.close()
     throw error
+  }
+}
+
+/** A new key has 32 random bytes. What readers cannot use is refused before there is one. */
+function refuseUnfitKey(workspace: Workspace, name: string, config: KeyConfig): void {
+  if (config.publish.some(({ encoding }) => encoding === 'ascii')) {
+    throw new KvxError('USAGE', `${name} is published as printable text, and new keys are random bytes`, {
+      hint: 'Let the application read its key as base64, hex or raw bytes, declare that encoding, then rotate.',
+    })
+  }
+  for (const envelope of compileEnvelopes(workspace.config)) {
+    if (envelope.key !== name) continue
+    for (const { aead } of envelope.dek === undefined ? envelope.values : [envelope.dek]) {
+      if (aead.keyLength === madeKeyBytes) continue
+      throw new KvxError(
+        'USAGE',
+        `${envelope.name} takes keys of ${aead.keyLength} bytes (${aead.name}), and new keys have ${madeKeyBytes}`,
+        { hint: `kvx cannot rotate ${name} while its application uses ${aead.name}. Nothing was changed.` },
+      )
+    }
   }
 }
 
@@ -139,9 +171,7 @@ export async function startRotation(
   journal: Journal,
   prepared: PreparedRotation,
 ): Promise<RunRow> {
-  const run = await startRun(workspace, journal, prepared.plan)
-  journal.markStep(run.id, 'mode', prepared.mode)
-  return run
+  return startRun(workspace, journal, prepared.plan, { mode: prepared.mode })
 }
 
 /**
@@ -176,10 +206,11 @@ export async function continueRotation(
   }
   const oneSlot = !hasPreviousSlots(config)
   const data = terms.data ? await moveData(workspace, journal, rotation, options) : undefined
-  if (data?.failure !== undefined) return { run: data.run, reached: 'active', places: [], data }
-  const places = oneSlot ? await publishKey(workspace.home, ring, { name: run.key, config }) : []
-  if (oneSlot) await reloadReaders(config)
-  journal.setStatus(run.id, 'done')
+  // Records that open with no known key hold nothing back: the others need their readers.
+  const held = data?.failure !== undefined && data.failure.code !== 'RECORDS_QUARANTINED'
+  const places = oneSlot && !held ? await publishKey(workspace.home, ring, { name: run.key, config }) : []
+  if (oneSlot && !held) await reloadReaders(config)
+  if (data?.failure === undefined) journal.setStatus(run.id, 'done')
   return { run: journal.get(run.id), reached: 'active', places, data }
 }
 

@@ -1,4 +1,7 @@
 import { join } from 'node:path'
+import { withIntent } from '../audit/with-intent.ts'
+import { KvxError } from '../core/errors.ts'
+import { keyOf, readKeyring } from '../keyring/keyring.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
 import { makeDirectory } from '../platform/files.ts'
@@ -16,29 +19,62 @@ export function runDirectory(workspace: Workspace, run: string): string {
 const creationWaitMs = 10_000
 
 /**
- * Writes the plan into the home and the run into the journal, both durable. Two commands that start at the same
- * moment cannot both open a run for one key.
- * @throws RUN_OPEN
+ * Writes the plan into the home and the run into the journal, both durable, with an entry in the audit log before
+ * the first of them. Two commands that start at the same moment cannot both open a run for one key.
+ * @param facts what a resume must know and the plan does not say
+ * @throws RUN_OPEN; PLAN_DIFFERS when another run changed the key after the plan was made
  */
-export async function startRun(workspace: Workspace, journal: Journal, plan: Plan): Promise<RunRow> {
+export async function startRun(
+  workspace: Workspace,
+  journal: Journal,
+  plan: Plan,
+  facts: Readonly<Record<string, string>> = {},
+): Promise<RunRow> {
   const lock = await acquireLock(workspace.home.runs, 'the list of runs', { waitMs: creationWaitMs })
   try {
-    refuseOpenRun(journal, plan.terms.key)
+    const { kind, key, from, to } = plan.terms
+    refuseOpenRun(journal, key)
+    await refuseStalePlan(workspace, plan)
     const id = randomId()
-    await makeDirectory(runDirectory(workspace, id), 0o700)
-    await writeState(planPath(workspace.home, id), encodePlan(plan))
-    return journal.create({
-      id,
-      kind: plan.terms.kind,
-      key: plan.terms.key,
-      fromVersion: plan.terms.from,
-      toVersion: plan.terms.to,
-      planDigest: plan.digest,
-      actor: currentActor(),
+    const data = { kind, planDigest: plan.digest }
+    const intent = { action: 'run.begin', subject: `${key}@${to}`, run: id, data }
+    return await withIntent(workspace.audit, intent, async () => {
+      await makeDirectory(runDirectory(workspace, id), 0o700)
+      await writeState(planPath(workspace.home, id), encodePlan(plan))
+      const actor = currentActor()
+      const row = { id, kind, key, fromVersion: from, toVersion: to, planDigest: plan.digest, actor }
+      return journal.create(row, facts)
     })
   } finally {
     lock.release()
   }
+}
+
+/** Between the plan and the run lies a person's yes: what seals may have changed meanwhile. */
+async function refuseStalePlan(workspace: Workspace, { terms }: Plan): Promise<void> {
+  const { seals, next } = keyOf(await readKeyring(workspace.home), terms.key)
+  const current = terms.kind === 'rotate' ? seals === terms.from && next === terms.to : seals === terms.to
+  if (current) return
+  throw new KvxError('PLAN_DIFFERS', `${terms.key} changed after this was planned`, {
+    hint: 'Nothing was changed. Run the command again: it plans anew.',
+  })
+}
+
+/**
+ * A key with an unfinished run is not touched by another one.
+ * @throws LOCKED naming the process that works on it, RUN_OPEN when none does
+ */
+export async function refuseUnfinished(
+  workspace: Workspace,
+  journal: Journal,
+  key: string,
+  except?: string,
+): Promise<void> {
+  const open = journal.unfinished().find((run) => run.key === key && run.id !== except)
+  if (open === undefined) return
+  const lock = await lockRun(workspace, open.id)
+  lock.release()
+  refuseOpenRun(journal, key, except)
 }
 
 /** Held while a process works on a run, so that a resume never meets the process that it takes over from. */

@@ -90,7 +90,8 @@ export function sealAgain(
     readonly plaintext: Uint8Array
     readonly key: PreparedKey
     readonly state: RecordState
-    readonly version: number
+    /** What a version number in the value becomes; it stays as it is when undefined. */
+    readonly version: number | undefined
   },
 ): Cells {
   const nonce = randomBytes(parsed.nonce.length)
@@ -98,9 +99,10 @@ export function sealAgain(
     ...parsed,
     columns: parsed.columns.map((column) => ({
       ...column,
-      parts: column.parts.has('version')
-        ? new Map(column.parts).set('version', BigInt(work.version))
-        : column.parts,
+      parts:
+        column.parts.has('version') && work.version !== undefined
+          ? new Map(column.parts).set('version', BigInt(work.version))
+          : column.parts,
     })),
   }
   const aad = aadOf(sealed, renumbered, work.state)

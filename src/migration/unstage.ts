@@ -35,7 +35,7 @@ export async function unstage(
         name: run.key,
         config,
       })
-      await reloadReaders(config)
+      await reloadReaders(config, `kvx rotate ${run.key} --unstage`)
       journal.setStatus(run.id, 'abandoned')
       return places
     })

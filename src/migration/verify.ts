@@ -2,7 +2,7 @@ import { isBackedUp } from './gates.ts'
 import type { Census } from './census.ts'
 import type { Events } from './events.ts'
 import type { Session } from './session.ts'
-import { keyOf, versionOf } from '../keyring/keyring.ts'
+import { keyOf, versionOf, versionsOf } from '../keyring/keyring.ts'
 
 export type Verification = {
   readonly censuses: readonly Census[]
@@ -38,7 +38,7 @@ function findingsOf(session: Session, censuses: readonly Census[]): Verification
   if (unreadable > 0) {
     return {
       message: `${unreadable} ${unreadable === 1 ? 'record does' : 'records do'} not open`,
-      hint: 'Their reasons stand above. A missing older key is taken over with `kvx key import NAME --version N`.',
+      hint: suspendedHint(session) ?? unreadableHint,
     }
   }
   for (const census of censuses) {
@@ -57,6 +57,20 @@ function findingsOf(session: Session, censuses: readonly Census[]): Verification
         hint: `Take the mark back: \`kvx key unretire ${workload.key}@${version}\`, then move them.`,
       }
     }
+  }
+  return undefined
+}
+
+const unreadableHint =
+  'Their reasons stand above. A missing older key is taken over with `kvx key import NAME --version N`.'
+
+/** A suspended version opens nothing, which looks like a missing key. */
+function suspendedHint({ ring, workloads }: Session): string | undefined {
+  for (const { key } of workloads) {
+    const suspended = versionsOf(keyOf(ring, key)).find(([, { state }]) => state === 'suspended')
+    if (suspended === undefined) continue
+    const subject = `${key}@${suspended[0]}`
+    return `${subject} is suspended and opens nothing. Take it back into use: \`kvx key resume ${subject} --reason TEXT\`.`
   }
   return undefined
 }

@@ -35,4 +35,7 @@ try {
 } catch (_) {
   // No cache: slower by some milliseconds, nothing else.
 }
+// The version was checked above, and nobody configures the argument parser from outside.
+process.env.OCLIF_DISABLE_ENGINE_WARNING = '1'
+process.env.OCLIF_DISABLE_RC = '1'
 require(bundle)

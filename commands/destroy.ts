@@ -1,12 +1,13 @@
 import { Flags } from '@oclif/core'
 import { parseDuration } from '../src/core/duration.ts'
-import { KvxError } from '../src/core/errors.ts'
+import { errorCatalogue, KvxError } from '../src/core/errors.ts'
 import { readKeyring, versionOfSubject } from '../src/keyring/keyring.ts'
 import { openWorkspace, type Workspace } from '../src/keyring/workspace.ts'
 import {
   cancelDestruction,
   destroyVersion,
   dueDestructions,
+  scheduledDestructions,
   scheduleDestruction,
   type Destroyed,
   type Subject,
@@ -61,7 +62,12 @@ export default class Destroy extends KvxCommand {
       const workspace = await openWorkspace(flags)
       const journal = Journal.open(workspace.home)
       try {
-        if (flags.due) return await carryOut(workspace, journal, flags)
+        if (flags.due) {
+          if (args.subject === undefined) return await carryOut(workspace, journal, flags)
+          throw new KvxError('USAGE', '`--due` erases everything that is due and takes no NAME@VERSION', {
+            hint: 'Look first: `kvx destroy --due --dry-run`. One that shall stay: `kvx destroy NAME@VERSION --cancel`.',
+          })
+        }
         if (args.subject === undefined) {
           throw new KvxError('USAGE', 'say which version is meant', {
             hint: 'Name it: `kvx destroy NAME@VERSION`; or carry out what waits: `--due`.',
@@ -117,20 +123,42 @@ async function cancel(workspace: Workspace, subject: Subject, flags: DestroyFlag
 }
 
 async function carryOut(workspace: Workspace, journal: Journal, flags: DestroyFlags): Promise<Outcome> {
-  const due = dueDestructions(await readKeyring(workspace.home))
+  const ring = await readKeyring(workspace.home)
+  const due = dueDestructions(ring)
   if (due.length === 0 || flags['dry-run']) {
     const lines =
-      due.length === 0 ? ['nothing is due'] : due.map(({ name, version }) => `${name}@${version} is due`)
+      due.length === 0
+        ? [
+            'nothing is due',
+            ...scheduledDestructions(ring).map(
+              ({ name, version, due }) => `  ${name}@${version} not before ${due}`,
+            ),
+          ]
+        : due.map(({ name, version }) => `${name}@${version} is due`)
     return { data: { destroyed: [], due: due.map(({ name, version }) => `${name}@${version}`) }, lines }
   }
   return withProgress(flags, async (events) => {
     const done: Destroyed[] = []
+    const failures: KvxError[] = []
     for (const subject of due) {
-      done.push(
-        await destroyVersion(workspace, journal, subject, { acceptLoss: acceptedLoss(flags), events }),
-      )
+      try {
+        done.push(
+          await destroyVersion(workspace, journal, subject, { acceptLoss: acceptedLoss(flags), events }),
+        )
+      } catch (error) {
+        // What is done is told whatever comes after it, and one that a gate holds back does not hold up another.
+        if (!(error instanceof KvxError)) throw error
+        failures.push(error)
+        if (error.exit !== errorCatalogue.LEDGER_OPEN) break
+      }
     }
     events.end()
-    return { data: { destroyed: done.map(destroyedData) }, lines: done.flatMap(destroyedLines) }
+    const [failure, ...more] = failures
+    return {
+      data: { destroyed: done.map(destroyedData), ...failure?.details },
+      lines: done.flatMap(destroyedLines),
+      warnings: more.map(({ code, message }) => ({ code, message })),
+      ...(failure === undefined ? {} : { failure }),
+    }
   })
 }

@@ -1,15 +1,21 @@
 import { Flags } from '@oclif/core'
+import type { RestoreSession } from '../src/backup/shares/restore-session.ts'
+import { isKvxError, KvxError } from '../src/core/errors.ts'
 import { restoreKey } from '../src/keyring/restore-key.ts'
-import { confirmTyped } from '../src/ui/prompts.ts'
-import { argument } from './_program/arguments.ts'
-import { KvxCommand } from './_program/kvx-command.ts'
+import { restoreFromShares } from '../src/keyring/restore-shares.ts'
+import { renderError } from '../src/ui/error-view.ts'
+import { type Answers, confirmTyped } from '../src/ui/prompts.ts'
+import { openShareInput, type ShareInput, takeShare } from '../src/ui/share-reader.ts'
+import { restoredData, restoredLines } from '../src/ui/share-view.ts'
+import { optionalArgument } from './_program/arguments.ts'
+import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import { restoreHomeCommand } from './_program/restore-home-command.ts'
 import { answersOf } from './_program/run-flags.ts'
 
 export default class Restore extends KvxCommand {
   static override summary = 'Bring a key back from a backup, or a whole home from its copy.'
   static override description =
-    'Opens the backup with gpg, compares the full fingerprint, and puts the key file back into the home; with --out it writes a bare file instead, without a home. A different live key is never overwritten. What nothing proves is labelled unproven.'
+    'Opens the backup with gpg, or takes shares at the terminal (never shown) or from a descriptor, compares the full fingerprint, and puts the key file back into the home; with --out it writes a bare file instead, without a home. A different live key is never overwritten. What nothing proves is labelled unproven.'
   static override examples = [
     {
       description: 'Back into the home',
@@ -20,16 +26,27 @@ export default class Restore extends KvxCommand {
       command: '<%= config.bin %> restore --from home /mnt/offsite/kvx-home.json --home /var/lib/kvx',
     },
     {
+      description: 'From shares that custodians enter one after another',
+      command: '<%= config.bin %> restore --from shares',
+    },
+    {
+      description: 'From shares without a home, one a line in a file in memory',
+      command:
+        '<%= config.bin %> restore --from shares --manifest KVXDEM.json --out ./master.key --share-fd 3 3< /dev/shm/shares',
+    },
+    {
       description: 'Without a home, against a fingerprint from a card or a report',
       command:
         '<%= config.bin %> restore --from gpg master.v2.B7K2M9.asc --out ./master.key --expect-fingerprint 50a3461d7a131425…',
     },
   ]
-  static override args = { file: argument({ description: 'the encrypted backup', required: true }) }
+  static override args = {
+    file: optionalArgument({ description: 'the encrypted backup; none for --from shares' }),
+  }
   static override flags = {
     from: Flags.option({
       description: 'what the key comes from',
-      options: ['gpg', 'home'] as const,
+      options: ['gpg', 'shares', 'home'] as const,
       required: true,
     })(),
     out: Flags.string({
@@ -45,11 +62,31 @@ export default class Restore extends KvxCommand {
         'the fingerprint, 64 hex digits, known from elsewhere: of the key, or of the audit key with --from home',
       helpValue: 'FP',
     }),
+    manifest: Flags.string({
+      description: 'the public manifest of the share set; the home’s own unless told',
+      helpValue: 'FILE',
+    }),
+    'share-fd': Flags.integer({
+      description: 'read shares from this descriptor: one a line, or in four lines each',
+      min: 0,
+      helpValue: 'N',
+    }),
   }
 
   async run(): Promise<void> {
     await this.finish('kvx.restore/1', async () => {
       const { args, flags } = await this.parse(Restore)
+      if (flags.from === 'shares') {
+        if (args.file === undefined) return await fromShares(flags, answersOf(flags))
+        throw new KvxError('USAGE', 'shares are never given as an argument', {
+          hint: 'Enter them at the terminal, or give them with `--share-fd 3 3< FILE`.',
+        })
+      }
+      if (args.file === undefined) {
+        throw new KvxError('USAGE', 'an argument is missing: FILE', {
+          hint: 'Name the backup: `kvx restore --from gpg FILE`.',
+        })
+      }
       if (flags.from === 'home') return restoreHomeCommand(args.file, flags)
       const restored = await restoreKey({
         file: args.file,
@@ -83,5 +120,69 @@ export default class Restore extends KvxCommand {
         warnings: restored.warnings,
       }
     })
+  }
+}
+
+type ShareFlags = {
+  readonly config?: string | undefined
+  readonly home?: string | undefined
+  readonly manifest?: string | undefined
+  readonly out?: string | undefined
+  readonly 'expect-fingerprint'?: string | undefined
+  readonly 'share-fd'?: number | undefined
+  readonly 'audit-to'?: string | undefined
+  readonly 'dry-run': boolean
+}
+
+async function fromShares(flags: ShareFlags, answers: Answers): Promise<Outcome> {
+  const input = await openShareInput(flags['share-fd'], answers)
+  try {
+    const restored = await restoreFromShares({
+      manifest: flags.manifest,
+      out: flags.out,
+      expectFingerprint: flags['expect-fingerprint'],
+      config: flags.config,
+      home: flags.home,
+      auditTo: flags['audit-to'],
+      dryRun: flags['dry-run'],
+      collect: async (session, count) => collect(input, session, { count, answers }),
+      retry: input.interactive ? (why) => process.stderr.write(renderError(why, process.stderr)) : undefined,
+      confirm: async (subject) => {
+        input.close()
+        await confirmTyped(`Put ${subject} back?`, subject, answers)
+      },
+    })
+    return {
+      data: restoredData(restored),
+      lines: restoredLines(restored, flags['dry-run']),
+      warnings: restored.warnings,
+    }
+  } finally {
+    input.close()
+  }
+}
+
+/** From a descriptor all shares are taken, and one that is refused ends it; a person may enter another. */
+async function collect(
+  input: ShareInput,
+  session: RestoreSession,
+  how: { readonly count: 'enough' | number; readonly answers: Answers },
+): Promise<void> {
+  const { count, answers } = how
+  const isDone = (): boolean => (count === 'enough' ? session.isEnough : session.count >= count)
+  while (!input.interactive || !isDone()) {
+    const custodians = session.missingCustodians()
+    const who = custodians.length === 0 ? '' : ` (${custodians.join(', ')})`
+    const text = await input.next(
+      `Next share, typed, pasted or scanned; nothing is shown. You ${session.status()}${who}`,
+    )
+    if (text === undefined) return
+    try {
+      session.add(await takeShare(text, answers))
+      if (input.interactive) process.stderr.write(`taken: ${session.status()}\n`)
+    } catch (error) {
+      if (!input.interactive || !isKvxError(error) || error.code === 'CANCELLED') throw error
+      process.stderr.write(renderError(error, process.stderr))
+    }
   }
 }

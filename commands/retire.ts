@@ -1,8 +1,8 @@
-import { readKeyring, versionOfSubject } from '../src/keyring/keyring.ts'
+import { keyOf, readKeyring, versionOf, versionOfSubject } from '../src/keyring/keyring.ts'
 import { openWorkspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'
 import { countsOf } from '../src/migration/plan.ts'
-import { checkRetirable, retireVersion } from '../src/migration/retire.ts'
+import { checkRetirable, finishRetirement, retireVersion } from '../src/migration/retire.ts'
 import { censusLine } from '../src/ui/census-view.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
 import { argument } from './_program/arguments.ts'
@@ -36,7 +36,27 @@ export default class Retire extends KvxCommand {
       const workspace = await openWorkspace(flags)
       const journal = Journal.open(workspace.home)
       try {
-        checkRetirable(await readKeyring(workspace.home), journal, name, version)
+        const ring = await readKeyring(workspace.home)
+        const { retired } = versionOf(keyOf(ring, name), name, version)
+        const acceptLoss = acceptedLoss(flags)
+        if (retired === null) checkRetirable(ring, journal, { name, version, acceptLoss })
+        if (retired !== null && !flags['dry-run']) {
+          const places = (await finishRetirement(workspace, name, version)) ?? []
+          return {
+            data: {
+              name,
+              version,
+              retired: true,
+              certificate: retired.certificate,
+              scans: [],
+              published: places,
+            },
+            lines: [
+              `${name}@${version} is retired already, since ${retired.at}`,
+              ...places.filter(({ changed }) => changed).map(({ place }) => `unpublished from ${place}`),
+            ],
+          }
+        }
         if (flags['dry-run']) {
           return {
             data: { name, version, retired: false },
@@ -48,7 +68,7 @@ export default class Retire extends KvxCommand {
           const done = await retireVersion(workspace, journal, {
             name,
             version,
-            acceptLoss: acceptedLoss(flags),
+            acceptLoss,
             events,
           })
           events.end()

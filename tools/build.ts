@@ -32,8 +32,22 @@ export async function commandFiles(): Promise<Map<string, string>> {
   )
 }
 
+/**
+ * Libraries that oclif loads at the top of its files and that most commands never use: they are loaded when the
+ * first property of theirs is asked for.
+ */
+const seldomUsed =
+  /^const (\w+) = (__importDefault\()?require\(["'](ansi-escapes|ansis|clean-stack|cli-spinners|ejs|indent-string|lilconfig|minimatch|string-width|tinyglobby|widest-line|wordwrap|wrap-ansi|node:child_process|node:fs\/promises|node:perf_hooks|node:readline)["']\)\)?;$/gm
+
+function loadLate(code: string): string {
+  return code.replace(seldomUsed, (_, name: string, wrapper: string | undefined, library: string) => {
+    const load = wrapper === undefined ? `require("${library}")` : `__importDefault(require("${library}"))`
+    return `const ${name} = new Proxy(() => {}, { get: (_, key) => ${load}[key], apply: (_, self, args) => ${load}.apply(self, args) });`
+  })
+}
+
 /** The manifest as oclif itself computes it, without machine paths. */
-async function manifest(commands: ReadonlyMap<string, string>): Promise<string> {
+export async function manifest(commands: ReadonlyMap<string, string>): Promise<string> {
   const require = createRequire(import.meta.url)
   // Not among the package's exports, and the whole `oclif` developer package only to call it would be 221 packages.
   const { cacheCommand } = require(join(root, 'node_modules/@oclif/core/lib/util/cache-command.js')) as {
@@ -60,6 +74,8 @@ async function build(): Promise<void> {
   )
   const virtual: Record<string, string> = {
     'virtual:commands': `export const commands = {\n${table.join(',\n')}\n}`,
+    // Asked for at each start, only to print another platform name under Windows.
+    'wsl-utils': 'export const isWsl = false',
     'virtual:manifest': `export const manifest = JSON.parse(${JSON.stringify(await manifest(commands))})`,
   }
   const bundle = await rolldown({
@@ -72,6 +88,7 @@ async function build(): Promise<void> {
         name: 'virtual',
         resolveId: (id) => (id in virtual ? id : undefined),
         load: (id) => virtual[id],
+        transform: (code, id) => (id.includes('/node_modules/@oclif/core/lib/') ? loadLate(code) : undefined),
       },
     ],
     // oclif loads TypeScript and its own dev tools only in development mode, which the bundle never enters.
@@ -91,9 +108,45 @@ async function build(): Promise<void> {
     minify: false,
     comments: false,
   })
+  await buildLibrary(join(staging, 'lib'))
   await mkdir(join(staging, '.v8'), { mode: 0o755 })
   await rm(join(root, 'dist'), { recursive: true, force: true })
   await rename(staging, join(root, 'dist'))
+}
+
+/** `dist/lib/`: the public library as ES module and CommonJS, and the types of its entry. */
+async function buildLibrary(directory: string): Promise<void> {
+  const { rolldown } = await import('rolldown')
+  const bundle = await rolldown({
+    input: { index: join(root, 'src/index.ts') },
+    platform: 'node',
+    cwd: root,
+    transform: { target: 'node22' },
+  })
+  for (const [format, extension] of [
+    ['esm', 'mjs'],
+    ['cjs', 'cjs'],
+  ] as const) {
+    await bundle.write({
+      dir: directory,
+      format,
+      entryFileNames: `[name].${extension}`,
+      chunkFileNames: `chunk-[name]-[hash].${extension}`,
+      minify: false,
+      comments: false,
+    })
+  }
+  // Declarations of what the entry exports and of what those mention; imports name .ts files, as the sources do.
+  const options = '--noEmit false --declaration --emitDeclarationOnly --ignoreConfig --target es2024 --strict'
+  const modules = '--module nodenext --allowImportingTsExtensions --rewriteRelativeImportExtensions --types node'
+  const types = join(directory, 'types')
+  const words = [...options.split(' '), ...modules.split(' '), '--skipLibCheck', '--rootDir', join(root, 'src')]
+  const done = spawnSync(
+    join(root, 'node_modules/.bin/tsc'),
+    [...words, '--outDir', types, join(root, 'src/index.ts')],
+    { cwd: root, encoding: 'utf8' },
+  )
+  if (done.status !== 0) throw new Error(`the types of the library could not be made:\n${done.stdout}`)
 }
 
 if (import.meta.main) {

@@ -1,12 +1,16 @@
 /**
- * Generates the parts of the documents that follow from the code: `docs/commands.md` from the commands, and
- * `docs/exit-codes.md` from the error catalogue. With `--check` it only compares: drift is an error.
+ * Generates the parts of the documents that follow from the code: `docs/commands.md` from the commands,
+ * `docs/exit-codes.md` from the error catalogue, `docs/schemas/` from the schemas of kvx.yaml and of what `--json`
+ * prints. With `--check` it only compares: drift is an error.
  */
-import { readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import type { Command } from '@oclif/core'
+import { z } from 'zod'
+import { configSchema } from '../src/config/schema.ts'
 import { errorCatalogue } from '../src/core/errors.ts'
+import { documentNames, documentSchema } from '../src/ui/schemas.ts'
 import { commandFiles } from './build.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -99,12 +103,48 @@ async function commandReference(): Promise<string> {
   return `# Commands\n\n${generated}\n\nFlags of every command:\n\n| flag | |\n|---|---|\n${everywhere}\n\n${sections.join('\n\n')}\n`
 }
 
+/** `kvx.keygen/1` lies in `docs/schemas/kvx.keygen.1.json`, in a draft that editors and validators all read. */
+function jsonSchema(title: string, schema: z.ZodType): string {
+  const { $schema, ...rest } = z.toJSONSchema(schema, { target: 'draft-7', io: 'input' })
+  return `${JSON.stringify({ $schema, title, ...rest }, null, 2)}\n`
+}
+
+/** Sections of kvx.yaml may be empty: what the schema does with that before it looks, JSON Schema says as null. */
+function configJsonSchema(): string {
+  const { keys, stores, envelopes } = configSchema.shape
+  const section = (member: z.ZodType): z.ZodType =>
+    (member instanceof z.ZodPipe ? (member.out as z.ZodType) : member).nullable().optional()
+  const shape = {
+    ...configSchema.shape,
+    keys: section(keys),
+    stores: section(stores),
+    envelopes: section(envelopes),
+  }
+  return jsonSchema('kvx.yaml', z.strictObject(shape))
+}
+
+const schemas = 'docs/schemas'
 const pages: Readonly<Record<string, string>> = {
   'docs/exit-codes.md': exitCodes(),
   'docs/commands.md': await commandReference(),
+  [`${schemas}/kvx.yaml.json`]: configJsonSchema(),
+  ...Object.fromEntries(
+    documentNames.map((name) => [
+      `${schemas}/${name.replace('/', '.')}.json`,
+      jsonSchema(name, documentSchema(name)),
+    ]),
+  ),
 }
 
 let drift = 0
+await mkdir(join(root, schemas), { recursive: true })
+for (const file of await readdir(join(root, schemas))) {
+  if (`${schemas}/${file}` in pages) continue
+  if (process.argv.includes('--check')) {
+    process.stderr.write(`${schemas}/${file} belongs to nothing any more; run: npm run docs\n`)
+    drift++
+  } else await rm(join(root, schemas, file))
+}
 for (const [page, text] of Object.entries(pages)) {
   const path = join(root, page)
   const current = await readFile(path, 'utf8').catch(() => '')

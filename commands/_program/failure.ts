@@ -58,7 +58,11 @@ function flagName(flag: string): string {
 }
 
 function oneLine(message: string): string {
-  const line = message.split('\n').find((part) => part.trim() !== '') ?? 'the command line is not valid'
+  // oclif heads a list of what is wrong with a line that says nothing.
+  const lines = message
+    .split('\n')
+    .filter((part) => !/^\s*(?:The following errors? occurred:)?\s*$/.test(part))
+  const line = lines[0] ?? 'the command line is not valid'
   return printable(line.trim().replace(/\.$/, '')).slice(0, 200)
 }
 

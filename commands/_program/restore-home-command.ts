@@ -1,10 +1,10 @@
 import { resolve } from 'node:path'
-import { loadConfig } from '../../src/config/config.ts'
-import { restoreHome } from '../../src/keyring/home-backup.ts'
-import { defaultHome } from '../../src/keyring/initialise.ts'
+import { loadConfig, parseConfig } from '../../src/config/config.ts'
+import { type HomeCopy, readHomeCopy, restoreHome } from '../../src/keyring/home-backup.ts'
+import { refuseExistingHome } from '../../src/keyring/init-home.ts'
 import { exists } from '../../src/platform/files.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
-import type { Outcome } from './kvx-command.ts'
+import type { Outcome, Warning } from './kvx-command.ts'
 import { answersOf } from './run-flags.ts'
 
 type HomeFlags = Parameters<typeof answersOf>[0] & {
@@ -17,12 +17,17 @@ type HomeFlags = Parameters<typeof answersOf>[0] & {
 /** `restore --from home`: the keyring and the encrypted backups of a home that is gone. */
 export async function restoreHomeCommand(file: string, flags: HomeFlags): Promise<Outcome> {
   const config = resolve(flags.config ?? process.env['KVX_CONFIG'] ?? 'kvx.yaml')
-  const home = await homePath(config, flags.home)
-  if (flags['dry-run']) return { data: { home, config }, lines: [`would make the home ${home}`] }
+  const copy = await readHomeCopy(resolve(file), flags['expect-fingerprint'])
+  const configured = await configuredHome(config, copy)
+  const home = flags.home === undefined ? configured : resolve(flags.home)
+  await refuseExistingHome(home)
+  if (flags['dry-run']) {
+    return { data: { home, config, proven: copy.proven }, lines: [`would make the home ${home}`] }
+  }
   await confirmStep(`Make the home ${home} from ${file}?`, answersOf(flags))
-  const done = await restoreHome(resolve(file), { home, config }, flags['expect-fingerprint'])
+  const done = await restoreHome(copy, { home, config })
   return {
-    data: { ...done, config, source: 'home' },
+    data: { ...done, config, source: 'home', proven: copy.proven },
     lines: [
       `home  ${done.home}`,
       ...(done.configWritten ? [`wrote  ${config}`] : []),
@@ -34,11 +39,19 @@ export async function restoreHomeCommand(file: string, flags: HomeFlags): Promis
       ),
       'Then: kvx verify',
     ],
-    warnings: done.warnings,
+    warnings: [...done.warnings, ...elsewhere(config, configured, home)],
   }
 }
 
-async function homePath(config: string, named: string | undefined): Promise<string> {
-  if (named !== undefined) return resolve(named)
-  return (await exists(config)) ? (await loadConfig({ config })).home : defaultHome(config)
+/** The home of the configuration that is there, or of the one that comes with the copy. */
+async function configuredHome(config: string, { backup }: HomeCopy): Promise<string> {
+  return (await exists(config))
+    ? (await loadConfig({ config })).home
+    : parseConfig(config, Buffer.from(backup.config.text)).home
+}
+
+function elsewhere(config: string, configured: string, home: string): readonly Warning[] {
+  if (configured === home) return []
+  const message = `${config} says that the home is ${configured}: change its line \`home:\`, or add \`--home ${home}\` to each command`
+  return [{ code: 'HOME_ELSEWHERE', message }]
 }

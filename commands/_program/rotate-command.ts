@@ -63,6 +63,7 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
     data: flags.then === 'data',
     withoutReason: withoutReason(flags),
     onError: flags['on-error'],
+    dryRun: flags['dry-run'],
     events,
   })
   try {

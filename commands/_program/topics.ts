@@ -7,6 +7,7 @@ export const topics = {
   key: { description: 'The ring: what keys there are, taking over existing ones, publishing them' },
   run: { description: 'Runs: list, show, resume after a crash, roll back, restore ciphertext' },
   backup: { description: 'OpenPGP backups of keys' },
+  vault: { description: 'Vaults: encrypted JSON objects, one file each' },
   audit: { description: 'The hash-chained log of everything that kvx did' },
 }
 
@@ -29,5 +30,6 @@ export const helpGroups: readonly { readonly title: string; readonly commands: r
     ],
   },
   { title: 'Backups', commands: ['backup', 'restore'] },
+  { title: 'Vaults', commands: ['vault'] },
   { title: 'Evidence', commands: ['audit'] },
 ]

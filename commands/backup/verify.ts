@@ -2,6 +2,7 @@ import { withIntent } from '../../src/audit/with-intent.ts'
 import { findBackup, verifyBackup } from '../../src/backup/backups.ts'
 import { testBackup } from '../../src/backup/confirm.ts'
 import { KvxError } from '../../src/core/errors.ts'
+import { refreshCopy } from '../../src/keyring/keyring.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { Flags } from '@oclif/core'
 import { backupData } from '../../src/ui/backup-view.ts'
@@ -50,6 +51,7 @@ export default class BackupVerify extends KvxCommand {
       const opened = await withIntent(workspace.audit, { action: 'backup.test', subject }, async () =>
         testBackup(home, args.id, { interactive: process.stdin.isTTY && !flags['no-input'] }),
       )
+      await refreshCopy(workspace.home)
       return {
         data: { ...backupData(opened), problems: [] },
         lines: [`backup ${opened.manifest.id} of ${subject} opened here, and holds the right key`],

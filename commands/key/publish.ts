@@ -2,6 +2,8 @@ import { withIntent } from '../../src/audit/with-intent.ts'
 import { readKeyring } from '../../src/keyring/keyring.ts'
 import { publicationDrift, publishKey } from '../../src/keyring/publish/publish.ts'
 import { configuredKey, openWorkspace } from '../../src/keyring/workspace.ts'
+import { refuseWithdrawn } from '../../src/migration/gates.ts'
+import { Journal } from '../../src/migration/journal.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
@@ -30,6 +32,12 @@ export default class KeyPublish extends KvxCommand {
             ? ['every published place agrees; nothing to do']
             : drift.map((place) => `would write ${place}`)
         return { data: { name, published: drift.map((place) => ({ place, changed: false })) }, lines }
+      }
+      const journal = Journal.open(workspace.home)
+      try {
+        refuseWithdrawn(journal, await readKeyring(workspace.home), name, config)
+      } finally {
+        journal.close()
       }
       await confirmStep(`Write ${drift.join(', ')}?`, answersOf(flags))
       const places = await withIntent(workspace.audit, { action: 'key.publish', subject: name }, async () =>

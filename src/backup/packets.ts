@@ -22,11 +22,29 @@ export function readFraming(bytes: Uint8Array): Framing {
   return { packets: framing.packets, problem: unarmored.problem ?? framing.problem }
 }
 
-/** Packets as one armored message (RFC 4880, section 6; the optional checksum is left out). */
+/**
+ * Packets as one armored message (RFC 4880, section 6). The checksum is there because gpg 2.2 needs it to find the
+ * end of base64 without padding.
+ */
 export function armorPackets(packets: readonly Packet[]): Buffer {
-  const base64 = Buffer.concat(packets.map((packet) => packet.bytes)).toString('base64')
-  const lines = base64.match(/.{1,64}/g) ?? []
-  return Buffer.from(`${armorBegin}\n\n${lines.join('\n')}\n${armorEnd}\n`)
+  const bytes = Buffer.concat(packets.map((packet) => packet.bytes))
+  const lines = bytes.toString('base64').match(/.{1,64}/g) ?? []
+  const checksum = Buffer.alloc(3)
+  checksum.writeUIntBE(crc24(bytes), 0, 3)
+  return Buffer.from(`${armorBegin}\n\n${lines.join('\n')}\n=${checksum.toString('base64')}\n${armorEnd}\n`)
+}
+
+/** RFC 4880, 6.1. */
+function crc24(bytes: Uint8Array): number {
+  let crc = 0xb704ce
+  for (const byte of bytes) {
+    crc ^= byte << 16
+    for (let bit = 0; bit < 8; bit++) {
+      crc <<= 1
+      if ((crc & 0x1000000) !== 0) crc ^= 0x1864cfb
+    }
+  }
+  return crc & 0xffffff
 }
 
 /** The key id to which a public-key encrypted session key packet is addressed: 16 upper-case hex digits. */

@@ -5,7 +5,16 @@ import type { z } from 'zod'
 import { KvxError } from '../core/errors.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
 import { nearest } from './nearest.ts'
-import { configSchema, type ConfigFile, type EnvelopeConfig, type KeyConfig } from './schema.ts'
+import {
+  configSchema,
+  type ConfigFile,
+  type DirectoryStoreConfig,
+  type EnvelopeConfig,
+  type KeyConfig,
+  type SealedConfig,
+  type StoreConfig,
+  type VaultConfig,
+} from './schema.ts'
 
 /** The configuration of one command, frozen. Paths are absolute. */
 export type Config = {
@@ -17,7 +26,8 @@ export type Config = {
   /** Where a copy of the keyring and of the encrypted backups goes after each change. */
   readonly homeBackup: string | undefined
   readonly keys: Readonly<Record<string, KeyConfig>>
-  readonly stores: Readonly<Record<string, ConfigFile['stores'][string]>>
+  readonly vaults: Readonly<Record<string, VaultConfig>>
+  readonly stores: Readonly<Record<string, StoreConfig>>
   readonly envelopes: Readonly<Record<string, EnvelopeConfig>>
   /** SHA-256 of the file's bytes, hex: a run remembers under which configuration it was planned. */
   readonly digest: string
@@ -113,7 +123,10 @@ function schemaError(error: z.ZodError, place: (at: readonly PropertyKey[]) => s
   const at = issue.path.map(String).join('.')
   if (issue.code === 'unrecognized_keys') {
     const [unknown = ''] = issue.keys
-    const meant = nearest(unknown, memberNames(issue.path))
+    const meant = nearest(
+      unknown,
+      memberNames(issue.path).filter((member) => member !== unknown),
+    )
     const what = at === '' ? 'the file' : at
     return invalid(
       place([...issue.path, unknown]),
@@ -131,14 +144,19 @@ function deepest(issues: readonly Issue[]): Issue {
   if (first === undefined) throw new TypeError('a failed parse has an issue')
   if (first.code !== 'invalid_union') return first
   const branches = first.errors.map((errors) => [...errors]).filter((errors) => errors.length > 0)
-  const [best] = branches.sort((a, b) => a.length - b.length)
+  const [best] = branches.sort((a, b) => mistakes(a) - mistakes(b))
   if (best === undefined) return first
-  const inner = deepest(best)
+  const misspelt = best.find(({ code }) => code === 'unrecognized_keys')
+  const inner = misspelt ?? deepest(best)
   return { ...inner, path: [...first.path, ...inner.path] }
 }
 
+function mistakes(issues: readonly Issue[]): number {
+  return issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0)
+}
+
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^$/, ['kvx', 'home', 'home-backup', 'keys', 'stores', 'envelopes']],
+  [/^$/, ['kvx', 'home', 'home-backup', 'keys', 'vaults', 'stores', 'envelopes']],
   [/^keys\.[^.]+$/, ['purpose', 'publish', 'backup', 'cryptoperiod']],
   [
     /^keys\.[^.]+\.publish\.\d+$/,
@@ -149,7 +167,8 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^keys\.[^.]+\.backup$/, ['recipients', 'shares']],
   [/^keys\.[^.]+\.backup\.shares$/, ['threshold', 'of', 'custodians']],
   [/^keys\.[^.]+\.backup\.shares\.custodians\.\d+$/, ['name', 'openpgp']],
-  [/^stores\.[^.]+$/, ['sqlite', 'backup-retention']],
+  [/^vaults\.[^.]+$/, ['directory', 'key']],
+  [/^stores\.[^.]+$/, ['sqlite', 'directory', 'match', 'format', 'online', 'backup-retention']],
   [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
   [/^envelopes\..+\.(dek|value|value\.\d+)$/, ['column', 'layout', 'aead', 'aad']],
   [/^envelopes\..+$/, ['store', 'table', 'id', 'key', 'dek', 'value', 'version', 'plaintext']],
@@ -178,6 +197,10 @@ function freeze(
   const folder = dirname(path)
   const absolute = (name: string): string => (isAbsolute(name) ? name : join(folder, name))
   const home = chooseHome(path, file.home, facts)
+  const stores = Object.fromEntries(
+    Object.entries(file.stores).map(([name, store]) => [name, locatedStore(store, absolute)]),
+  )
+  checkReferences(file, facts.place)
   const config: Config = {
     path,
     ...home,
@@ -188,18 +211,58 @@ function freeze(
         { ...key, publish: key.publish.map(located(absolute)) },
       ]),
     ),
-    stores: Object.fromEntries(
-      Object.entries(file.stores).map(([name, store]) => [
+    vaults: Object.fromEntries(
+      Object.entries(file.vaults).map(([name, vault]) => [
         name,
-        { ...store, sqlite: absolute(store.sqlite) },
+        { ...vault, directory: absolute(vault.directory) },
       ]),
     ),
-    envelopes: file.envelopes,
+    stores,
+    envelopes: Object.fromEntries(
+      Object.entries(file.envelopes).map(([name, envelope]) => [
+        name,
+        completeEnvelope(envelope, stores[envelope.store], (member) =>
+          facts.place(['envelopes', name, member]),
+        ),
+      ]),
+    ),
     digest: facts.digest,
     where: facts.place,
   }
-  checkReferences(config)
   return Object.freeze(config)
+}
+
+function locatedStore(store: ConfigFile['stores'][string], absolute: (name: string) => string): StoreConfig {
+  if ('sqlite' in store) return { ...store, sqlite: absolute(store.sqlite) }
+  return { ...store, directory: absolute(store.directory) }
+}
+
+/** Table, id and column of an envelope in a directory store follow from the store where they are left out. */
+function completeEnvelope(
+  envelope: ConfigFile['envelopes'][string],
+  store: StoreConfig | undefined,
+  where: (member: string) => string,
+): EnvelopeConfig {
+  if (store?.sqlite === undefined && store !== undefined) return inDirectory(envelope, store)
+  const { table, id } = envelope
+  if (table !== undefined && id !== undefined) return { ...envelope, table, id }
+  const missing = table === undefined ? 'table' : 'id'
+  throw invalid(where(missing), `the envelope has no member "${missing}", which a store of tables needs`)
+}
+
+function inDirectory(envelope: ConfigFile['envelopes'][string], store: DirectoryStoreConfig): EnvelopeConfig {
+  const { directory, match, format } = store
+  const named = (part: SealedConfig): SealedConfig =>
+    format === 'file' && typeof part.layout === 'string' ? { column: 'content', ...part } : part
+  const { dek, value } = envelope
+  return {
+    ...envelope,
+    table: envelope.table ?? match,
+    id: envelope.id ?? (format === 'jsonl' ? ['path', 'line'] : 'path'),
+    ...(dek && { dek: named(dek) }),
+    value: Array.isArray(value) ? value.map(named) : named(value),
+    place: { directory, match, format },
+  }
 }
 
 function located(absolute: (name: string) => string) {
@@ -223,17 +286,17 @@ function chooseHome(
 }
 
 /** Names that point nowhere are mistakes of the file, found before anything runs. */
-function checkReferences(config: Config): void {
-  for (const [name, envelope] of Object.entries(config.envelopes)) {
+function checkReferences(file: ConfigFile, place: (at: readonly PropertyKey[]) => string): void {
+  for (const [name, envelope] of Object.entries(file.envelopes)) {
     for (const [member, known] of [
-      ['store', config.stores],
-      ['key', config.keys],
+      ['store', file.stores],
+      ['key', file.keys],
     ] as const) {
       const wanted = envelope[member]
       if (Object.hasOwn(known, wanted)) continue
       const meant = nearest(wanted, Object.keys(known))
       throw invalid(
-        config.where(['envelopes', name, member]),
+        place(['envelopes', name, member]),
         `envelopes.${name}.${member}: there is no ${member} ${JSON.stringify(wanted)}${meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`}`,
       )
     }

@@ -80,11 +80,23 @@ const key = z.strictObject({
   backup: backup.optional(),
 })
 
-const store = z.strictObject({
-  sqlite: z.string().min(1),
-  /** How long backups of the application are kept: so long values under an old key may come back. */
-  'backup-retention': duration.optional(),
+/** How long backups of the application are kept: so long values under an old key may come back. */
+const retention = { 'backup-retention': duration.optional() }
+
+const sqliteStore = z.strictObject({ sqlite: z.string().min(1), ...retention })
+
+const directoryStore = z.strictObject({
+  directory: z.string().min(1),
+  /** Files below it that are the store's: `*` and `?` inside a name, `**` for any number of directories. */
+  match: z.string().min(1),
+  /** One value a file, one document of JSON a file, or one a line. */
+  format: z.enum(['file', 'json', 'jsonl']).default('file'),
+  /** The application goes on during a run and replaces files by rename. Without it, it is stopped. */
+  online: z.literal('exchange').optional(),
+  ...retention,
 })
+
+const store = z.union([sqliteStore, directoryStore])
 
 const sealed = z.strictObject({
   column: z.string().min(1).optional(),
@@ -95,13 +107,21 @@ const sealed = z.strictObject({
 
 const envelope = z.strictObject({
   store: name,
-  table: z.string().min(1),
-  id: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]),
+  /** A directory store's pattern stands in for the table, and the file's path for the id. */
+  table: z.string().min(1).optional(),
+  id: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
   key: name,
   dek: sealed.optional(),
   value: z.union([sealed, z.array(sealed).min(1)]),
   version: z.string().min(1).optional(),
   plaintext: z.boolean().default(false),
+})
+
+const vault = z.strictObject({
+  /** The directory of `NAME.enc`. */
+  directory: z.string().min(1),
+  /** A key of purpose `vault`. */
+  key: name,
 })
 
 /** A section with nothing in it yet, as `kvx init` writes it, is an empty one. */
@@ -115,6 +135,7 @@ export const configSchema = z.strictObject({
   /** A file, best on another machine's disk, that gets a copy of the keyring after each change. */
   'home-backup': z.string().min(1).optional(),
   keys: section(key),
+  vaults: section(vault),
   stores: section(store),
   envelopes: section(envelope),
 })
@@ -124,5 +145,16 @@ export type KeyConfig = ConfigFile['keys'][string]
 export type PublisherConfig = KeyConfig['publish'][number]
 export type FilePublisherConfig = z.output<typeof filePublisher>
 export type EnvFilePublisherConfig = z.output<typeof envFilePublisher>
-export type EnvelopeConfig = ConfigFile['envelopes'][string]
+export type VaultConfig = z.output<typeof vault>
+/** A store as the file says it; a directory store has no `sqlite`. */
+export type StoreConfig =
+  | z.output<typeof sqliteStore>
+  | (z.output<typeof directoryStore> & { readonly sqlite?: undefined })
+export type DirectoryStoreConfig = z.output<typeof directoryStore>
+/** An envelope with what its store implies. `place` says where a directory store's records lie. */
+export type EnvelopeConfig = ConfigFile['envelopes'][string] & {
+  readonly table: string
+  readonly id: string | string[]
+  readonly place?: Pick<DirectoryStoreConfig, 'directory' | 'match' | 'format'>
+}
 export type SealedConfig = z.output<typeof sealed>

@@ -4,7 +4,7 @@ import { createBackup, type CreatedBackup } from '../backup/create.ts'
 import { resolveRecipients, type Recipient } from '../backup/recipients.ts'
 import { KvxError } from '../core/errors.ts'
 import { kvxVersion } from '../version.ts'
-import { keyOf, readKeyring, versionOf } from './keyring.ts'
+import { keyOf, readKeyring, refreshCopy, versionOf } from './keyring.ts'
 import { loadMaterial } from './material.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -63,6 +63,7 @@ export async function createBackupOf(
       conclusion.conclude({ backup: made.backup.manifest.id, tested: made.tested })
       return made
     })
+    await refreshCopy(workspace.home)
     return { recipients, warnings, created }
   } finally {
     material.wipe()

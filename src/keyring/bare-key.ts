@@ -75,9 +75,9 @@ export function parseKeyMode(text: string): number {
  */
 export async function makeBareKey(request: BareKeyRequest, dryRun: boolean): Promise<BareKey> {
   requireKeyName(request.name)
-  const path = keyPath(request.path)
-  const directory = dirname(path)
-  await requireDirectory(directory, request.access)
+  const named = keyPath(request.path)
+  const directory = await requireDirectory(dirname(named), request.access)
+  const path = join(directory, basename(named))
   if (await exists(path)) throw targetExists(path)
   const wanted = await resolveAccess(path, request.access, undefined)
   const facts = {
@@ -129,8 +129,11 @@ function keyPath(path: string): string {
   })
 }
 
-/** Only root and the owner of a directory make keys in it, and nobody else can put a file in their place. */
-async function requireDirectory(directory: string, access: Access): Promise<void> {
+/**
+ * Only root and the owner of a directory make keys in it, and nobody else can put a file in their place. Gives the
+ * canonical path, so that a link on the way cannot lead elsewhere by the time the key is written.
+ */
+async function requireDirectory(directory: string, access: Access): Promise<string> {
   // The dot makes the system follow a link to the directory.
   const facts = await lstatFacts(`${directory}/.`)
   const quoted = quotedPath(directory)
@@ -138,12 +141,12 @@ async function requireDirectory(directory: string, access: Access): Promise<void
     const { code, message } = fileError({ code: 'ENOENT' }, 'use the directory', directory)
     throw new KvxError(code, message, { hint: `make it: \`install -d -m 0711 ${quoted}\`` })
   }
-  await checkDirectoryTrust(
+  const canonical = await checkDirectoryTrust(
     directory,
     access.owner === undefined ? {} : { owner: await userId(access.owner) },
   )
   const own = process.geteuid?.() ?? -1
-  if (own === 0 || (facts.uid === own && (facts.mode & 0o700) === 0o700)) return
+  if (own === 0 || (facts.uid === own && (facts.mode & 0o700) === 0o700)) return canonical
   const why = facts.uid === own ? `has the mode ${modeText(facts.mode)}` : `belongs to uid ${facts.uid}`
   throw new KvxError(
     'UNSAFE_DIRECTORY',

@@ -1,17 +1,19 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { sharesFolder } from '../backup/shares/share-sets.ts'
 import { signDocument, verifyDocument } from '../audit/signed-document.ts'
 import type { Signer } from '../audit/signer.ts'
 import { readPublicKeys } from '../audit/audit-key.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import { encodePublicKeyPem } from '../core/signature.ts'
-import { exists, listDirectory, readFileCapped } from '../platform/files.ts'
+import { exists, listDirectory, makeDirectory, readFileCapped } from '../platform/files.ts'
 import { isoNow } from '../platform/clock.ts'
 import { notice } from '../platform/notices.ts'
 import { writeState } from '../platform/state-file.ts'
+import { checkDirectoryTrust } from '../platform/trust.ts'
 import { kvxVersion } from '../version.ts'
-import { createHome } from './init-home.ts'
+import { createHome, refuseExistingHome } from './init-home.ts'
 import type { Home } from './home.ts'
-import { encodeKeyring, parseKeyring } from './keyring-file.ts'
+import { encodeKeyring, type Keyring, parseKeyring } from './keyring-file.ts'
 import { readKeyring, versionsOf } from './keyring.ts'
 
 /**
@@ -24,7 +26,7 @@ export type HomeBackup = {
   readonly kvxVersion: string
   readonly keyring: unknown
   readonly config: { readonly path: string; readonly text: string }
-  /** Files of `backups/` by name; ASCII armor and JSON. */
+  /** Files of `backups/` by their path in it; ASCII armor and JSON. */
   readonly backups: Readonly<Record<string, string>>
   readonly auditKeys: readonly string[]
   /** Those public keys in PEM, to verify what the home signed. */
@@ -59,10 +61,18 @@ export async function backUpHome(
   return { keys: Object.keys(ring.keys).length, backups: Object.keys(backups).length }
 }
 
+/** A file of `backups/`, or of one share set in it. */
+const backupName = /^(shares\/[A-Za-z0-9][A-Za-z0-9._-]*\/)?[A-Za-z0-9][A-Za-z0-9._-]*\.(asc|json)$/
+
 async function backupFiles(home: Home): Promise<Record<string, string>> {
+  const shares = sharesFolder(home.backups)
+  const sets = (await exists(shares)) ? await listDirectory(shares) : []
+  const names = [...(await listDirectory(home.backups))]
+  for (const set of sets) {
+    for (const file of await listDirectory(join(shares, set))) names.push(`shares/${set}/${file}`)
+  }
   const files: Record<string, string> = {}
-  for (const name of await listDirectory(home.backups)) {
-    if (!/\.(asc|json)$/.test(name)) continue
+  for (const name of names.filter((name) => backupName.test(name))) {
     const { bytes } = await readFileCapped(join(home.backups, name), { maxBytes: maxFileBytes })
     files[name] = bytes.toString('utf8')
   }
@@ -102,48 +112,96 @@ export type RestoredHome = {
   readonly warnings: readonly { readonly code: string; readonly message: string }[]
 }
 
+/** A copy that was read: its signature is right, whoever's it is. */
+export type HomeCopy = {
+  readonly backup: HomeBackup
+  readonly ring: Keyring
+  /** The audit key that signed it. */
+  readonly signedBy: string
+  /** Whether somebody said that this is the right audit key. */
+  readonly proven: boolean
+}
+
 /**
- * Makes a home from such a copy: keyring, backups, a new audit key whose first entry names the old one. Keys come
- * back from their backups afterwards, each proven by the keyring's fingerprint.
+ * Reads and verifies a copy; writes nothing.
  * @param expectAudit fingerprint of the audit key that signed it, known from elsewhere
- * @throws HOME_EXISTS, DAMAGED when the copy was changed, FINGERPRINT_DIFFERS
+ * @throws DAMAGED when the copy was changed, FINGERPRINT_DIFFERS, KEYRING_DAMAGED
  */
-export async function restoreHome(
-  file: string,
-  target: { readonly home: string; readonly config: string },
-  expectAudit: string | undefined,
-): Promise<RestoredHome> {
+export async function readHomeCopy(file: string, expectAudit: string | undefined): Promise<HomeCopy> {
   const { bytes } = await readFileCapped(file, { maxBytes: maxBackupBytes })
-  const verified = verifyDocument(parseJson(file, bytes), expectAudit)
+  const verified = verifyDocument(parseJson(file, bytes), normalFingerprint(expectAudit))
   const backup = verified.document as unknown as HomeBackup
   if (backup.schema !== 'kvx.home-backup/1') throw noHomeBackup(file)
   const ring = parseKeyring(file, Buffer.from(JSON.stringify(backup.keyring)))
+  return { backup, ring, signedBy: verified.publicKeyFingerprint, proven: verified.proven }
+}
+
+function normalFingerprint(typed: string | undefined): string | undefined {
+  const digits = typed?.replaceAll(/[\s:]/g, '').toLowerCase()
+  if (digits === undefined || /^[0-9a-f]{64}$/.test(digits)) return digits
+  throw new KvxError('USAGE', 'the expected fingerprint is not 64 hex digits', {
+    hint: 'It is that of the audit key: `kvx init`, `kvx backup home` and every report print it.',
+  })
+}
+
+/**
+ * Makes a home from a copy: configuration where there is none, backups, a new audit key whose first entry names
+ * the old one, and last the keyring. May be repeated after a crash. Keys come back from their backups afterwards,
+ * each proven by the keyring's fingerprint.
+ * @throws HOME_EXISTS, UNSAFE_DIRECTORY
+ */
+export async function restoreHome(
+  copy: HomeCopy,
+  target: { readonly home: string; readonly config: string },
+): Promise<RestoredHome> {
+  const { backup, ring } = copy
+  await refuseExistingHome(target.home)
+  await checkDirectoryTrust(dirname(target.config))
+  const configWritten = !(await exists(target.config))
+  if (configWritten) await writeState(target.config, Buffer.from(backup.config.text))
   const { home, auditFingerprint } = await createHome(target.home, {
     priorAuditKeys: backup.auditKeys,
     fill: async (made) => {
-      if (verified.proven) await trustAuditKeys(made, backup.auditPublicKeys)
-      for (const [name, text] of Object.entries(backup.backups)) {
-        if (/^[A-Za-z0-9._-]+\.(asc|json)$/.test(name))
-          await writeState(join(made.backups, name), Buffer.from(text))
-      }
+      if (copy.proven) await trustAuditKeys(made, backup.auditPublicKeys)
+      await writeBackups(made, backup.backups)
     },
     keyring: encodeKeyring({ ...ring, generation: ring.generation + 1 }),
   })
-  const configWritten = !(await exists(target.config))
-  if (configWritten) await writeState(target.config, Buffer.from(backup.config.text))
   return {
     home: home.path,
     auditFingerprint,
     configWritten,
     missing: missingKeys(ring, backup),
-    warnings: verified.proven
-      ? []
-      : [
-          {
-            code: 'UNPROVEN',
-            message: `the copy is whole and was signed by the audit key ${verified.publicKeyFingerprint}; compare it with a card or a report, or give it with \`--expect-fingerprint\``,
-          },
-        ],
+    warnings: [
+      ...(copy.proven ? [] : [unproven(copy.signedBy)]),
+      ...(configWritten && target.config !== backup.config.path ? [moved(backup.config.path)] : []),
+    ],
+  }
+}
+
+function unproven(signedBy: string): RestoredHome['warnings'][number] {
+  return {
+    code: 'UNPROVEN',
+    message: `the copy is whole and was signed by the audit key ${signedBy}; nothing says that this is yours: compare it with a card or a report, or give it with \`--expect-fingerprint\``,
+  }
+}
+
+function moved(from: string): RestoredHome['warnings'][number] {
+  return {
+    code: 'CONFIG_MOVED',
+    message: `the configuration was at ${from}: paths in it that do not begin with / are counted from its new place`,
+  }
+}
+
+async function writeBackups(home: Home, files: HomeBackup['backups']): Promise<void> {
+  for (const [name, text] of Object.entries(files)) {
+    if (!backupName.test(name)) continue
+    const path = join(home.backups, name)
+    if (name.startsWith('shares/')) {
+      await makeDirectory(sharesFolder(home.backups), 0o700)
+      await makeDirectory(dirname(path), 0o700)
+    }
+    await writeState(path, Buffer.from(text))
   }
 }
 
@@ -151,6 +209,7 @@ export async function restoreHome(
 async function trustAuditKeys(home: Home, pem: string): Promise<void> {
   const path = join(home.audit, 'audit.pub')
   const { bytes } = await readFileCapped(path, { maxBytes: maxFileBytes })
+  if (bytes.includes(pem)) return
   await writeState(path, Buffer.concat([bytes, Buffer.from(pem)]))
 }
 
@@ -161,9 +220,19 @@ function missingKeys(ring: ReturnType<typeof parseKeyring>, backup: HomeBackup):
       .filter(([, record]) => record.fingerprint !== null && record.state !== 'destroyed')
       .map(([version]) => ({
         subject: `${name}@${version}`,
-        backup: names.find((file) => file.startsWith(`${name}.v${version}.`) && file.endsWith('.asc')),
+        backup: bestOf(
+          names.filter((file) => file.startsWith(`${name}.v${version}.`) && file.endsWith('.asc')),
+          backup,
+        ),
       })),
   )
+}
+
+/** A backup that was proven to open, else any. */
+function bestOf(files: readonly string[], { backups }: HomeBackup): string | undefined {
+  const isProven = (file: string): boolean =>
+    !/"state":\s*"untested"/.test(backups[file.replace(/\.asc$/, '.json')] ?? '"state":"untested"')
+  return files.find(isProven) ?? files[0]
 }
 
 function parseJson(file: string, bytes: Buffer): unknown {

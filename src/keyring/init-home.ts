@@ -16,6 +16,14 @@ export type HomeContents = {
   readonly keyring?: Uint8Array
 }
 
+/** @throws HOME_EXISTS */
+export async function refuseExistingHome(path: string): Promise<void> {
+  if (!(await exists(homeAt(path).keyring))) return
+  throw new KvxError('HOME_EXISTS', `there is a home at ${path} already`, {
+    hint: 'It is left as it is. `kvx key list` shows what it holds.',
+  })
+}
+
 /**
  * Makes a home (0700): folders, audit key and log, a `.gitignore` of `*`, and last the keyring, whose presence
  * says that the home is complete. A home that an earlier attempt left half made is finished.
@@ -26,11 +34,7 @@ export async function createHome(
   contents: HomeContents = {},
 ): Promise<{ readonly home: Home; readonly auditFingerprint: string }> {
   const home = homeAt(path)
-  if (await exists(home.keyring)) {
-    throw new KvxError('HOME_EXISTS', `there is a home at ${path} already`, {
-      hint: 'It is left as it is. `kvx key list` shows what it holds.',
-    })
-  }
+  await refuseExistingHome(path)
   await makeParents(path)
   await makeDirectory(path, 0o700)
   await checkDirectoryTrust(path)

@@ -1,12 +1,10 @@
 import { dirname, join, resolve } from 'node:path'
 import { loadConfig } from '../config/config.ts'
 import { configTemplate } from '../config/template.ts'
-import { KvxError } from '../core/errors.ts'
 import { createFile } from '../platform/create-file.ts'
 import { exists } from '../platform/files.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
-import { homeAt } from './home.ts'
-import { createHome } from './init-home.ts'
+import { createHome, refuseExistingHome } from './init-home.ts'
 
 export type Initialised = {
   readonly config: string
@@ -16,35 +14,45 @@ export type Initialised = {
   readonly auditFingerprint: string | null
 }
 
+/** Where the new configuration goes, for the one who describes it. */
+export type NewConfig = {
+  readonly path: string
+  readonly home: string
+  /** The home that was named by hand and goes into the file. */
+  readonly namedHome: string | undefined
+}
+
 /**
- * Writes the configuration (0600) where there is none, then the home. A home that exists stops it before
- * anything is written.
- * @throws HOME_EXISTS, UNSAFE_DIRECTORY, CONFIG_INVALID
+ * Writes the configuration (0600) where there is none, then the home. A home that exists stops it before anything
+ * is asked or written.
+ * @throws HOME_EXISTS, UNSAFE_DIRECTORY, CONFIG_INVALID, and what `describe` throws: nothing is written then
  */
 export async function initialise(request: {
   readonly config: string | undefined
   readonly home: string | undefined
   readonly dryRun: boolean
+  /** Asks a person for the text of a new configuration; the template without it. */
+  readonly describe?: ((at: NewConfig) => Promise<string>) | undefined
 }): Promise<Initialised> {
   const path = resolve(request.config ?? process.env['KVX_CONFIG'] ?? 'kvx.yaml')
   const isNew = !(await exists(path))
-  const written = request.home === undefined ? undefined : resolve(request.home)
+  const namedHome = request.home === undefined ? undefined : resolve(request.home)
   const home = isNew
-    ? (written ?? defaultHome(path))
+    ? (namedHome ?? defaultHome(path))
     : (await loadConfig({ config: path, home: request.home })).home
-  if (await exists(homeAt(home).keyring)) {
-    throw new KvxError('HOME_EXISTS', `there is a home at ${home} already`, {
-      hint: 'It is left as it is. `kvx key list` shows what it holds.',
-    })
-  }
+  await refuseExistingHome(home)
   if (request.dryRun) return { config: path, configWritten: isNew, home, auditFingerprint: null }
   await checkDirectoryTrust(dirname(path))
-  if (isNew) await createFile(path, Buffer.from(configTemplate(written)), { mode: 0o600 })
+  if (isNew) {
+    const text = await (request.describe?.({ path, home, namedHome }) ?? configTemplate(namedHome))
+    await createFile(path, Buffer.from(text), { mode: 0o600 })
+    await loadConfig({ config: path, home: request.home })
+  }
   const { auditFingerprint } = await createHome(home)
   return { config: path, configWritten: isNew, home, auditFingerprint }
 }
 
 /** Where a home lies when nothing says otherwise. */
-export function defaultHome(config: string): string {
+function defaultHome(config: string): string {
   return config === '/etc/kvx/kvx.yaml' ? '/var/lib/kvx' : join(dirname(config), '.kvx')
 }

@@ -33,8 +33,11 @@ const version = z.strictObject({
   rollout: rollout.nullable(),
   /** The signed mark of `retire`: when, by whom, and the certificate's file under the home. */
   retired: z.strictObject({ at, actor: z.string(), certificate: z.string() }).nullable(),
-  /** A destruction that waits: its material goes when `due` is over and nothing needs it. */
-  destruction: z.strictObject({ scheduled: at, due: at, actor: z.string() }).nullable(),
+  /**
+   * A destruction that waits: its material goes when `due` is over and nothing needs it. `begun` is written before
+   * the first byte of the key file is overwritten: from then on the file proves nothing and is not read.
+   */
+  destruction: z.strictObject({ scheduled: at, due: at, actor: z.string(), begun: at.optional() }).nullable(),
   withoutBackup: z.strictObject({ reason: z.string(), at, actor: z.string() }).nullable(),
   history: z.array(z.strictObject({ at, from: state, to: state, actor: z.string(), reason: z.string() })),
 })

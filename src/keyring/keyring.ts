@@ -47,6 +47,17 @@ export async function changeKeyring<T>(home: Home, change: (ring: Keyring) => T)
   }
 }
 
+/** Brings the copy outside the home up to date after a change that is not one of the keyring, such as a backup. */
+export async function refreshCopy(home: Home): Promise<void> {
+  if (home.afterChange === undefined) return
+  const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
+  try {
+    await home.afterChange()
+  } finally {
+    lock.release()
+  }
+}
+
 /** @throws KEY_UNKNOWN with the nearest name */
 export function keyOf(ring: Keyring, name: string): KeyRecord {
   const key = Object.hasOwn(ring.keys, name) ? ring.keys[name] : undefined

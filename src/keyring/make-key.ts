@@ -1,6 +1,8 @@
 import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
 import { randomSecret } from '../platform/random.ts'
+import type { KeyConfig } from '../config/schema.ts'
+import type { KeyRecord } from './keyring-file.ts'
 import { readKeyring } from './keyring.ts'
 import { hasMaterial, readMaterial } from './material.ts'
 import { makePublisher, publishKey, type PublishedPlace } from './publish/publish.ts'
@@ -20,8 +22,16 @@ export async function makeRegisteredKey(
   dryRun: boolean,
 ): Promise<{ readonly registered: Registered | undefined; readonly places: readonly PublishedPlace[] }> {
   const config = configuredKey(workspace.config, name)
-  const known = (await readKeyring(workspace.home)).keys[name]
+  const ring = await readKeyring(workspace.home)
+  const known = ring.keys[name]
   if (known?.seals != null) {
+    const made = await unpublished(known, config)
+    if (made !== undefined && !dryRun) {
+      const places = await withIntent(workspace.audit, { action: 'key.publish', subject: name }, async () =>
+        publishKey(workspace.home, ring, { name, config }),
+      )
+      return { registered: { version: 1, fingerprint: made, changed: false }, places }
+    }
     throw new KvxError('KEY_EXISTS', `the keyring has ${name}@${known.seals} already`, {
       hint: `To change the key: \`kvx rotate ${name}\`.`,
     })
@@ -50,6 +60,18 @@ export async function makeRegisteredKey(
       material.wipe()
     }
   })
+}
+
+/**
+ * The fingerprint of a key that keygen made and did not come to publish: a crash lay in between. Places that hold
+ * it already or hold nothing yet are its own.
+ */
+async function unpublished(key: KeyRecord, config: KeyConfig): Promise<string | undefined> {
+  const [only, ...more] = Object.values(key.versions)
+  if (only?.origin !== 'generated' || only.fingerprint === null || more.length > 0) return undefined
+  const found = await Promise.all(config.publish.map(async (place) => makePublisher(place).inspect()))
+  const isOwn = found.every(({ current }) => current === undefined || current === only.fingerprint)
+  return isOwn && found.some(({ current }) => current === undefined) ? only.fingerprint : undefined
 }
 
 /** A key that an application uses already is imported, never replaced by a new one. */

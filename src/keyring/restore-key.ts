@@ -1,13 +1,12 @@
-import { resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { withIntent } from '../audit/with-intent.ts'
 import type { BackupWarning } from '../backup/errors.ts'
 import { openBackup, type OpenedBackup } from '../backup/restore.ts'
-import { KvxError } from '../core/errors.ts'
+import { isKvxError, KvxError } from '../core/errors.ts'
 import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
 import type { Secret } from '../core/secret.ts'
 import { createFile } from '../platform/create-file.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
-import { dirname } from 'node:path'
 import { materialPath } from './home.ts'
 import { readKeyring } from './keyring.ts'
 import { hasMaterial, readMaterial, writeMaterial } from './material.ts'
@@ -48,8 +47,7 @@ export async function restoreKey(request: RestoreRequest): Promise<RestoredKey> 
 }
 
 async function intoFile(request: RestoreRequest, out: string): Promise<RestoredKey> {
-  const path = resolve(out)
-  await checkDirectoryTrust(dirname(path))
+  const path = join(await checkDirectoryTrust(dirname(resolve(out))), basename(out))
   const opened = await open(request, {})
   try {
     if (!request.dryRun) await writeBare(path, opened.material)
@@ -76,15 +74,32 @@ async function intoHome(request: RestoreRequest): Promise<RestoredKey> {
     const subject = `${name}@${version}`
     const path = materialPath(workspace.home, name, version)
     await refuseOther(workspace, opened)
-    if (await hasMaterial(workspace.home, name, version)) return restored(opened, path, false)
-    if (request.dryRun) return restored(opened, path, false)
+    // The keyring knows this key by its full fingerprint.
+    const proven = { ...opened, proven: true }
+    if (await hasMaterial(workspace.home, name, version)) return restored(proven, path, false)
+    if (request.dryRun) return restored(proven, path, false)
     await request.confirm(subject)
-    await withIntent(workspace.audit, { action: 'key.restore', subject, data: { source: 'gpg' } }, async () =>
-      writeMaterial(workspace.home, name, version, opened.material),
+    await logged(request, async () =>
+      withIntent(workspace.audit, { action: 'key.restore', subject, data: { source: 'gpg' } }, async () =>
+        writeMaterial(workspace.home, name, version, opened.material),
+      ),
     )
-    return restored({ ...opened, proven: true }, path, true)
+    return restored(proven, path, true)
   } finally {
     opened.material.wipe()
+  }
+}
+
+/** The worst day is not held up by a log that can't be written. */
+async function logged(request: RestoreRequest, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (!isKvxError(error, 'AUDIT_UNWRITABLE') || request.auditTo !== undefined) throw error
+    throw new KvxError(error.code, error.message, {
+      hint: 'Log elsewhere for now: add `--audit-to FILE`; `kvx audit adopt FILE` takes it in later.',
+      details: error.details,
+    })
   }
 }
 
@@ -97,6 +112,15 @@ async function refuseOther(workspace: Workspace, opened: OpenedBackup): Promise<
     throw new KvxError('VERSION_UNKNOWN', `the keyring does not know ${subject}`, {
       hint: `Write it to a file with \`--out FILE\`, then take it over: \`kvx key import ${name} --from file:FILE --encoding raw --version ${version}\`.`,
     })
+  }
+  if (record.state === 'destroyed') {
+    throw new KvxError(
+      'STATE_TRANSITION',
+      `${subject} is destroyed; its key does not go back into the home`,
+      {
+        hint: 'Where it is needed once more, write it to a file: `--out FILE`.',
+      },
+    )
   }
   if (record.fingerprint !== opened.fingerprint) {
     throw new KvxError(

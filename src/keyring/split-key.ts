@@ -13,7 +13,7 @@ import { shownSet } from '../backup/shares/share-set.ts'
 import { sharedKeyLength } from '../core/share/shamir.ts'
 import { KvxError } from '../core/errors.ts'
 import { kvxVersion } from '../version.ts'
-import { keyOf, readKeyring, versionOf } from './keyring.ts'
+import { keyOf, readKeyring, refreshCopy, versionOf } from './keyring.ts'
 import type { VersionRecord } from './keyring-file.ts'
 import { loadMaterial } from './material.ts'
 import type { Workspace } from './workspace.ts'
@@ -80,6 +80,7 @@ export async function splitKeyOf(workspace: Workspace, request: SplitKeyRequest)
       conclusion.conclude({ set: shownSet(made.set), state: made.set.state })
       return made
     })
+    await refreshCopy(workspace.home)
     return { ...planned, stored }
   } finally {
     material.wipe()

@@ -1,15 +1,16 @@
 import { withIntent } from '../audit/with-intent.ts'
-import { listBackups } from '../backup/backups.ts'
 import { KvxError } from '../core/errors.ts'
 import { changeKeyring, keyOf, moveState, readKeyring, versionOf, versionsOf } from '../keyring/keyring.ts'
 import { materialPath } from '../keyring/home.ts'
-import type { Keyring, VersionRecord } from '../keyring/keyring-file.ts'
-import { hasMaterial } from '../keyring/material.ts'
+import type { Keyring } from '../keyring/keyring-file.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow, now } from '../platform/clock.ts'
 import { eraseFile, type Erased } from '../platform/erase-file.ts'
+import { exists } from '../platform/files.ts'
+import { tempPathOf } from '../platform/temp-file.ts'
 import type { Census } from './census.ts'
+import { refuseBegun, remainingCopies, type RemainingCopy } from './erasure.ts'
 import type { Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
 import type { Journal } from './journal.ts'
@@ -23,7 +24,7 @@ export type Scheduled = { readonly due: string; readonly ledger: readonly Ledger
 /**
  * Schedules the end of a version's material. Nothing is erased before the waiting time is over and everything
  * that may need it is settled.
- * @throws NOT_RETIRED, RUN_OPEN, STATE_TRANSITION
+ * @throws NOT_RETIRED, RUN_OPEN, STATE_TRANSITION, CLOCK_BEHIND
  */
 export async function scheduleDestruction(
   workspace: Workspace,
@@ -35,6 +36,8 @@ export async function scheduleDestruction(
   const due = `${new Date(now().getTime() + afterMs).toISOString().slice(0, 19)}Z`
   const ring = await readKeyring(workspace.home)
   refuseUndestroyable(ring, journal, subject)
+  refuseBegun(versionOf(keyOf(ring, name), name, version), label(subject))
+  await refuseClockBehind(workspace)
   await withIntent(
     workspace.audit,
     { action: 'key.destroy.schedule', subject: label(subject), data: { due } },
@@ -62,33 +65,31 @@ export async function cancelDestruction(workspace: Workspace, subject: Subject):
           hint: `\`kvx key show ${name}\` tells its life.`,
         })
       }
+      refuseBegun(record, label(subject))
       record.destruction = null
     }),
   )
 }
 
-/** Versions whose waiting time is over. */
-export function dueDestructions(ring: Keyring): readonly Subject[] {
+/** Versions that wait for their end, and when each one's waiting time is over. */
+export function scheduledDestructions(ring: Keyring): readonly (Subject & { readonly due: string })[] {
   return Object.entries(ring.keys).flatMap(([name, key]) =>
-    versionsOf(key)
-      .filter(([, record]) => isDue(record))
-      .map(([version]) => ({ name, version })),
+    versionsOf(key).flatMap(([version, { destruction, state }]) =>
+      destruction === null || state === 'destroyed' ? [] : [{ name, version, due: destruction.due }],
+    ),
   )
 }
 
-function isDue(record: VersionRecord): boolean {
-  return (
-    record.destruction !== null &&
-    record.state !== 'destroyed' &&
-    Date.parse(record.destruction.due) <= now().getTime()
-  )
+/** Those whose waiting time is over. */
+export function dueDestructions(ring: Keyring): readonly Subject[] {
+  return scheduledDestructions(ring).filter(({ due }) => Date.parse(due) <= now().getTime())
 }
 
 export type Destroyed = {
   readonly subject: string
   readonly erased: Erased | undefined
-  /** OpenPGP backups that still hold the key: until they go, it exists. */
-  readonly backups: readonly string[]
+  /** Backups and share sets of this home that still hold the key: until they go, it exists. */
+  readonly copies: readonly RemainingCopy[]
   readonly censuses: readonly Census[]
 }
 
@@ -100,8 +101,9 @@ export type DestroyOptions = {
 
 /**
  * Erases the material of a version whose time is over: settles the ledger, scans the primary in full once more,
- * overwrites and unlinks the key file, then marks the record, which stays. May be repeated after a crash.
- * @throws LEDGER_OPEN, VALUES_REMAIN, CLOCK_BEHIND, NOT_RETIRED; the key is untouched then
+ * records that the erasure begins, overwrites and unlinks the key file, then marks the record, which stays. May be
+ * repeated after a crash.
+ * @throws LEDGER_OPEN, VALUES_REMAIN, CLOCK_BEHIND, NOT_RETIRED; the key file is as it was then
  */
 export async function destroyVersion(
   workspace: Workspace,
@@ -125,8 +127,12 @@ export async function destroyVersion(
     { action: 'key.destroy', subject: label(subject), data: loss },
     async (conclusion) => {
       const censuses = await lastScan(workspace, subject, options)
-      const path = materialPath(workspace.home, name, version)
-      const erased = (await hasMaterial(workspace.home, name, version)) ? await eraseFile(path) : undefined
+      await changeKeyring(workspace.home, (draft) => {
+        const { destruction } = versionOf(keyOf(draft, name), name, version)
+        if (destruction === null) throw notScheduled(subject)
+        destruction.begun ??= isoNow()
+      })
+      const erased = await eraseMaterial(workspace, subject)
       await changeKeyring(workspace.home, (draft) => {
         const record = versionOf(keyOf(draft, name), name, version)
         record.canary = null
@@ -137,7 +143,7 @@ export async function destroyVersion(
       return {
         subject: label(subject),
         erased,
-        backups: await remainingBackups(workspace, subject),
+        copies: await remainingCopies(workspace, subject),
         censuses,
       }
     },
@@ -170,11 +176,7 @@ function refuseUndestroyable(ring: Keyring, journal: Journal, subject: Subject):
 
 function refuseWaiting(ring: Keyring, subject: Subject): void {
   const { destruction } = versionOf(keyOf(ring, subject.name), subject.name, subject.version)
-  if (destruction === null) {
-    throw new KvxError('LEDGER_OPEN', `no destruction of ${label(subject)} is scheduled`, {
-      hint: `Schedule it: \`kvx destroy ${label(subject)} --after 7d\`.`,
-    })
-  }
+  if (destruction === null) throw notScheduled(subject)
   if (Date.parse(destruction.due) <= now().getTime()) return
   throw new KvxError(
     'LEDGER_OPEN',
@@ -183,6 +185,19 @@ function refuseWaiting(ring: Keyring, subject: Subject): void {
       hint: `Until then it can be stopped: \`kvx destroy ${label(subject)} --cancel\`.`,
     },
   )
+}
+
+/** A crash while the file was made can have left its bytes under the name of an unfinished file as well. */
+async function eraseMaterial(workspace: Workspace, { name, version }: Subject): Promise<Erased | undefined> {
+  const path = materialPath(workspace.home, name, version)
+  if (await exists(tempPathOf(path))) await eraseFile(tempPathOf(path))
+  return (await exists(path)) ? eraseFile(path) : undefined
+}
+
+function notScheduled(subject: Subject): KvxError {
+  return new KvxError('LEDGER_OPEN', `no destruction of ${label(subject)} is scheduled`, {
+    hint: `Schedule it: \`kvx destroy ${label(subject)} --after 7d\`.`,
+  })
 }
 
 /** A clock that was set forward and back, or a machine that lost its time, must not end a waiting time early. */
@@ -218,29 +233,32 @@ async function lastScan(
     for (const workload of session.workloads) {
       censuses.push(await workload.census({ phase: 'verify', events: options.events }))
     }
+    const declared = new Set(session.workloads.filter(({ plaintext }) => plaintext).map(({ name }) => name))
     const left = censuses.reduce(
-      (sum, census) => sum + (census.byVersion.get(subject.version) ?? 0) + census.unreadable,
+      (sum, { byVersion, unreadable, envelope, plaintext }) =>
+        sum + (byVersion.get(subject.version) ?? 0) + unreadable + (declared.has(envelope) ? 0 : plaintext),
       0,
     )
-    if (left > (options.acceptLoss?.count ?? 0)) {
-      throw new KvxError(
-        'VALUES_REMAIN',
-        `${left} values need ${label(subject)} or open with no known key; the key is untouched`,
-        {
-          hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${left} --reason TEXT\`.`,
-          details: { subject: label(subject), remaining: left },
-        },
-      )
-    }
+    if (left > (options.acceptLoss?.count ?? 0)) throw valuesRemain(session.ring, subject, left)
     return censuses
   } finally {
     await session.close()
   }
 }
 
-async function remainingBackups(workspace: Workspace, subject: Subject): Promise<readonly string[]> {
-  const { backups } = await listBackups(workspace.home.backups)
-  return backups
-    .filter(({ manifest }) => manifest.name === subject.name && manifest.version === subject.version)
-    .map(({ path }) => path)
+function valuesRemain(ring: Keyring, subject: Subject, left: number): KvxError {
+  const { destruction } = versionOf(keyOf(ring, subject.name), subject.name, subject.version)
+  const state =
+    destruction?.begun === undefined
+      ? 'the key is untouched'
+      : `its erasure began at ${destruction.begun}, so a backup is what can still open them`
+  const need = left === 1 ? 'value needs' : 'values need'
+  return new KvxError(
+    'VALUES_REMAIN',
+    `${left} ${need} ${label(subject)}, ${left === 1 ? 'opens' : 'open'} with no known key or ${left === 1 ? 'is' : 'are'} not sealed as declared; ${state}`,
+    {
+      hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${left} --reason TEXT\`.`,
+      details: { subject: label(subject), remaining: left },
+    },
+  )
 }

@@ -1,5 +1,6 @@
 import { verifyAudit } from '../audit/verify-audit.ts'
-import { KvxError } from '../core/errors.ts'
+import { isKvxError, KvxError } from '../core/errors.ts'
+import type { KeyConfig } from '../config/schema.ts'
 import { materialPath } from '../keyring/home.ts'
 import { readKeyring, versionsOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
@@ -8,8 +9,9 @@ import { publicationDrift } from '../keyring/publish/publish.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { supportsAcl } from '../platform/acl.ts'
 import { now } from '../platform/clock.ts'
-import { listDirectory } from '../platform/files.ts'
+import { exists, listDirectory } from '../platform/files.ts'
 import { swapWarning } from '../platform/harden.ts'
+import { tempPathOf } from '../platform/temp-file.ts'
 import { findTool } from '../platform/tools.ts'
 import type { Journal } from './journal.ts'
 
@@ -91,8 +93,22 @@ async function examineKeys(workspace: Workspace, ring: Keyring): Promise<readonl
   const found: Examination[] = []
   for (const [name, key] of Object.entries(ring.keys)) {
     for (const [version, record] of versionsOf(key)) {
-      if (record.fingerprint === null || record.state === 'destroyed') continue
       const subject = `${name}@${version}`
+      if (record.state === 'destroyed' && (await hasMaterial(workspace.home, name, version))) {
+        const path = materialPath(workspace.home, name, version)
+        found.push({
+          name: subject,
+          health: 'warn',
+          message: 'is destroyed, and its key file is there',
+          remedy: `rm ${path}`,
+        })
+      }
+      if (record.fingerprint === null || record.state === 'destroyed') continue
+      if (record.destruction?.begun !== undefined) {
+        const message = 'its erasure was interrupted'
+        found.push({ name: subject, health: 'warn', message, remedy: 'kvx destroy --due' })
+        continue
+      }
       try {
         ;(await loadMaterial(workspace.home, name, version, record)).wipe()
         found.push(fine(subject, 'file, fingerprint and canary agree'))
@@ -138,6 +154,13 @@ async function examineLeftovers(workspace: Workspace, ring: Keyring): Promise<re
 async function examinePlaces(workspace: Workspace, ring: Keyring): Promise<readonly Examination[]> {
   const found: Examination[] = []
   for (const [name, config] of Object.entries(workspace.config.keys)) {
+    for (const path of publishedPaths(config)) {
+      const unfinished = tempPathOf(path)
+      if (!(await exists(unfinished))) continue
+      const message = 'an unfinished published file of a run that died; it may hold a key'
+      const remedy = `rm ${unfinished}, then kvx key publish ${name}`
+      found.push({ name: unfinished, health: 'warn', message, remedy })
+    }
     if (ring.keys[name] === undefined) continue
     const drift = await publicationDrift(ring, name, config)
     for (const place of drift) {
@@ -148,6 +171,12 @@ async function examinePlaces(workspace: Workspace, ring: Keyring): Promise<reado
       found.push(fine(`published ${name}`, 'every place agrees with the keyring'))
   }
   return found
+}
+
+function publishedPaths({ publish }: KeyConfig): readonly string[] {
+  return publish.flatMap((place) =>
+    'env-file' in place ? place['env-file'] : [place.file, place.previous ?? []].flat(),
+  )
 }
 
 function examineRuns(journal: Journal): readonly Examination[] {
@@ -173,7 +202,13 @@ async function examineLog(workspace: Workspace): Promise<Examination> {
 }
 
 async function examineClock(workspace: Workspace): Promise<Examination> {
-  const { at } = await workspace.audit.head()
+  let at: string | undefined
+  try {
+    at = (await workspace.audit.head()).at
+  } catch (error) {
+    if (!isKvxError(error)) throw error
+    return { name: 'clock', health: 'stop', message: error.message, remedy: 'kvx audit verify' }
+  }
   if (at === undefined || Date.parse(at) <= now().getTime() + 1000)
     return fine('clock', 'not behind the audit log')
   return {

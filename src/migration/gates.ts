@@ -2,8 +2,10 @@ import { usableBackups } from '../backup/backups.ts'
 import { activeShareSets } from '../backup/shares/share-sets.ts'
 import { KvxError } from '../core/errors.ts'
 import type { Workspace } from '../keyring/workspace.ts'
+import type { KeyConfig } from '../config/schema.ts'
 import { changeKeyring, keyOf, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
+import { hasPreviousSlots } from '../keyring/readers.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
 import type { Journal } from './journal.ts'
@@ -16,6 +18,19 @@ export function refuseOpenRun(journal: Journal, key: string, except?: string): v
     hint: `Go on with \`kvx run resume ${open.id}\`, or undo it with \`kvx run rollback ${open.id}\`.`,
     details: { run: open.id, status: open.status },
   })
+}
+
+/**
+ * Readers with one slot get no key while their data lies under two versions: a run that is under way gives it
+ * back at its end. @throws RUN_OPEN
+ */
+export function refuseWithdrawn(journal: Journal, ring: Keyring, name: string, config: KeyConfig): void {
+  if (hasPreviousSlots(config)) return
+  const { seals } = keyOf(ring, name)
+  const open = journal
+    .unfinished()
+    .find((run) => run.key === name && (run.direction === 'back' || run.toVersion === seals))
+  if (open !== undefined) refuseOpenRun(journal, name)
 }
 
 /** The version that seals. @throws STATE_TRANSITION when none does, or it is suspended or compromised */
@@ -85,8 +100,18 @@ export async function isBackedUp(
   name: string,
   version: number,
 ): Promise<boolean> {
+  const { withoutBackup } = versionOf(keyOf(ring, name), name, version)
+  return withoutBackup !== null || hasProvenBackup(workspace, ring, name, version)
+}
+
+/** A tested or confirmed backup, or an active share set; a recorded reason to go without is none. */
+export async function hasProvenBackup(
+  workspace: Workspace,
+  ring: Keyring,
+  name: string,
+  version: number,
+): Promise<boolean> {
   const record = versionOf(keyOf(ring, name), name, version)
-  if (record.withoutBackup !== null) return true
   if (record.fingerprint === null) return false
   const trust = { fingerprint: record.fingerprint, verify: workspace.verify }
   const usable = await usableBackups(workspace.home.backups, name, version, trust)

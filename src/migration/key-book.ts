@@ -35,6 +35,13 @@ export class KeyBook {
     const materials = new Map<number, Secret>()
     for (const [version, record] of versionsOf(key)) {
       if (!canOpen(record.state) || record.fingerprint === null) continue
+      if (record.destruction?.begun !== undefined) {
+        notice(
+          'ERASURE_BEGUN',
+          `the erasure of ${name}@${version} was interrupted; finish it: \`kvx destroy --due\``,
+        )
+        continue
+      }
       if (version !== key.seals && !(await hasMaterial(home, name, version))) {
         // Values under it count as unreadable, which stops every write; a look must still be possible.
         notice(

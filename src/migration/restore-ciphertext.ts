@@ -2,11 +2,11 @@ import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { exists } from '../platform/files.ts'
-import { backupPath } from './ciphertext-backup.ts'
+import { backupPath, readBackup } from './ciphertext-backup.ts'
 import type { Events } from './events.ts'
 import type { RunRow } from './journal.ts'
 import { lockRun, runDirectory } from './runs.ts'
-import { openSession, type Session } from './session.ts'
+import { declaredWorkloads, openSession, type Session } from './session.ts'
 import type { CiphertextRestore } from './workload.ts'
 
 export type RestoreRequest = {
@@ -27,6 +27,7 @@ export async function restoreCiphertext(
   request: RestoreRequest,
 ): Promise<CiphertextRestore> {
   if (!(await exists(backupPath(runDirectory(workspace, run.id))))) throw noBackup(run)
+  await refuseUndeclared(workspace, run)
   const lock = await lockRun(workspace, run.id)
   const session = await openSession(workspace, { key: run.key, exclusive: true })
   try {
@@ -47,6 +48,17 @@ export async function restoreCiphertext(
   } finally {
     await session.close()
     lock.release()
+  }
+}
+
+/** What the backup holds must be declared still: nothing of it is left out in silence. */
+async function refuseUndeclared(workspace: Workspace, run: RunRow): Promise<void> {
+  const declared = new Set(declaredWorkloads(workspace.config).map(({ name }) => name))
+  for await (const { envelope } of readBackup(runDirectory(workspace, run.id), run)) {
+    if (declared.has(envelope)) continue
+    throw new KvxError('PLAN_DIFFERS', `the configuration does not declare ${envelope} any more`, {
+      hint: 'Put the declaration back as it was when the run was made. Nothing was restored.',
+    })
   }
 }
 

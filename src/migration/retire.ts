@@ -14,9 +14,10 @@ import { makeDirectory } from '../platform/files.ts'
 import { randomId } from '../platform/random.ts'
 import { writeState } from '../platform/state-file.ts'
 import type { Census } from './census.ts'
+import { refuseBegun } from './erasure.ts'
 import { stopIfInterrupted, type Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
-import type { Journal } from './journal.ts'
+import type { Journal, RunRow } from './journal.ts'
 import { countsOf } from './plan.ts'
 import { openSession } from './session.ts'
 
@@ -35,8 +36,17 @@ export type RetireRequest = {
   readonly events: Events
 }
 
-/** What can be refused before any scan. @throws VERSION_IN_USE, STATE_TRANSITION, RUN_OPEN */
-export function checkRetirable(ring: Keyring, journal: Journal, name: string, version: number): void {
+/**
+ * What can be refused before any scan. A run that is open only for records that it set aside holds nothing back
+ * once their loss is accepted.
+ * @throws VERSION_IN_USE, STATE_TRANSITION, RUN_OPEN
+ */
+export function checkRetirable(
+  ring: Keyring,
+  journal: Journal,
+  request: Pick<RetireRequest, 'name' | 'version' | 'acceptLoss'>,
+): void {
+  const { name, version } = request
   const key = keyOf(ring, name)
   const record = versionOf(key, name, version)
   const subject = `${name}@${version}`
@@ -63,7 +73,16 @@ export function checkRetirable(ring: Keyring, journal: Journal, name: string, ve
       },
     )
   }
-  refuseOpenRun(journal, name)
+  refuseOpenRun(journal, name, request.acceptLoss && partlyDone(journal, name)?.id)
+}
+
+function partlyDone(journal: Journal, name: string): RunRow | undefined {
+  return journal
+    .unfinished()
+    .find(
+      ({ id, key, direction }) =>
+        key === name && direction === 'forward' && journal.quarantine(id).length > 0,
+    )
 }
 
 /**
@@ -79,17 +98,19 @@ export async function retireVersion(
   const { name, version } = request
   const subject = `${name}@${version}`
   const config = configuredKey(workspace.config, name)
-  checkRetirable(await readKeyring(workspace.home), journal, name, version)
+  checkRetirable(await readKeyring(workspace.home), journal, request)
   return withIntent(workspace.audit, { action: 'key.retire', subject }, async (conclusion) => {
     const scans = await twoScans(workspace, request, cacheTtlMs(config))
     const certificate = await writeCertificate(workspace, request, scans)
     await changeKeyring(workspace.home, (ring) => {
-      checkRetirable(ring, journal, name, version)
+      checkRetirable(ring, journal, request)
       const key = keyOf(ring, name)
       versionOf(key, name, version).retired = { at: isoNow(), actor: currentActor(), certificate }
       if (key.previous === version) key.previous = null
     })
     const places = await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+    const partly = request.acceptLoss && partlyDone(journal, name)
+    if (partly !== undefined) journal.setStatus(partly.id, 'done')
     conclusion.conclude({ certificate })
     return { subject, certificate: join(workspace.home.path, certificate), scans, places }
   })
@@ -110,7 +131,9 @@ async function twoScans(
         scan.push(await workload.census({ phase: 'verify', events: request.events }))
       }
       const undeclared = (census: Census): number =>
-        session.workloads.find(({ name }) => name === census.envelope)?.plaintext === true ? 0 : census.plaintext
+        session.workloads.find(({ name }) => name === census.envelope)?.plaintext === true
+          ? 0
+          : census.plaintext
       refuseRemaining(request, scan, undeclared)
       scans.push(scan)
     }
@@ -216,7 +239,10 @@ export async function unretireVersion(workspace: Workspace, name: string, versio
           hint: `\`kvx key show ${name}\` tells its life.`,
         })
       }
+      refuseBegun(record, subject)
       record.retired = null
+      // A later retirement starts a waiting time of its own.
+      record.destruction = null
     }),
   )
 }

@@ -37,8 +37,7 @@ export async function rollBack(
           session.workloads.filter(({ name }) => name in plan.terms.envelopes),
           run.id,
         )
-      journal.turnBack(run.id)
-      await sealWithOldVersion(workspace, run, target)
+      await sealWithOldVersion(workspace, journal, run, target)
       const result = await workOnData(workspace, journal, session, {
         ...options,
         run: journal.get(run.id),
@@ -99,10 +98,16 @@ function hasSealed(history: readonly { readonly to: string }[] | undefined): boo
 }
 
 /** The pointer goes back, staged readers lose the version that nothing was sealed with. */
-async function sealWithOldVersion(workspace: Workspace, run: RunRow, target: number): Promise<void> {
+async function sealWithOldVersion(
+  workspace: Workspace,
+  journal: Journal,
+  run: RunRow,
+  target: number,
+): Promise<void> {
   const config = configuredKey(workspace.config, run.key)
   const intent = { action: 'key.rollback', subject: `${run.key}@${target}`, run: run.id }
   await withIntent(workspace.audit, intent, async () => {
+    journal.turnBack(run.id)
     await changeKeyring(workspace.home, (ring) => {
       const key = keyOf(ring, run.key)
       if (key.staged === run.toVersion) key.staged = null

@@ -3,7 +3,7 @@ import type { KeyConfig } from '../config/schema.ts'
 import { KvxError } from '../core/errors.ts'
 import { activate, changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
 import type { Rollout } from '../keyring/keyring-file.ts'
-import { publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
+import { makePublisher, publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
 import { hasPreviousSlots, isProbed, probeReaders, reloadReaders } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
@@ -60,6 +60,7 @@ export async function prepareRotation(
   refuseOccupiedSlot(name, config, key.previous)
   refuseOneSlot(name, config, request)
   refuseUnfitKey(workspace, name, config)
+  for (const place of config.publish) await makePublisher(place).check()
   if (!request.dryRun && config.backup === undefined && request.withoutReason === undefined)
     throw withoutBackup(name, key.next)
   if (key.seals === null) {

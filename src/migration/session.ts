@@ -10,6 +10,7 @@ import type { Store } from '../stores/store.ts'
 import { compileEnvelopes, type Envelope } from './envelope.ts'
 import { envelopeWorkload } from './envelope-workload.ts'
 import { KeyBook } from './key-book.ts'
+import { vaultWorkload } from './vault-workload.ts'
 import type { Workload } from './workload.ts'
 
 /** What a command works on, with stores and keys open. Close it: it holds locks and key material. */
@@ -21,7 +22,7 @@ export type Session = {
 }
 
 export type SessionOptions = {
-  /** Names of envelopes; all of them when empty. */
+  /** Names of envelopes and vaults; all of them when empty. */
   readonly names?: readonly string[]
   /** Only envelopes under this key. */
   readonly key?: string
@@ -31,11 +32,17 @@ export type SessionOptions = {
 
 /** What the configuration declares, in its order, before anything is opened. */
 export function declaredWorkloads(config: Config): readonly Pick<Workload, 'name' | 'key' | 'work'>[] {
-  return Object.entries(config.envelopes).map(([name, { key, dek }]) => ({
+  const envelopes = Object.entries(config.envelopes).map(([name, { key, dek }]) => ({
     name,
     key,
-    work: dek === undefined ? 'reencrypt' : 'rewrap',
+    work: dek === undefined ? ('reencrypt' as const) : ('rewrap' as const),
   }))
+  const vaults = Object.entries(config.vaults).map(([name, { key }]) => ({
+    name,
+    key,
+    work: 'reencrypt' as const,
+  }))
+  return [...envelopes, ...vaults]
 }
 
 /** ENVELOPE_UNKNOWN with the nearest name, for a name that nothing declared has. */
@@ -59,9 +66,14 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
   for (const wanted of options.names ?? []) {
     if (!declared.some(({ name }) => name === wanted)) throw unknownWorkload(workspace.config, wanted)
   }
-  const envelopes = compileEnvelopes(workspace.config, options.names).filter(
-    ({ key }) => options.key === undefined || key === options.key,
+  const { names = [] } = options
+  const meant = declared.filter(
+    ({ name, key }) =>
+      (options.key === undefined || key === options.key) && (names.length === 0 || names.includes(name)),
   )
+  const vaults = meant.filter(({ name }) => Object.hasOwn(workspace.config.vaults, name))
+  const records = meant.filter((one) => !vaults.includes(one)).map(({ name }) => name)
+  const envelopes = records.length === 0 ? [] : compileEnvelopes(workspace.config, records)
   const ring = await readKeyring(workspace.home)
   const stores = new Map<string, Store>()
   const books = new Map<string, KeyBook>()
@@ -81,14 +93,15 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
     await close()
     throw error
   }
-  const workloads = envelopes.map((envelope) =>
+  const opened = envelopes.map((envelope) =>
     envelopeWorkload({
       envelope,
       store: present(stores.get(envelope.store)),
       book: present(books.get(envelope.key)),
     }),
   )
-  return { workspace, ring, workloads, close }
+  const files = vaults.map(({ name }) => vaultWorkload(workspace, ring, name))
+  return { workspace, ring, workloads: [...opened, ...files], close }
 }
 
 function present<T>(value: T | undefined): T {

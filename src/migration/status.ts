@@ -6,7 +6,7 @@ import { publicationDrift } from '../keyring/publish/publish.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { now } from '../platform/clock.ts'
 import { dueDestructions } from './destroy.ts'
-import { isBackedUp } from './gates.ts'
+import { hasProvenBackup } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
 
 /** Something that an operator should do, and the command for it. */
@@ -62,7 +62,8 @@ export async function takeStatus(workspace: Workspace, journal: Journal): Promis
 }
 
 function activatedAt(key: KeyRecord, version: number): Date | undefined {
-  const step = key.versions[String(version)]?.history.findLast(({ to }) => to === 'active')
+  // A version that was suspended, or that a rollback took up again, goes on with the age that it has.
+  const step = key.versions[String(version)]?.history.find(({ to }) => to === 'active')
   return step === undefined ? undefined : new Date(step.at)
 }
 
@@ -80,7 +81,7 @@ async function statusOf(
     seals: key.seals,
     ageDays: since === undefined ? null : Math.floor((now().getTime() - since.getTime()) / dayMs),
     sealUntil: since === undefined || period === undefined ? null : isoOf(since.getTime() + period),
-    backedUp: key.seals !== null && (await isBackedUp(workspace, ring, name, key.seals)),
+    backedUp: key.seals !== null && (await hasProvenBackup(workspace, ring, name, key.seals)),
   }
 }
 
@@ -138,12 +139,12 @@ async function backupItems(
 ): Promise<readonly DueItem[]> {
   if (key.seals === null) return []
   const subject = `${name}@${key.seals}`
-  const record = versionOf(keyOf(ring, name), name, key.seals)
-  if (record.withoutBackup !== null) {
-    const message = `${subject} is used without a backup: ${record.withoutBackup.reason}`
+  if (await hasProvenBackup(workspace, ring, name, key.seals)) return []
+  const { withoutBackup } = versionOf(keyOf(ring, name), name, key.seals)
+  if (withoutBackup !== null) {
+    const message = `${subject} is used without a backup: ${withoutBackup.reason}`
     return [{ code: 'WITHOUT_BACKUP', subject, message, command: `kvx backup create ${subject}` }]
   }
-  if (await isBackedUp(workspace, ring, name, key.seals)) return []
   const message = `${subject} has no backup that was tested or confirmed`
   return [{ code: 'NO_TESTED_BACKUP', subject, message, command: `kvx backup create ${subject}` }]
 }

@@ -16,9 +16,10 @@ export type TrustOptions = {
  * owner, and nobody else may write in them; an ACL that lets others write shows in the group bits too. A sticky
  * directory of root's, such as /tmp, is accepted as an ancestor, never as the directory itself.
  * @param path the directory that holds, or will hold, the file
+ * @returns the canonical path that was checked: write through it, since a link on the way may be swapped meanwhile
  * @throws KvxError FILE_NOT_FOUND, UNSAFE_DIRECTORY that names the directory and the command that mends it
  */
-export async function checkDirectoryTrust(path: string, options: TrustOptions = {}): Promise<void> {
+export async function checkDirectoryTrust(path: string, options: TrustOptions = {}): Promise<string> {
   const canonical = await realpath(resolve(path)).catch((error: unknown) => {
     throw fileError(error, 'use the directory', path)
   })
@@ -26,7 +27,7 @@ export async function checkDirectoryTrust(path: string, options: TrustOptions = 
     const facts = await lstatFacts(directory)
     if (facts === undefined) throw fileError({ code: 'ENOENT' }, 'use the directory', directory)
     requireTrusted(directory, facts, options.owner, directory === canonical)
-    if (directory === '/') return
+    if (directory === '/') return canonical
   }
 }
 

@@ -1,16 +1,29 @@
 import { dirname } from 'node:path'
 import type { Store } from './store.ts'
 
-/** What the configuration says of a store. */
-export type StoreConfig = { readonly sqlite: string }
+/** What the configuration says of a store. Paths are absolute. */
+export type StoreConfig =
+  | { readonly sqlite: string }
+  | {
+      readonly sqlite?: undefined
+      readonly directory: string
+      readonly match: string
+      readonly format: 'file' | 'json' | 'jsonl'
+      readonly online?: 'exchange' | undefined
+    }
 
 /** @throws FILE_NOT_FOUND, STORE_SHAPE, LOCKED, STORE_UNAVAILABLE */
 export async function openStore(name: string, config: StoreConfig): Promise<Store> {
-  const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
-  return openSqliteStore({ name, path: config.sqlite })
+  if (config.sqlite !== undefined) {
+    const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
+    return openSqliteStore({ name, path: config.sqlite })
+  }
+  const { openDirectoryStore } = await import('./directory/directory-store.ts')
+  const { directory, match, format, online } = config
+  return openDirectoryStore({ name, path: directory, match, format, online })
 }
 
 /** The directory whose lock keeps two runs away from one store. */
 export function lockDirectoryOf(config: StoreConfig): string {
-  return dirname(config.sqlite)
+  return config.sqlite === undefined ? config.directory : dirname(config.sqlite)
 }

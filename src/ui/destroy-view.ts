@@ -8,21 +8,23 @@ export function ledgerLines(ledger: readonly LedgerEntry[]): readonly string[] {
 }
 
 export function destroyedData(done: Destroyed): object {
-  const { subject, erased, backups } = done
-  return { subject, erased: erased ?? null, backupsThatHoldIt: backups }
+  const { subject, erased, copies } = done
+  return { subject, erased: erased ?? null, backupsThatHoldIt: copies.map(({ path }) => path) }
 }
+
+const kindWords = { openpgp: 'OpenPGP backup', shares: 'share set', 'home-copy': 'copy of the home' } as const
 
 /** What was done, and honestly what was not. */
 export function destroyedLines(done: Destroyed): readonly string[] {
-  const { subject, erased, backups } = done
+  const { subject, erased, copies } = done
   return [
     `${subject} is destroyed: its last full scan found nothing that needs it`,
-    ...(erased === undefined ? [] : [overwriting(erased)]),
-    ...(backups.length === 0
+    erased === undefined ? 'its key file was gone already' : overwriting(erased),
+    ...(copies.length === 0
       ? []
       : [
-          'These backups still hold the key. Until they and their copies are destroyed, it exists:',
-          ...backups.map((path) => `  ${path}`),
+          'These still hold the key. Until they and their copies elsewhere are destroyed, it exists:',
+          ...copies.map(({ kind, path }) => `  ${kindWords[kind]}  ${path}`),
         ]),
   ]
 }

@@ -8,7 +8,7 @@ export type Answers = {
 }
 
 /** Prompts are drawn on standard error and need a terminal on both sides. */
-function canAsk(answers: Answers): boolean {
+export function canAsk(answers: Answers): boolean {
   return !answers.noInput && process.stdin.isTTY && process.stderr.isTTY
 }
 
@@ -58,8 +58,32 @@ export async function askLine(question: string, answers: Answers, flag: string):
 }
 
 async function askText(message: string): Promise<string> {
+  return askInput(message)
+}
+
+export type InputOptions = {
+  /** What Enter alone answers. */
+  readonly default?: string | undefined
+  /** True, or what is wrong: it is shown below the question, which stays. */
+  readonly validate?: (answer: string) => true | string | Promise<true | string>
+}
+
+/** A line of text that is no secret, trimmed. A terminal is there: see `canAsk`. @throws CANCELLED for Ctrl-C */
+export async function askInput(message: string, options: InputOptions = {}): Promise<string> {
   const { default: ask } = await import('@inquirer/input')
-  return (await cancellable(async () => ask({ message }, { output: process.stderr }))).trim()
+  const { validate } = options
+  const config = {
+    message,
+    ...(options.default === undefined ? {} : { default: options.default }),
+    ...(validate === undefined ? {} : { validate: async (answer: string) => validate(answer.trim()) }),
+  }
+  return (await cancellable(async () => ask(config, { output: process.stderr }))).trim()
+}
+
+/** Yes or no, Enter alone is yes: for a step that was described in full. @throws CANCELLED for Ctrl-C */
+export async function askYes(message: string): Promise<boolean> {
+  const { default: ask } = await import('@inquirer/confirm')
+  return cancellable(async () => ask({ message, default: true }, { output: process.stderr }))
 }
 
 /** Ctrl-C at a prompt is a way out, not an error of kvx. */

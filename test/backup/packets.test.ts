@@ -46,3 +46,29 @@ describe('readFraming', () => {
     expect(readFraming(Buffer.from([0xff])).problem).toBe('truncated')
   })
 })
+
+describe('armorPackets', () => {
+  it.each([
+    ['one packet', data],
+    [
+      'bytes whose base64 has no padding, where gpg 2.2 finds the end by nothing else',
+      Buffer.from([0xd2, 1, 7]),
+    ],
+  ])('ends in the CRC-24 of %s', (_, bytes) => {
+    const lines = armorPackets(readFraming(bytes).packets).toString().trimEnd().split('\n')
+    expect(lines.at(-2)).toBe(`=${crcBySteps(bytes)}`)
+  })
+})
+
+/** RFC 4880, 6.1, by polynomial division over the bits, with 24 zeros behind them. */
+function crcBySteps(bytes: Uint8Array): string {
+  const bits = [...bytes, 0, 0, 0].flatMap((byte) => [...byte.toString(2).padStart(8, '0')].map(Number))
+  const start = [...(0xb704ce).toString(2)].map(Number)
+  const register = bits.map((bit, at) => bit ^ (start[at] ?? 0))
+  const polynomial = [...(0x1864cfb).toString(2)].map(Number)
+  for (let at = 0; at + 24 < register.length; at++) {
+    if (register[at] === 1) polynomial.forEach((bit, i) => (register[at + i] = (register[at + i] ?? 0) ^ bit))
+  }
+  const rest = register.slice(-24).join('')
+  return Buffer.from((rest.match(/.{8}/g) ?? []).map((byte) => Number.parseInt(byte, 2))).toString('base64')
+}

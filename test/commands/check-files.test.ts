@@ -88,6 +88,12 @@ describe('the ACL', () => {
     expect(found([path])).toEqual([])
   })
 
+  test('entries count by what the mask leaves of them', () => {
+    const { path } = keyFile()
+    run('setfacl', '--set', 'u::rw,g::rw,g:4242:rw,m::r,o::-', path)
+    expect(found([path, '--allow-reader', '4242'])).toEqual(['warning FILE_ACL'])
+  })
+
   test('67 a mask that cuts readers off is a warning that names them', () => {
     const { path } = keyFile(0o640)
     run('setfacl', '-m', 'g:4242:r', path)

@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { type DocumentName, documentNames, documentSchema } from '../../src/ui/schemas.ts'
 
 export const root = join(import.meta.dirname, '../..')
 export const kvxBin = join(root, 'bin/kvx')
@@ -47,17 +48,37 @@ export type KvxDocument<T = Record<string, unknown>> = {
   readonly error?: { readonly code: string; readonly message: string; readonly hint: string | null }
 }
 
-/** Runs with `--json` and parses the one document on standard output. */
+/** Runs with `--json`, parses the one document on standard output and holds it to its schema. */
 export function kvxJson<T = Record<string, unknown>>(
   args: readonly string[],
   options: CliOptions = {},
 ): KvxDocument<T> {
   const result = kvx([...args, '--json'], options)
+  let document: KvxDocument<T>
   try {
-    return JSON.parse(result.stdout) as KvxDocument<T>
+    document = JSON.parse(result.stdout) as KvxDocument<T>
   } catch {
     throw new Error(`kvx ${args.join(' ')} printed no JSON document\n${result.stdout}\n${result.stderr}`)
   }
+  requireSchema(document)
+  return document
+}
+
+const schemas = new Map<DocumentName, ReturnType<typeof documentSchema>>()
+
+/** A document that its schema does not take is an error, whatever else the test is about. */
+function requireSchema(document: KvxDocument<unknown>): void {
+  // `test/docs/schemas.test.ts` finds the commands whose document has no schema.
+  const name = documentNames.find((known) => known === document.schema)
+  if (name === undefined) return
+  const schema = schemas.get(name) ?? documentSchema(name)
+  schemas.set(name, schema)
+  const parsed = schema.safeParse(document)
+  if (parsed.success) return
+  const places = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  throw new Error(
+    `${document.schema} is not what src/ui/schemas.ts says: ${places.join('; ')}\n${JSON.stringify(document, null, 2)}`,
+  )
 }
 
 /** Starts the built CLI without waiting, for tests that kill it or run it beside others. */

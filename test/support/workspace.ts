@@ -1,6 +1,6 @@
+import { execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import {
-  cpSync,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { bindable, columnsOf, type AppKey, type Row, secretOf, type Shape } from './application.ts'
-import { type CliResult, kvx, kvxJson, type KvxDocument } from './cli.ts'
+import { type CliResult, kvx, kvxBin, kvxJson, type KvxDocument } from './cli.ts'
 import type { GpgHome } from './gpg.ts'
 
 export type WorkspaceOptions = {
@@ -30,6 +30,13 @@ export type WorkspaceOptions = {
   readonly gpg?: GpgHome
   /** Lines under `envelopes.app.secrets` in place of the shape's. */
   readonly envelope?: readonly string[]
+}
+
+export type Ended = {
+  readonly exit: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
 }
 
 /** What the reader found: records whose every part opened to what was sealed, and the others. */
@@ -95,6 +102,23 @@ export class Workspace {
     const document = this.json<T>(...args)
     if (document.exit === 0) return document
     throw new Error(`kvx ${args.join(' ')} ended with ${document.exit}: ${JSON.stringify(document.error)}`)
+  }
+
+  /** Runs the built CLI beside other work, under a wrapper (`['strace', …]`) where one is given. */
+  async start(args: readonly string[], wrapper: readonly string[] = []): Promise<Ended> {
+    const [program = '', ...rest] = [...wrapper, kvxBin, ...args]
+    const child = spawn(program, rest, {
+      cwd: this.path,
+      env: { PATH: process.env['PATH'] ?? '', ...this.env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let [stdout, stderr] = ['', '']
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
+    return await new Promise((done, fail) => {
+      child.on('error', fail)
+      child.on('close', (exit, signal) => done({ exit, signal, stdout, stderr }))
+    })
   }
 
   /** `init`, the configuration, `key import`. */
@@ -227,7 +251,7 @@ export class Workspace {
   /** The same application, home and published key in another folder. */
   copy(): Workspace {
     const path = newFolder()
-    cpSync(this.path, path, { recursive: true, preserveTimestamps: true })
+    execFileSync('cp', ['-a', `${this.path}/.`, path])
     return new Workspace(path, this.options, this.firstKey)
   }
 

@@ -48,6 +48,17 @@ export function envFilePublisher(config: EnvFilePublisherConfig): Publisher {
       current: await fingerprintIn(async () => readSlot('current')),
       previous: await fingerprintIn(async () => readSlot('previous')),
     }),
+    check: async () => {
+      if (!(await exists(path))) return
+      const { bytes, facts } = await readFileCapped(path, { maxBytes: maxEnvFileBytes, follow: true })
+      try {
+        refuseReadableByAll(path, facts.mode)
+        for (const name of [names.current, names.previous])
+          if (name !== undefined) findAssignment(bytes, name, path)
+      } finally {
+        bytes.fill(0)
+      }
+    },
     write: async (slots) => writeEnvFile(config, slots),
   }
 }
@@ -75,11 +86,7 @@ async function writeEnvFile(config: EnvFilePublisherConfig, slots: Slots): Promi
   }
   const { bytes, facts } = await readFileCapped(path, { maxBytes: maxEnvFileBytes })
   try {
-    if ((facts.mode & 0o004) !== 0) {
-      throw new KvxError('UNSAFE_MODE', `every user of this machine can read ${path}`, {
-        hint: `No key is published there. Take the right away first: \`chmod o-r ${path}\``,
-      })
-    }
+    refuseReadableByAll(path, facts.mode)
     const next = withAssignments(bytes, config, slots)
     try {
       if (!next.equals(bytes)) await replaceFile(path, next)
@@ -89,6 +96,13 @@ async function writeEnvFile(config: EnvFilePublisherConfig, slots: Slots): Promi
   } finally {
     bytes.fill(0)
   }
+}
+
+function refuseReadableByAll(path: string, mode: number): void {
+  if ((mode & 0o004) === 0) return
+  throw new KvxError('UNSAFE_MODE', `every user of this machine can read ${path}`, {
+    hint: `No key is published there. Take the right away first: \`chmod o-r ${path}\``,
+  })
 }
 
 function withAssignments(bytes: Buffer, config: EnvFilePublisherConfig, slots: Slots): Buffer {

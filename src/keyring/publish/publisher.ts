@@ -29,6 +29,12 @@ export type Publisher = {
   inspect(): Promise<PublishedSlots>
 
   /**
+   * Whether `write` would be refused for what the place is: asked before anything else is done.
+   * @throws UNSAFE_MODE, CONFIG_INVALID
+   */
+  check(): Promise<void>
+
+  /**
    * Writes both slots so that at each moment a reader finds a key that opens what it could open before, keeps
    * owner, mode, ACL and every other byte of the file, and is durable when it returns. With no current slot the
    * place is taken away (one-slot applications fail closed during an offline rotation).

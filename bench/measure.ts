@@ -1,0 +1,51 @@
+/** Every figure is a ratio of two things that were measured in turn, in one run, on one machine. */
+
+export type Row = {
+  readonly what: string
+  readonly beside: string
+  /** Times of the two, in milliseconds, medians. They belong to the machine; the ratio is the result. */
+  readonly ms: number
+  readonly besideMs: number
+  /** How much longer it takes: the median over the rounds. */
+  readonly ratio: number
+}
+
+export const rounds = 5
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
+
+export async function timed(work: () => unknown): Promise<number> {
+  const begun = performance.now()
+  await work()
+  return performance.now() - begun
+}
+
+/** Measures both in each round, one after the other, so that a busy moment hits them alike. */
+export async function beside(
+  names: { readonly what: string; readonly beside: string },
+  measure: () => Promise<{ readonly ms: number; readonly besideMs: number }>,
+): Promise<Row> {
+  const pairs = []
+  for (let round = 0; round < rounds; round++) pairs.push(await measure())
+  return {
+    ...names,
+    ms: median(pairs.map(({ ms }) => ms)),
+    besideMs: median(pairs.map(({ besideMs }) => besideMs)),
+    ratio: median(pairs.map(({ ms, besideMs }) => ms / besideMs)),
+  }
+}
+
+export function table(rows: readonly Row[]): string {
+  const lines = rows.map(
+    ({ what, beside, ms, besideMs, ratio }) =>
+      `| ${what} | ${beside} | ${ratio.toFixed(ratio < 10 ? 2 : 1)} | ${shown(ms)} | ${shown(besideMs)} |`,
+  )
+  return ['| what | beside | times as long | ms | ms |', '|---|---|---:|---:|---:|', ...lines].join('\n')
+}
+
+function shown(ms: number): string {
+  return ms < 10 ? ms.toFixed(1) : Math.round(ms).toLocaleString('en')
+}

@@ -1,0 +1,339 @@
+import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { KvxError } from '../core/errors.ts'
+import { requireGivable } from './access.ts'
+import { readAcl, requireSameAcl, toolFileError } from './acl.ts'
+import { type ChildResult, runChild, toolFailed } from './child.ts'
+import { fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
+import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
+import { fsyncAfterChange, lstatFacts, type ReadFile, readFileCapped, requireRegular } from './files.ts'
+import { discard, writeTemp } from './temp-file.ts'
+import { findTool } from './tools.ts'
+
+/** `lost`: another program replaced the file, and what it wrote is in place. `gone`: there is no such file now. */
+export type Exchanged =
+  | { readonly outcome: 'changed'; readonly facts: FileFacts }
+  | { readonly outcome: 'lost' | 'gone' }
+
+/**
+ * Puts new bytes in the place of a file beside another program that replaces it by `rename` at any moment:
+ * `renameat2(RENAME_EXCHANGE)` gives the displaced file into our hands; when it is not the expected one, it goes
+ * back, as long as nothing newer has its place. Access is kept as by `replaceFile`. Programs that write into the
+ * open file are not safe beside it, nor is a reader that must never see the new bytes of a lost exchange, which
+ * have the name for some milliseconds.
+ *
+ * The new file waits as `.NAME.DIGEST-DIGEST.kvx-new`, first half the digest of what is expected, second half
+ * its own, so that {@link recoverLeftover} knows after a crash which of both files is whose.
+ * @throws KvxError UNSAFE_FILE_TYPE, UNSAFE_OWNER, TOOL_MISSING, DISK_FULL, IO_ERROR: the old file is in place;
+ *   DURABILITY_UNKNOWN: the new one is, but a power cut may still undo it
+ */
+export async function exchangeFile(path: string, bytes: Uint8Array, expected: ReadFile): Promise<Exchanged> {
+  const target = resolve(path)
+  const handles: FileHandle[] = []
+  try {
+    const old = await hold(target, handles, constants.O_RDONLY | constants.O_NONBLOCK)
+    if (old === undefined) return { outcome: 'gone' }
+    if (!sameFile(old.facts, expected.facts)) return { outcome: 'lost' }
+    requireExchangeable(target, old.facts)
+    await requireExchange()
+    const fresh = await prepare(target, bytes, { old, expected, handles })
+    const done = await putInPlace(target, fresh, { old, expected, handles })
+    await fsyncAfterChange(dirname(target), `${shownPath(path)} is replaced`)
+    return done
+  } catch (error) {
+    throw fileError(error, 'replace', path)
+  } finally {
+    for (const handle of handles) await handle.close().catch(() => undefined)
+  }
+}
+
+/** A file that is held open, so that its inode number stays its own whatever other programs do with its name. */
+type Held = { readonly handle: FileHandle; readonly facts: FileFacts }
+
+type Exchange = {
+  readonly old: Held
+  readonly expected: ReadFile
+  readonly handles: FileHandle[]
+}
+
+/** O_PATH, for which Node has no name: holds whatever has the name, a link or an unreadable file too. */
+const pathOnly = 0o10000000
+
+async function hold(path: string, handles: FileHandle[], flags = pathOnly): Promise<Held | undefined> {
+  try {
+    const handle = await open(path, flags | constants.O_NOFOLLOW)
+    handles.push(handle)
+    return { handle, facts: factsOf(await handle.stat({ bigint: true })) }
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw error
+  }
+}
+
+async function holdPresent(path: string, handles: FileHandle[]): Promise<Held> {
+  const held = await hold(path, handles)
+  if (held !== undefined) return held
+  throw new KvxError('UNSAFE_DIRECTORY', `another process took ${shownPath(path)} away`, {
+    hint: `find out who writes there: \`ls -la ${quotedPath(dirname(path))}\``,
+  })
+}
+
+const sameInode = (one: FileFacts | undefined, other: FileFacts): boolean =>
+  one?.ino === other.ino && one.dev === other.dev
+
+function requireExchangeable(target: string, facts: FileFacts): void {
+  requireRegular(target, facts, 'replace')
+  if (facts.nlink !== 1) {
+    const path = shownPath(target)
+    throw new KvxError(
+      'UNSAFE_FILE_TYPE',
+      `cannot replace ${path}: it has ${facts.nlink} names, the others would keep the old content`,
+      { hint: `find and remove the other names: \`find / -xdev -samefile ${quotedPath(target)}\`` },
+    )
+  }
+  requireGivable(target, facts.uid, facts.gid)
+}
+
+type Fresh = Held & { readonly path: string }
+
+/** The new file, complete and on the medium, with the access of the old one, under the name that says whose it is. */
+async function prepare(
+  target: string,
+  bytes: Uint8Array,
+  { old, expected, handles }: Exchange,
+): Promise<Fresh> {
+  const acl = await readAcl(old.handle.fd, target)
+  const temp = await writeTemp(target, bytes, async (handle) => {
+    const args = [
+      '--attributes-only',
+      '--preserve=mode,ownership,xattr',
+      '--',
+      '/proc/self/fd/3',
+      '/proc/self/fd/4',
+    ]
+    const result = await runChild('cp', args, { fds: [old.handle.fd, handle.fd], ownSession: true })
+    if (result.exitCode !== 0) {
+      throw (
+        toolFileError(result, 'keep the access of', target) ??
+        toolFailed('cp', result.exitCode, `kept the access of ${shownPath(target)}`)
+      )
+    }
+    const { uid, gid, mode } = factsOf(await handle.stat({ bigint: true }))
+    if (uid !== old.facts.uid || gid !== old.facts.gid || mode !== old.facts.mode) {
+      throw new KvxError(
+        'UNSAFE_MODE',
+        `cannot replace ${shownPath(target)}: its owner and mode could not be kept`,
+      )
+    }
+    requireSameAcl(await readAcl(handle.fd, target), acl)
+  })
+  const path = join(
+    dirname(target),
+    `.${basename(target)}.${shortDigest(expected.bytes)}-${shortDigest(bytes)}.kvx-new`,
+  )
+  try {
+    await rename(temp.path, path)
+    return { ...(await holdPresent(path, handles)), path }
+  } catch (error) {
+    await discard(temp.path)
+    await discard(path)
+    throw error
+  }
+}
+
+function shortDigest(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+}
+
+async function putInPlace(target: string, fresh: Fresh, exchange: Exchange): Promise<Exchanged> {
+  const { old, expected, handles } = exchange
+  try {
+    if (!(await exchangeNames(fresh.path, target))) {
+      await discard(fresh.path)
+      return { outcome: 'gone' }
+    }
+  } catch (error) {
+    await discard(fresh.path)
+    throw error
+  }
+  const displaced = await holdPresent(fresh.path, handles)
+  if (!sameInode(displaced.facts, old.facts) || !(await holds(fresh.path, expected.bytes))) {
+    await giveBack(target, fresh.path, { placed: fresh.facts, held: displaced.facts, handles })
+    return { outcome: (await lstatFacts(target)) === undefined ? 'gone' : 'lost' }
+  }
+  await unlink(fresh.path)
+  const placed = await lstatFacts(target)
+  if (placed === undefined) return { outcome: 'gone' }
+  return sameInode(placed, fresh.facts) ? { outcome: 'changed', facts: placed } : { outcome: 'lost' }
+}
+
+/** False also for what cannot be read in peace. */
+async function holds(path: string, bytes: Buffer): Promise<boolean> {
+  const read = await readFileCapped(path, { maxBytes: bytes.length }).catch(() => undefined)
+  return read?.bytes.equals(bytes) === true
+}
+
+type GiveBack = {
+  /** What we put under the target's name last. */
+  placed: FileFacts
+  /** What that displaced; it lies under the leftover's name. */
+  held: FileFacts
+  readonly handles: FileHandle[]
+}
+
+/**
+ * Gives the target's name back to what another program wrote last, and removes the other file. Each exchange can
+ * displace a still newer file, which then is the one to give back; one that finds its place taken is older.
+ */
+async function giveBack(target: string, leftover: string, state: GiveBack): Promise<void> {
+  for (;;) {
+    if (!sameInode(await lstatFacts(target), state.placed)) break // replaced or removed since: what we hold is older
+    if (!(await exchangeNames(leftover, target))) continue
+    const found = await holdPresent(leftover, state.handles)
+    if (sameInode(found.facts, state.placed)) break
+    state.placed = state.held
+    state.held = found.facts
+  }
+  await unlink(leftover)
+}
+
+/** A file that a dead run left: an unfinished one, or one that waited for its exchange or was displaced by it. */
+export type Leftover = {
+  /** Name of the file that it belongs to. */
+  readonly of: string
+  readonly digests: { readonly expected: string; readonly fresh: string } | undefined
+}
+
+/** What a name says when it is one of kvx's temporary ones. */
+export function parseLeftover(name: string): Leftover | undefined {
+  const match = /^\.(.+?)(?:\.([0-9a-f]{16})-([0-9a-f]{16}))?\.kvx-new$/s.exec(name)
+  if (match === null) return undefined
+  const [, of = '', expected, fresh] = match
+  return { of, digests: expected === undefined || fresh === undefined ? undefined : { expected, fresh } }
+}
+
+/**
+ * Ends what a killed run began with one file. The caller holds the lock. A new file that never got its place and
+ * an old one that was replaced as planned are removed; what another program wrote meanwhile gets its name back.
+ * @throws KvxError LOCKED when only a person can tell which file is the newer one; both are kept
+ */
+export async function recoverLeftover(path: string, maxBytes: number): Promise<void> {
+  const found = parseLeftover(basename(path))
+  if (found === undefined) throw new TypeError('not the name of a leftover')
+  const target = join(dirname(path), found.of)
+  const handles: FileHandle[] = []
+  try {
+    const { digests } = found
+    const digest = digests && shortDigest((await readFileCapped(path, { maxBytes })).bytes)
+    if (digest === digests?.fresh || digest === digests?.expected) await unlink(path)
+    else {
+      const held = await holdPresent(path, handles)
+      const placed = await hold(target, handles)
+      const isOurs =
+        placed && shortDigest((await readFileCapped(target, { maxBytes })).bytes) === digests?.fresh
+      if (!isOurs) throw unclear(path, target)
+      await giveBack(target, path, { placed: placed.facts, held: held.facts, handles })
+    }
+    await fsyncAfterChange(dirname(path), `${shownPath(path)} is cleared away`)
+  } catch (error) {
+    throw fileError(error, 'clear away', path)
+  } finally {
+    for (const handle of handles) await handle.close().catch(() => undefined)
+  }
+}
+
+function unclear(leftover: string, target: string): KvxError {
+  return new KvxError(
+    'LOCKED',
+    `a killed run left ${shownPath(leftover)} while other programs wrote the same file: only you can tell which is newer`,
+    {
+      hint: `compare both with \`ls -l --full-time ${quotedPath(leftover)} ${quotedPath(target)}\`, keep the newer one under the second name, and remove the first`,
+    },
+  )
+}
+
+type ExchangeTool = 'mv' | 'perl'
+
+let chosenTool: Promise<ExchangeTool | undefined> | undefined
+
+/** Number of `renameat2` by Node's name of the processor (asm/unistd.h); perl's `syscall` takes no names. */
+const renameat2: Readonly<Record<string, number>> = {
+  x64: 316,
+  arm64: 276,
+  ia32: 353,
+  arm: 382,
+  ppc64: 357,
+  s390x: 347,
+  riscv64: 276,
+  loong64: 276,
+}
+
+async function chooseTool(): Promise<ExchangeTool | undefined> {
+  if (findTool('mv') !== undefined) {
+    const help = await runChild('mv', ['--help'], { ownSession: true })
+    if (help.stdout.includes('--exchange')) return 'mv'
+  }
+  return findTool('perl') !== undefined && renameat2[process.arch] !== undefined ? 'perl' : undefined
+}
+
+/**
+ * Makes sure that this machine has a program that exchanges two names. The file system's own answer shows only at
+ * the first exchange, which it refuses before anything has changed.
+ * @throws KvxError TOOL_MISSING
+ */
+export async function requireExchange(): Promise<ExchangeTool> {
+  chosenTool ??= chooseTool()
+  const tool = await chosenTool
+  if (tool !== undefined) return tool
+  throw new KvxError(
+    'TOOL_MISSING',
+    'no program here exchanges two file names: neither `mv --exchange` (coreutils 9.5) nor perl',
+    {
+      hint: 'install it with `apt-get install perl-base`, or stop the application and take `online` out of kvx.yaml',
+    },
+  )
+}
+
+/** Exchanges two names in one step. False when one of them names nothing. */
+async function exchangeNames(one: string, other: string): Promise<boolean> {
+  const tool = await requireExchange()
+  const script = `exit(syscall(${renameat2[process.arch]}, -100, $ARGV[0], -100, $ARGV[1], 2) == 0 ? 0 : $! + 0)`
+  const options = tool === 'mv' ? ['--exchange', '--no-target-directory', '--'] : ['-e', script, '--']
+  const result = await runChild(tool, [...options, one, other], { ownSession: true })
+  if (result.exitCode === 0) return true
+  for (const name of [one, other]) if ((await lstatFacts(name)) === undefined) return false
+  throw exchangeError(tool, result, other)
+}
+
+const errnoNames: Readonly<Record<number, string>> = {
+  1: 'EPERM',
+  5: 'EIO',
+  12: 'ENOMEM',
+  13: 'EACCES',
+  16: 'EBUSY',
+  28: 'ENOSPC',
+  30: 'EROFS',
+  122: 'EDQUOT',
+}
+
+function exchangeError(tool: ExchangeTool, result: ChildResult, path: string): KvxError {
+  const known =
+    tool === 'mv'
+      ? toolFileError(result, 'replace', path)
+      : errnoNames[result.exitCode] && fileError({ code: errnoNames[result.exitCode] }, 'replace', path)
+  if (known) return known
+  const unsupported =
+    tool === 'perl'
+      ? [22, 38, 95].includes(result.exitCode)
+      : /Invalid argument|not implemented|not supported/.test(result.stderr.toString('latin1'))
+  if (!unsupported) return toolFailed(tool, result.exitCode, `exchanged ${shownPath(path)} with its new file`)
+  return new KvxError(
+    'IO_ERROR',
+    `cannot replace ${shownPath(path)}: its file system cannot exchange two names`,
+    {
+      hint: 'stop the application and take `online` out of kvx.yaml',
+    },
+  )
+}

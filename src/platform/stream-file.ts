@@ -1,0 +1,309 @@
+import { constants } from 'node:fs'
+import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { KvxError } from '../core/errors.ts'
+import { type Access, applyAccess, type NumericAccess, requireGivable, resolveAccess } from './access.ts'
+import { readAcl, toolFileError } from './acl.ts'
+import { runChild, toolFailed } from './child.ts'
+import { errnoOf, fileError, quotedPath, shownPath } from './file-errors.ts'
+import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
+import { fsyncAfterChange, fsyncDirectory, lstatFacts, openForReading, requireRegular } from './files.ts'
+import { discard, placedFacts, removeLeftover, tempPathOf, writeFully } from './temp-file.ts'
+
+/** An open regular file, read at any place. It is the same file however often its name is given to another. */
+export type StreamReader = {
+  readonly path: string
+  /** As it was opened. */
+  readonly facts: FileFacts
+  /** Exactly so many bytes. @throws KvxError IO_ERROR when the file is shorter now */
+  read(position: number, length: number): Promise<Buffer>
+  /** @throws KvxError IO_ERROR when somebody wrote into the open file since */
+  requireUnchanged(): Promise<void>
+  close(): Promise<void>
+}
+
+/** @throws KvxError FILE_NOT_FOUND, UNSAFE_FILE_TYPE (link, no regular file), IO_ERROR */
+export async function openStreamReader(path: string, follow = false): Promise<StreamReader> {
+  const handle = await openForReading(resolve(path), follow)
+  let facts: FileFacts
+  try {
+    facts = factsOf(await handle.stat({ bigint: true }))
+    requireRegular(path, facts, 'read')
+  } catch (error) {
+    await handle.close().catch(() => undefined)
+    throw fileError(error, 'read', path)
+  }
+  return {
+    path,
+    facts,
+    read: async (position, length) => readAt(handle, path, { position, length }),
+    requireUnchanged: async () => {
+      const now = factsOf(await handle.stat({ bigint: true }))
+      if (now.size !== facts.size || now.mtimeNs !== facts.mtimeNs) throw changedWhileRead(path)
+    },
+    close: async () => handle.close().catch(() => undefined),
+  }
+}
+
+async function readAt(
+  handle: FileHandle,
+  path: string,
+  range: { readonly position: number; readonly length: number },
+): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafeSlow(range.length)
+  let length = 0
+  try {
+    while (length < range.length) {
+      const { bytesRead } = await handle.read(bytes, length, range.length - length, range.position + length)
+      if (bytesRead === 0) throw changedWhileRead(path)
+      length += bytesRead
+    }
+  } catch (error) {
+    throw fileError(error, 'read', path)
+  }
+  return bytes
+}
+
+function changedWhileRead(path: string): KvxError {
+  return new KvxError('IO_ERROR', `cannot read ${shownPath(path)}: it changed while it was read`, {
+    hint: 'Run the command again when nothing else writes the file.',
+  })
+}
+
+export type StreamTarget = {
+  /** The file that the caller read; undefined where there was none. Refused when it is another one now. */
+  readonly expected: FileFacts | undefined
+  /** For a new file. An existing one keeps owner, group, mode, ACL and user xattrs. */
+  readonly access: Access
+  /** Writes the content. What `write` was given may be changed once it has returned. */
+  readonly fill: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>
+  /** Looks at the new file, which is on the medium, before it gets its name. Throws to keep the old one. */
+  readonly prove?: (temporary: string) => Promise<void>
+  /** Called last before the name changes, with the old file still in its place. */
+  readonly keepOld?: (old: FileFacts) => Promise<void>
+}
+
+/**
+ * Writes a file of any size, new or in place of the old one, durably and with flat memory: a temporary file of
+ * its own, filled, given its access, fsynced, closed, proven; then the name changes and the directory is
+ * fsynced. At every moment the name holds the old or the new file, complete. Other hard links of the old file
+ * keep it: they are backups. Hold a lock: the temporary name is fixed.
+ * @throws KvxError TARGET_EXISTS (a new file's name was taken), LOCKED (changed meanwhile), UNSAFE_FILE_TYPE,
+ *   UNSAFE_OWNER, ACL_UNSUPPORTED, DISK_FULL, IO_ERROR: the old state is untouched; DURABILITY_UNKNOWN: the new
+ *   file is in place, but a power cut may still undo it
+ */
+export async function writeStreamed(path: string, target: StreamTarget): Promise<FileFacts> {
+  const final = resolve(path)
+  let old: FileHandle | undefined
+  try {
+    if (target.expected !== undefined) old = await openExpected(final, target.expected)
+    const finish = old === undefined ? await newAccess(path, target.access) : await keptAccess(old, path)
+    const temp = await fillTemp(final, target, finish)
+    try {
+      await target.prove?.(temp.path)
+      if (target.expected === undefined) await linkNew(temp.path, final, path)
+      else await swap(temp.path, final, { expected: target.expected, keepOld: target.keepOld })
+    } catch (error) {
+      await discard(temp.path)
+      throw error
+    }
+    const placed = await placedFacts(final, temp)
+    await fsyncAfterChange(dirname(final), `${shownPath(path)} is written`)
+    return placed
+  } catch (error) {
+    throw fileError(error, 'write', path)
+  } finally {
+    await old?.close().catch(() => undefined)
+  }
+}
+
+async function openExpected(path: string, expected: FileFacts): Promise<FileHandle> {
+  const handle = await openForReading(path)
+  try {
+    const facts = factsOf(await handle.stat({ bigint: true }))
+    requireRegular(path, facts, 'replace')
+    if (!sameFile(facts, expected)) throw changedMeanwhile(path)
+    requireGivable(path, facts.uid, facts.gid)
+    return handle
+  } catch (error) {
+    await handle.close().catch(() => undefined)
+    throw error
+  }
+}
+
+type Finish = (handle: FileHandle) => Promise<void>
+
+async function newAccess(path: string, access: Access): Promise<Finish> {
+  const wanted = await resolveAccess(path, access, undefined)
+  return async (handle) => applyAccess(handle, path, wanted)
+}
+
+/** User xattrs by `cp` between the two open files, then owner, mode and ACL as they are, read back. */
+async function keptAccess(old: FileHandle, path: string): Promise<Finish> {
+  const { uid, gid } = factsOf(await old.stat({ bigint: true }))
+  const wanted: NumericAccess = { uid, gid, acl: await readAcl(old.fd, path) }
+  return async (handle) => {
+    const args = ['--attributes-only', '--preserve=xattr', '--', '/proc/self/fd/3', '/proc/self/fd/4']
+    const result = await runChild('cp', args, { fds: [old.fd, handle.fd], ownSession: true })
+    if (result.exitCode !== 0) {
+      const known = toolFileError(result, 'keep the attributes of', path)
+      throw known ?? toolFailed('cp', result.exitCode, `kept the attributes of ${shownPath(path)}`)
+    }
+    await applyAccess(handle, path, wanted)
+  }
+}
+
+async function fillTemp(
+  final: string,
+  target: StreamTarget,
+  finish: Finish,
+): Promise<{ readonly path: string; readonly facts: FileFacts }> {
+  const path = tempPathOf(final)
+  await removeLeftover(final)
+  const handle = await openNew(path)
+  let written = 0
+  let facts: FileFacts
+  try {
+    try {
+      await target.fill(async (bytes) => {
+        await writeFully(handle, bytes)
+        written += bytes.length
+      })
+      await finish(handle)
+      await handle.sync()
+      facts = factsOf(await handle.stat({ bigint: true }))
+    } catch (error) {
+      await handle.close().catch(() => undefined)
+      throw error
+    }
+    await handle.close() // some file systems report a failed write only here
+    if (facts.size !== written) {
+      throw new KvxError('IO_ERROR', `${shownPath(path)} has ${facts.size} bytes instead of ${written}`)
+    }
+  } catch (error) {
+    await discard(path)
+    throw error
+  }
+  return { path, facts }
+}
+
+async function openNew(path: string): Promise<FileHandle> {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
+  try {
+    return await open(path, flags, 0o600)
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error
+    throw new KvxError('LOCKED', `another process put ${shownPath(path)} there at the same moment`, {
+      hint: 'Run the command again when the other one has ended.',
+    })
+  }
+}
+
+/** `link` never replaces what has the name, unlike `rename`. */
+async function linkNew(temp: string, final: string, path: string): Promise<void> {
+  try {
+    await link(temp, final)
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error
+    throw new KvxError('TARGET_EXISTS', `${shownPath(path)} exists already and is not overwritten`, {
+      hint: `Choose another name, or look at it with \`ls -l ${quotedPath(path)}\`.`,
+      details: { path: shownPath(path) },
+    })
+  }
+  await unlink(temp)
+}
+
+async function swap(
+  temp: string,
+  final: string,
+  old: { readonly expected: FileFacts; readonly keepOld: StreamTarget['keepOld'] },
+): Promise<void> {
+  const before = await lstatFacts(final)
+  if (before === undefined || !sameFile(before, old.expected)) throw changedMeanwhile(final)
+  if (old.keepOld !== undefined) {
+    await old.keepOld(before)
+    // A hard link changes the time of the inode, so what is left to compare are the file and its content.
+    const after = await lstatFacts(final)
+    const isSame =
+      after?.ino === before.ino &&
+      after.dev === before.dev &&
+      after.mtimeNs === before.mtimeNs &&
+      after.size === before.size
+    if (!isSame) throw changedMeanwhile(final)
+  }
+  await rename(temp, final)
+}
+
+function changedMeanwhile(path: string): KvxError {
+  return new KvxError('LOCKED', `cannot replace ${shownPath(path)}: another program changed it meanwhile`, {
+    hint: 'Run the command again; if it happens again, find out what else writes the file.',
+    details: { path: shownPath(path) },
+  })
+}
+
+/**
+ * Gives a file a second name, durably, its content included. A second name that it has already is fine.
+ * @returns false where the file system cannot: another one, or no hard links
+ * @throws KvxError TARGET_EXISTS when another file has the name, DISK_FULL, IO_ERROR, DURABILITY_UNKNOWN
+ */
+export async function linkFile(from: string, to: string): Promise<boolean> {
+  try {
+    const handle = await openForReading(from)
+    try {
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await link(from, to)
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno !== undefined && ['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'EOPNOTSUPP'].includes(errno))
+      return false
+    if (errno !== 'EEXIST') throw fileError(error, 'link', from)
+    const [one, other] = [await lstatFacts(from), await lstatFacts(to)]
+    if (one === undefined || one.ino !== other?.ino || one.dev !== other.dev)
+      throw fileError(error, 'link', to)
+  }
+  await fsyncDirectory(dirname(resolve(to)))
+  return true
+}
+
+const chunkLength = 1_048_576
+
+/** The bytes of an open file from its beginning, in pieces of 1 MiB. */
+export async function* streamFrom(reader: StreamReader): AsyncGenerator<Buffer> {
+  for (let position = 0; position < reader.facts.size; position += chunkLength) {
+    yield await reader.read(position, Math.min(chunkLength, reader.facts.size - position))
+  }
+  await reader.requireUnchanged()
+}
+
+/**
+ * Standard input as it comes.
+ * @throws KvxError NO_TERMINAL when a person sits there: what is typed would stay on the screen
+ */
+export async function* streamStdin(): AsyncGenerator<Buffer> {
+  if (process.stdin.isTTY) {
+    throw new KvxError(
+      'NO_TERMINAL',
+      'standard input is a terminal: what is typed there stays on the screen',
+      {
+        hint: 'Pipe the bytes in, e.g. `kvx … < FILE`.',
+      },
+    )
+  }
+  for await (const chunk of process.stdin as AsyncIterable<Buffer>) yield chunk
+}
+
+/**
+ * Writes to standard output and waits until the bytes are taken.
+ * @throws KvxError IO_ERROR when the reader has gone
+ */
+export async function writeStdout(bytes: Uint8Array): Promise<void> {
+  await new Promise<void>((done, fail) => {
+    process.stdout.write(bytes, (error) => {
+      if (error === null || error === undefined) done()
+      else fail(new KvxError('IO_ERROR', 'standard output was closed before everything was written'))
+    })
+  })
+}

@@ -1,0 +1,181 @@
+import { readdir, readFile, realpath, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isKvxError, KvxError } from '../../core/errors.ts'
+import { recoverLeftover } from '../../platform/exchange-file.ts'
+import { fileError, quotedPath } from '../../platform/file-errors.ts'
+import { fsyncAfterChange, lstatFacts } from '../../platform/files.ts'
+import type { RecordId, RecordSet, Store, StoredRecord } from '../store.ts'
+import { type DirectoryTarget, describeTarget, shapeError } from './directory-errors.ts'
+import { fileFormat } from './file-format.ts'
+import { type FileRecord, idKey, type RecordFormat } from './format.ts'
+import { compileGlob, globProblem } from './glob.ts'
+import { insertMissingRecords } from './insert.ts'
+import { inspectRecords } from './inspect.ts'
+import { jsonFormat, jsonLinesFormat } from './json-format.ts'
+import { type Directory, pathOf, readRecordFile, requireSet } from './record-files.ts'
+import { swapRecords } from './swap.ts'
+import { maxFileBytes, walk } from './walk.ts'
+
+export type DirectoryStoreOptions = {
+  readonly name: string
+  /** The directory; symbolic links to it are followed, none below it. */
+  readonly path: string
+  /** Which files below it are the store's. */
+  readonly match: string
+  readonly format: 'file' | 'json' | 'jsonl'
+  /** Other programs replace files by `rename` meanwhile. Without it they are stopped while kvx writes. */
+  readonly online?: 'exchange' | undefined
+}
+
+const formats: Readonly<Record<DirectoryStoreOptions['format'], RecordFormat>> = {
+  file: fileFormat,
+  json: jsonFormat,
+  jsonl: jsonLinesFormat,
+}
+
+/** A page ends early when its files have so many bytes together. */
+const pageBytes = 32 * 1_048_576
+
+/**
+ * Opens a directory whose files are records. `swap`, `insertMissing` and the clearing away of what a killed run
+ * left are for the holder of the directory's lock (`lockDirectoryOf`).
+ * @throws FILE_NOT_FOUND; STORE_SHAPE for a pattern that is none, and what is no directory; IO_ERROR
+ */
+export async function openDirectoryStore(options: DirectoryStoreOptions): Promise<Store> {
+  const { name, match } = options
+  const target = { name, path: await findDirectory(options) }
+  const problem = globProblem(match)
+  if (problem !== undefined) throw shapeError(target, `the pattern ${JSON.stringify(match)}: ${problem}`)
+  const directory: Directory = {
+    target,
+    match: compileGlob(match),
+    format: formats[options.format],
+    isOnline: options.online === 'exchange',
+    touched: new Set(),
+  }
+  let cleared: Promise<void> | undefined
+  const ready = async (): Promise<Directory> => {
+    await (cleared ??= clearLeftovers(directory))
+    return directory
+  }
+  return {
+    name,
+    driver: 'directory',
+    inspect: async (set) => inspectRecords(await ready(), set),
+    scan: (set, pageSize) => scanPages(ready, set, pageSize),
+    fetch: async (set, ids) => fetchRecords(await ready(), set, ids),
+    swap: async (set, swaps, readBack) => swapRecords(await ready(), { set, swaps, readBack }),
+    insertMissing: async (set, records) => insertMissingRecords(await ready(), set, records),
+    settle: async () => settle(directory),
+    close: async () => {},
+  }
+}
+
+async function findDirectory({ name, path }: DirectoryStoreOptions): Promise<string> {
+  const given = describeTarget({ name, path })
+  const real = await realpath(path).catch((error: unknown) => {
+    const { code, hint } = fileError(error, 'open', path)
+    const what = code === 'FILE_NOT_FOUND' ? 'no such directory' : 'cannot be reached'
+    throw new KvxError(code, `${given}: ${what}`, {
+      hint: hint ?? `look with \`ls -ld ${quotedPath(path)}\`; the path of the store stands in kvx.yaml`,
+    })
+  })
+  const facts = await lstatFacts(real)
+  if (facts?.type !== 'directory') throw shapeError({ name, path: real }, 'is not a directory')
+  return real
+}
+
+/** Ends what a killed run began. Only a run does it, which holds the lock: a look changes nothing. */
+async function clearLeftovers(directory: Directory): Promise<void> {
+  const { target, match } = directory
+  if (!(await holdsLock(target))) return
+  for await (const found of walk(target, [match])) {
+    if (found.kind === 'leftover') await recoverLeftover(join(target.path, found.path), maxFileBytes)
+  }
+}
+
+/**
+ * Whether this very process carries the lock of the directory: a lock shows in `fdinfo` of the descriptor that
+ * carries it (proc_pid_fdinfo(5)).
+ */
+async function holdsLock({ path }: DirectoryTarget): Promise<boolean> {
+  const wanted = await stat(path, { bigint: true })
+  for (const descriptor of await readdir('/proc/self/fdinfo')) {
+    const info = await readFile(`/proc/self/fdinfo/${descriptor}`, 'latin1').catch(() => '')
+    if (!/^lock:\s.*\bFLOCK\b/m.test(info)) continue
+    const found = await stat(`/proc/self/fd/${descriptor}`, { bigint: true }).catch(() => undefined)
+    if (found?.dev === wanted.dev && found.ino === wanted.ino) return true
+  }
+  return false
+}
+
+async function* scanPages(
+  ready: () => Promise<Directory>,
+  set: RecordSet,
+  pageSize: number,
+): AsyncGenerator<readonly StoredRecord[]> {
+  if (!Number.isSafeInteger(pageSize) || pageSize < 1)
+    throw new KvxError('BUG', 'a page holds at least one record')
+  const directory = await ready()
+  const globs = requireSet(directory, set)
+  let page: StoredRecord[] = []
+  let bytes = 0
+  for await (const found of walk(directory.target, globs)) {
+    if (found.kind !== 'file') continue
+    const read = await readRecordFile(directory, found.path)
+    if (read === undefined) continue
+    for (const { id, cells, start, end } of recordsIn(directory, set, {
+      path: found.path,
+      bytes: read.bytes,
+    })) {
+      page.push({ id, cells })
+      bytes += end - start
+      if (page.length < pageSize && bytes < pageBytes) continue
+      yield page
+      page = []
+      bytes = 0
+    }
+  }
+  if (page.length > 0) yield page
+}
+
+type Content = { readonly path: string; readonly bytes: Buffer }
+
+function recordsIn(directory: Directory, set: RecordSet, { path, bytes }: Content): Iterable<FileRecord> {
+  return directory.format.records({ target: directory.target, path, bytes }, set)
+}
+
+/** Whole records: id and columns by name, and the record's own bytes. */
+async function fetchRecords(
+  directory: Directory,
+  set: RecordSet,
+  ids: readonly RecordId[],
+): Promise<readonly StoredRecord[]> {
+  const globs = requireSet(directory, set)
+  const wanted = Map.groupBy(ids, (id) => pathOf(set, id, globs))
+  const found = new Map<string, StoredRecord>()
+  for (const [path, idsThere] of wanted) {
+    const read = path === undefined ? undefined : await readRecordFile(directory, path)
+    if (path === undefined || read === undefined) continue
+    const keys = new Set(idsThere.map(idKey))
+    for (const { id, cells, start, end } of recordsIn(directory, set, { path, bytes: read.bytes })) {
+      if (!keys.has(idKey(id))) continue
+      const named = Object.fromEntries(set.id.map((column, index) => [column, id[index] ?? null]))
+      const whole = { [directory.format.whole]: read.bytes.subarray(start, end) }
+      found.set(idKey(id), { id, cells: { ...named, ...cells, ...whole } })
+    }
+  }
+  return ids.flatMap((id) => found.get(idKey(id)) ?? [])
+}
+
+/** Writes every directory in which names changed once more; each replacement did it by itself already. */
+async function settle({ target, touched }: Directory): Promise<void> {
+  for (const path of touched) {
+    try {
+      await fsyncAfterChange(path, `${describeTarget(target)} is changed`)
+    } catch (error) {
+      if ((await lstatFacts(path)) !== undefined || !isKvxError(error)) throw error
+    }
+  }
+  touched.clear()
+}

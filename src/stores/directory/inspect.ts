@@ -1,0 +1,77 @@
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import { requireGivable } from '../../platform/access.ts'
+import { requireExchange } from '../../platform/exchange-file.ts'
+import { fileError, shownPath } from '../../platform/file-errors.ts'
+import type { RecordSet, StoreFacts } from '../store.ts'
+import { describeTarget } from './directory-errors.ts'
+import { type Directory, readRecordFile, requireSet } from './record-files.ts'
+import { walk } from './walk.ts'
+
+type Counts = { records: bigint; files: number; hidden: number; leftovers: number }
+
+/**
+ * Looks at every file of the record set and counts the records. One value a file is not opened; JSON is read.
+ * @throws STORE_SHAPE, UNSAFE_OWNER and UNSAFE_FILE_TYPE for what a run could not replace; IO_ERROR for a file that
+ *   cannot be read; TOOL_MISSING when nothing here exchanges files for `online: exchange`
+ */
+export async function inspectRecords(directory: Directory, set: RecordSet): Promise<StoreFacts> {
+  const globs = requireSet(directory, set)
+  if (directory.isOnline) await requireExchange()
+  const counts: Counts = { records: 0n, files: 0, hidden: 0, leftovers: 0 }
+  for await (const found of walk(directory.target, globs)) {
+    if (found.kind === 'hidden') counts.hidden++
+    else if (found.kind === 'leftover') counts.leftovers++
+    else {
+      const full = join(directory.target.path, found.path)
+      requireGivable(full, found.facts.uid, found.facts.gid)
+      counts.files++
+      counts.records += await countIn(directory, set, found.path)
+    }
+  }
+  return { records: counts.records, warnings: warningsOf(directory, set, counts) }
+}
+
+async function countIn(directory: Directory, set: RecordSet, path: string): Promise<bigint> {
+  const full = join(directory.target.path, path)
+  if (directory.format.isOpaque) {
+    await access(full, constants.R_OK).catch((error: unknown) => {
+      throw fileError(error, 'read', full)
+    })
+    return 1n
+  }
+  const read = await readRecordFile(directory, path)
+  if (read === undefined) return 0n
+  let records = 0n
+  for (const _ of directory.format.records({ target: directory.target, path, bytes: read.bytes }, set))
+    records++
+  return records
+}
+
+function warningsOf(directory: Directory, set: RecordSet, counts: Counts): StoreFacts['warnings'] {
+  const store = describeTarget(directory.target)
+  const warnings: { code: string; message: string }[] = []
+  if (!directory.isOnline) {
+    warnings.push({
+      code: 'OFFLINE_ONLY',
+      message: `${store}: stop every program that writes its files during a run; \`online: exchange\` in kvx.yaml is for programs that replace files by rename`,
+    })
+  }
+  if (counts.files === 0) {
+    warnings.push({ code: 'NO_FILES', message: `${store}: no file matches ${shownPath(set.table)}` })
+  }
+  if (counts.hidden > 0) {
+    warnings.push({
+      code: 'HIDDEN_FILES',
+      message: `${store}: ${counts.hidden} names with a leading dot are left out; a pattern that writes the dot takes them`,
+    })
+  }
+  if (counts.leftovers > 0) {
+    warnings.push({
+      code: 'LEFTOVERS',
+      message: `${store}: a run is at work or was killed, ${counts.leftovers} unfinished files lie there; the next run clears them away`,
+    })
+  }
+  return warnings
+}

@@ -1,0 +1,99 @@
+import { realpath } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { isKvxError } from '../../core/errors.ts'
+import { type Exchanged, exchangeFile } from '../../platform/exchange-file.ts'
+import { fileError } from '../../platform/file-errors.ts'
+import { sameFile } from '../../platform/file-facts.ts'
+import { lstatFacts, type ReadFile, readFileCapped } from '../../platform/files.ts'
+import { replaceFile } from '../../platform/replace-file.ts'
+import type { RecordId, RecordSet } from '../store.ts'
+import { type DirectoryTarget, fileShapeError, shapeError } from './directory-errors.ts'
+import type { RecordFormat } from './format.ts'
+import { compileGlob, type Glob, globProblem, matchesAll } from './glob.ts'
+import { maxFileBytes } from './walk.ts'
+
+/** A directory store as its parts see it. */
+export type Directory = {
+  readonly target: DirectoryTarget
+  readonly match: Glob
+  readonly format: RecordFormat
+  /** Whether another program may replace files meanwhile. */
+  readonly isOnline: boolean
+  /** Directories in which names changed since the last `settle`. */
+  readonly touched: Set<string>
+}
+
+/** The patterns that a record set's files match: the store's own, and the set's `table` where it says more. */
+export function globsOf({ target, match }: Directory, set: RecordSet): readonly Glob[] {
+  if (set.table === match.pattern) return [match]
+  const problem = globProblem(set.table)
+  if (problem !== undefined) throw shapeError(target, `the pattern ${JSON.stringify(set.table)}: ${problem}`)
+  return [match, compileGlob(set.table)]
+}
+
+/** @throws STORE_SHAPE for a record set that the store's format cannot have */
+export function requireSet(directory: Directory, set: RecordSet): readonly Glob[] {
+  const globs = globsOf(directory, set)
+  directory.format.check(directory.target, set, oneFile(globs) !== undefined)
+  return globs
+}
+
+function oneFile(globs: readonly Glob[]): string | undefined {
+  return globs.find(({ hasWildcard }) => !hasWildcard)?.pattern
+}
+
+/** The relative path of the file that holds a record, or undefined when no file of the set can have it. */
+export function pathOf(set: RecordSet, id: RecordId, globs: readonly Glob[]): string | undefined {
+  const at = set.id.indexOf('path')
+  const path = at === -1 ? oneFile(globs) : id[at]
+  if (typeof path !== 'string' || globProblem(path.replaceAll(/[*?]/g, '_')) !== undefined) return undefined
+  return matchesAll(globs, path) ? path : undefined
+}
+
+/**
+ * A file as it is now, undefined when it is missing.
+ * @throws STORE_SHAPE when a link leads to it, UNSAFE_FILE_TYPE, IO_ERROR
+ */
+export async function readRecordFile({ target }: Directory, path: string): Promise<ReadFile | undefined> {
+  const full = join(target.path, path)
+  try {
+    await requireNoLink(target, path)
+    return await readFileCapped(full, { maxBytes: maxFileBytes })
+  } catch (error) {
+    if (isKvxError(error, 'FILE_NOT_FOUND')) return undefined
+    throw error
+  }
+}
+
+async function requireNoLink(target: DirectoryTarget, path: string): Promise<void> {
+  const parent = dirname(join(target.path, path))
+  const real = await realpath(parent).catch((error: unknown) => {
+    throw fileError(error, 'read', parent)
+  })
+  if (real !== parent) throw fileShapeError(target, path, 'a symbolic link leads to it')
+}
+
+/**
+ * Puts new bytes in the place of a file that still is as it was read. Durable when it returns.
+ * @throws what `replaceFile` and `exchangeFile` throw
+ */
+export async function replaceRecordFile(
+  directory: Directory,
+  path: string,
+  bytes: Uint8Array,
+  read: ReadFile,
+): Promise<Exchanged> {
+  const full = join(directory.target.path, path)
+  directory.touched.add(dirname(full))
+  if (directory.isOnline) return await exchangeFile(full, bytes, read)
+  try {
+    return { outcome: 'changed', facts: await replaceFile(full, bytes, { expected: read.facts }) }
+  } catch (error) {
+    if (isKvxError(error, 'FILE_NOT_FOUND')) return { outcome: 'gone' }
+    if (!isKvxError(error, 'LOCKED')) throw error
+    const now = await lstatFacts(full)
+    if (now === undefined) return { outcome: 'gone' }
+    if (!sameFile(now, read.facts)) return { outcome: 'lost' }
+    throw error
+  }
+}

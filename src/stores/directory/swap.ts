@@ -1,0 +1,189 @@
+import { isKvxError, KvxError } from '../../core/errors.ts'
+import { shownPath } from '../../platform/file-errors.ts'
+import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
+import type { ReadFile } from '../../platform/files.ts'
+import type { Cells, ReadBack, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
+import { describeTarget } from './directory-errors.ts'
+import { applyEdits, type Edit, type FileRecord, idKey } from './format.ts'
+import { sameCell } from './json-member.ts'
+import { type Directory, pathOf, readRecordFile, replaceRecordFile, requireSet } from './record-files.ts'
+
+export type SwapBatch = {
+  readonly set: RecordSet
+  readonly swaps: readonly Swap[]
+  readonly readBack: ReadBack
+}
+
+/** A file that the batch wrote, or began to write. */
+type Written = {
+  readonly path: string
+  readonly before: Buffer
+  readonly after: Buffer
+  /** What was put in place; undefined when that may not have happened. */
+  placed: FileFacts | undefined
+  readonly indexes: readonly number[]
+}
+
+/**
+ * The `swap` of the store contract. There is no transaction across files: they are replaced one after the other,
+ * and when one fails, or `readBack` refuses, those before get their old bytes back, newest first, unless another
+ * program wrote them since. The caller holds the lock of the directory.
+ */
+export async function swapRecords(directory: Directory, batch: SwapBatch): Promise<readonly SwapOutcome[]> {
+  const { set, swaps, readBack } = batch
+  const globs = requireSet(directory, set)
+  for (const swap of swaps) requireWritable(set, swap)
+  const outcomes = swaps.map((): SwapOutcome => 'gone')
+  const byPath = Map.groupBy(swaps.keys(), (index) => pathOf(set, swaps[index]?.id ?? [], globs))
+  const written: Written[] = []
+  try {
+    for (const [path, indexes] of byPath) {
+      if (path !== undefined) await swapFile(directory, { ...batch, path, indexes, outcomes, written })
+    }
+    const records = new Map<number, StoredRecord>()
+    for (const file of written) await readWritten(directory, batch, { file, outcomes, records })
+    const inOrder = [...records].sort(([one], [other]) => one - other).map(([, record]) => record)
+    if (inOrder.length > 0) readBack(inOrder)
+  } catch (error) {
+    await putBack(directory, written.toReversed(), error)
+    throw error
+  }
+  return outcomes
+}
+
+function requireWritable(set: RecordSet, { id, expected, change }: Swap): void {
+  const declared = new Set(set.columns)
+  const changed = Object.keys(change)
+  const isKnown = [...Object.keys(expected), ...changed].every((column) => declared.has(column))
+  if (isKnown && changed.length > 0 && id.length === set.id.length) return
+  throw new KvxError('BUG', 'a swap names its id and changes columns of its record set')
+}
+
+type FileSwap = SwapBatch & {
+  readonly path: string
+  readonly indexes: readonly number[]
+  readonly outcomes: SwapOutcome[]
+  readonly written: Written[]
+}
+
+async function swapFile(directory: Directory, work: FileSwap): Promise<void> {
+  const { path, indexes, outcomes, written } = work
+  const read = await readRecordFile(directory, path)
+  if (read === undefined) return
+  const { edits, changing } = compare(directory, read, work)
+  if (changing.length === 0) return
+  const after = applyEdits(read.bytes, edits)
+  const file: Written = { path, before: read.bytes, after, placed: undefined, indexes: changing }
+  written.push(file)
+  const replaced = await replaceRecordFile(directory, path, after, read)
+  if (replaced.outcome === 'changed') {
+    file.placed = replaced.facts
+    return
+  }
+  written.pop()
+  for (const index of indexes) outcomes[index] = replaced.outcome
+}
+
+/** Which records of the file hold what is expected, and what to write into it. */
+function compare(
+  directory: Directory,
+  read: ReadFile,
+  work: FileSwap,
+): { edits: Edit[]; changing: number[] } {
+  const records = find(directory, read, work)
+  const edits: Edit[] = []
+  const changing: number[] = []
+  const done = new Set<FileRecord>()
+  for (const index of work.indexes) {
+    const swap = work.swaps[index]
+    const record = swap && records.get(idKey(swap.id))
+    if (swap === undefined || record === undefined) continue
+    const isExpected = !done.has(record) && holds(record, swap.expected)
+    work.outcomes[index] = isExpected ? 'changed' : 'lost'
+    if (!isExpected) continue
+    done.add(record)
+    edits.push(...record.edits(swap.change))
+    changing.push(index)
+  }
+  return { edits, changing }
+}
+
+function holds(record: FileRecord, cells: Cells): boolean {
+  return Object.entries(cells).every(([column, cell]) => sameCell(record.cells[column] ?? null, cell))
+}
+
+type Wanted = Pick<FileSwap, 'set' | 'swaps' | 'indexes' | 'path'>
+
+function find(directory: Directory, read: ReadFile, wanted: Wanted): Map<string, FileRecord> {
+  const keys = new Set(wanted.indexes.map((index) => idKey(wanted.swaps[index]?.id ?? [])))
+  const records = new Map<string, FileRecord>()
+  const file = { target: directory.target, path: wanted.path, bytes: read.bytes }
+  for (const record of directory.format.records(file, wanted.set)) {
+    const key = idKey(record.id)
+    if (keys.has(key)) records.set(key, record)
+  }
+  return records
+}
+
+type Reading = {
+  readonly file: Written
+  readonly outcomes: SwapOutcome[]
+  readonly records: Map<number, StoredRecord>
+}
+
+/**
+ * Reads a written file through a fresh open. What another program changed since is its own: those records are
+ * lost or gone, and the next sweep looks at them.
+ */
+async function readWritten(
+  directory: Directory,
+  batch: SwapBatch,
+  { file, outcomes, records }: Reading,
+): Promise<void> {
+  const read = await readRecordFile(directory, file.path)
+  if (read !== undefined && isOurs(file, read) && !read.bytes.equals(file.after)) {
+    throw new KvxError(
+      'READ_BACK_FAILED',
+      `${describeTarget(directory.target)}: ${shownPath(file.path)} does not hold what was written, nothing of the batch was kept`,
+      { hint: 'look at the disk and its file system with `dmesg | tail`' },
+    )
+  }
+  const found = read && find(directory, read, { ...batch, ...file })
+  for (const index of file.indexes) {
+    const swap = batch.swaps[index]
+    const record = swap && found?.get(idKey(swap.id))
+    if (swap === undefined || record === undefined) outcomes[index] = 'gone'
+    else if (holds(record, swap.change)) records.set(index, { id: swap.id, cells: record.cells })
+    else outcomes[index] = 'lost'
+  }
+}
+
+/** True while the file is the very one that was put in place. */
+function isOurs({ placed }: Written, { facts }: ReadFile): boolean {
+  return placed !== undefined && sameFile(placed, facts)
+}
+
+/** @throws instead of the first error, when a file keeps its new bytes: an operator must know of it */
+async function putBack(directory: Directory, newestFirst: readonly Written[], first: unknown): Promise<void> {
+  const failed: string[] = []
+  for (const file of newestFirst) {
+    try {
+      const read = await readRecordFile(directory, file.path)
+      if (read === undefined) continue
+      if (!isOurs(file, read) && !read.bytes.equals(file.after)) continue
+      await replaceRecordFile(directory, file.path, file.before, read)
+    } catch {
+      failed.push(shownPath(file.path))
+    }
+  }
+  if (failed.length === 0) return
+  const known = isKvxError(first) ? first : new KvxError('IO_ERROR', 'the batch failed')
+  throw new KvxError(
+    known.code,
+    `${describeTarget(directory.target)}: ${known.message}; ${failed.length} files of the batch could not get their old bytes back, e.g. ${failed[0]}`,
+    {
+      hint: 'mend the cause, then go on with `kvx run resume`, or bring the old bytes back with `kvx run restore`',
+      details: { files: failed },
+    },
+  )
+}

@@ -1,0 +1,236 @@
+import { z } from 'zod'
+import { errorCatalogue, type ErrorCode } from '../core/errors.ts'
+import {
+  auditEntry,
+  backup,
+  byVersion,
+  checkValue,
+  ciphertextRestore,
+  count,
+  counts,
+  dataRun,
+  destruction,
+  fingerprint,
+  head,
+  hex64,
+  key,
+  place,
+  plannedRun,
+  plannedSplit,
+  problem,
+  purpose,
+  recipient,
+  restored,
+  rotation,
+  run,
+  shareSet,
+  state,
+  stateChange,
+  subject,
+  text,
+  time,
+  version,
+} from './schema-parts.ts'
+
+/**
+ * What `--json` prints, a schema for each document. Programs read by them: a member never changes its meaning,
+ * and more members may come. `npm run docs` writes them as JSON Schema to `docs/schemas/`.
+ */
+export const documentData = {
+  'kvx.init/1': z.object({
+    config: text,
+    configWritten: z.boolean(),
+    home: text,
+    auditFingerprint: hex64.nullable().describe('null for a dry run'),
+  }),
+  'kvx.keygen/1': z.object({
+    name: text,
+    version: version.nullable().describe('null for a bare file'),
+    path: text,
+    encoding: text,
+    fingerprint: fingerprint.nullable(),
+    checkValue: checkValue.nullable(),
+    mode: z.string().regex(/^0[0-7]{3}$/),
+    owner: text,
+    group: text,
+    readers: z.array(text),
+    registered: z.boolean(),
+    published: z.array(text),
+    dryRun: z.boolean(),
+    purpose: purpose.optional(),
+  }),
+  'kvx.key.list/1': z.object({ keys: z.array(key) }),
+  'kvx.key.show/1': key.extend({ drift: z.array(text) }),
+  'kvx.key.import/1': z.object({
+    name: text,
+    versions: z.array(z.object({ version, fingerprint, checkValue, state, changed: z.boolean() })),
+  }),
+  'kvx.key.publish/1': z.object({ name: text, published: z.array(place) }),
+  'kvx.key.suspend/1': stateChange,
+  'kvx.key.resume/1': stateChange,
+  'kvx.key.compromise/1': stateChange,
+  'kvx.key.unretire/1': stateChange,
+  'kvx.check/1': z.object({
+    findings: z.array(
+      z.object({
+        rule: text,
+        severity: z.enum(['error', 'warning']),
+        path: text,
+        message: text,
+        remedy: text,
+      }),
+    ),
+    checked: count,
+    files: z.array(
+      z.object({
+        path: text,
+        encoding: text.nullable(),
+        bytes: count.nullable(),
+        fingerprint: fingerprint.nullable(),
+        checkValue: checkValue.nullable(),
+      }),
+    ),
+  }),
+  'kvx.inspect/1': z.object({
+    kind: text,
+    facts: z.record(text, z.union([text, z.number(), z.boolean(), z.array(text)])),
+    path: text,
+    size: count,
+    mode: text,
+    owner: text,
+    group: text,
+  }),
+  'kvx.verify/1': z.object({
+    envelopes: z.array(
+      z.object({
+        name: text,
+        records: count,
+        byVersion: byVersion.describe('records by NAME@VERSION'),
+        unreadable: count,
+        plaintext: count,
+        empty: count,
+        named: z.array(z.object({ record: text, reason: text })),
+      }),
+    ),
+  }),
+  'kvx.rotate/1': rotation,
+  'kvx.rewrap/1': z.union([dataRun, plannedRun]),
+  'kvx.reencrypt/1': z.union([dataRun, plannedRun]),
+  'kvx.run.list/1': z.object({ runs: z.array(run) }),
+  'kvx.run.show/1': run.extend({
+    steps: z.array(z.object({ name: text, at: time, detail: text })),
+    quarantine: z.array(z.object({ envelope: text, record: text, reason: text })),
+  }),
+  'kvx.run.resume/1': z.union([dataRun, rotation, run]),
+  'kvx.run.rollback/1': z.union([dataRun, run]),
+  'kvx.run.restore/1': ciphertextRestore,
+  'kvx.run.forget/1': z.object({ run: text, removed: z.boolean() }),
+  'kvx.retire/1': z.object({
+    name: text,
+    version,
+    retired: z.boolean(),
+    certificate: text.optional(),
+    scans: z.array(z.array(counts)).optional(),
+    published: z.array(place).optional(),
+  }),
+  'kvx.destroy/1': destruction,
+  'kvx.backup.create/1': z.union([backup, z.object({ recipients: z.array(recipient) })]),
+  'kvx.backup.confirm/1': z.union([backup, shareSet]),
+  'kvx.backup.list/1': z.object({ backups: z.array(backup), shareSets: z.array(shareSet) }),
+  'kvx.backup.verify/1': backup.extend({ problems: z.array(problem) }),
+  'kvx.backup.split/1': z.union([shareSet, plannedSplit]),
+  'kvx.backup.home/1': z.object({
+    file: text,
+    written: z.boolean(),
+    keys: count.optional(),
+    backups: count.optional(),
+    auditKeyFingerprint: hex64.optional(),
+  }),
+  'kvx.share.verify/1': z.object({
+    set: text,
+    index: z.int(),
+    of: z.int(),
+    threshold: z.int(),
+    checkValue,
+    dealt: z.literal(true).nullable(),
+    state: text.nullable(),
+    custodian: text.nullable(),
+    key: subject.nullable(),
+    signedBy: hex64.nullable(),
+    receipt: text,
+    slot: z.int(),
+  }),
+  'kvx.restore/1': restored,
+  'kvx.status/1': z.object({
+    keys: z.array(
+      z.object({
+        name: text,
+        purpose,
+        seals: version.nullable(),
+        ageDays: count.nullable(),
+        sealUntil: time.nullable(),
+        backedUp: z.boolean(),
+      }),
+    ),
+    runs: z.array(run),
+    due: z.array(z.object({ code: text, subject: text, message: text, command: text })),
+  }),
+  'kvx.doctor/1': z.union([
+    z.object({
+      examinations: z.array(
+        z.object({
+          name: text,
+          health: z.enum(['ok', 'warn', 'stop']),
+          message: text,
+          remedy: text.optional(),
+        }),
+      ),
+    }),
+    z.object({ keys: z.array(key), kept: text.nullable() }).describe('with --rebuild-keyring'),
+  ]),
+  'kvx.audit.show/1': z.object({ entries: z.array(auditEntry), head }),
+  'kvx.audit.verify/1': z.object({
+    entries: count,
+    head,
+    problems: z.array(z.object({ line: count, seq: count, code: text, message: text })),
+    problemCount: count,
+  }),
+  'kvx.audit.adopt/1': z.object({
+    file: text,
+    adopted: z.boolean(),
+    entries: count.optional(),
+    kept: text.optional(),
+    head: head.optional(),
+  }),
+} as const satisfies Record<string, z.ZodType>
+
+export type DocumentName = keyof typeof documentData
+
+export const documentNames = Object.keys(documentData) as readonly DocumentName[]
+
+const errorCodes = Object.keys(errorCatalogue) as [ErrorCode, ...ErrorCode[]]
+
+/** What a refusal says in `data`: facts that are listed one by one, safe to print. */
+const details = z.record(text, z.union([text, z.number(), z.boolean(), z.array(text)]))
+
+/** The whole document: the same members around every command's `data`. */
+export function documentSchema(name: DocumentName) {
+  const around = {
+    schema: z.literal(name),
+    run: text.optional().describe('the run that it is about'),
+    at: time,
+    warnings: z.array(problem),
+  }
+  return z.discriminatedUnion('ok', [
+    z.strictObject({ ...around, ok: z.literal(true), exit: z.literal(0), data: documentData[name] }),
+    z.strictObject({
+      ...around,
+      ok: z.literal(false),
+      exit: z.int().positive(),
+      data: z
+        .union([documentData[name], details])
+        .describe('what was done until then, or the facts of the refusal'),
+      error: z.strictObject({ code: z.enum(errorCodes), message: text, hint: text.nullable() }),
+    }),
+  ])
+}

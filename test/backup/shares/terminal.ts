@@ -1,0 +1,41 @@
+import { spawn } from '@lydell/node-pty'
+import { kvxBin } from '../../support/cli.ts'
+
+/** A text to wait for on the screen, and what the person types then. */
+export type Step = readonly [RegExp, string]
+
+export type Screen = {
+  /** All that was ever on the screen, with control sequences. */
+  readonly screen: string
+  readonly exit: number
+}
+
+const patienceMs = 30_000
+
+/** Runs the built CLI in a real pseudo-terminal, with a person who answers. Fails when a text never comes. */
+export async function atTerminal(
+  args: readonly string[],
+  steps: readonly Step[],
+  options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> },
+): Promise<Screen> {
+  const env = { ...options.env, PATH: process.env['PATH'] ?? '' }
+  const terminal = spawn(kvxBin, [...args], { cwd: options.cwd, env, cols: 200, rows: 50 })
+  let screen = ''
+  let seen = 0
+  let next = 0
+  terminal.onData((data) => {
+    screen += data
+    for (let step = steps[next]; step !== undefined; step = steps[next]) {
+      const found = step[0].exec(screen.slice(seen))
+      if (found === null) return
+      seen += found.index + found[0].length
+      next++
+      terminal.write(step[1])
+    }
+  })
+  const impatience = setTimeout(() => terminal.kill('SIGKILL'), patienceMs)
+  const exit = await new Promise<number>((done) => terminal.onExit(({ exitCode }) => done(exitCode)))
+  clearTimeout(impatience)
+  if (next === steps.length) return { screen, exit }
+  throw new Error(`the terminal never said ${String(steps[next]?.[0])}:\n${screen}`)
+}

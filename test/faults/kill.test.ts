@@ -1,0 +1,421 @@
+/**
+ * SIGKILL at counted system calls: strace kills the built CLI right before its Nth call of a kind, so that exactly
+ * everything up to the call before has happened. N grows until a run is not killed any more.
+ */
+import { hkdfSync } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, describe, expect, type TestContext, test } from 'vitest'
+import { numberedValues, plainTwoLevels, versionColumn, xchachaWrap } from '../support/application.ts'
+import { startKvx } from '../support/cli.ts'
+import { needsTool } from '../support/needs.ts'
+import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+
+const rows = 24
+const untested = ['--without-backup', '--reason', 'a test system'] as const
+const open: Workspace[] = []
+const fired = new Map<string, number>()
+
+afterAll(() => {
+  open.forEach((workspace) => workspace.close())
+  const total = [...fired.values()].reduce((sum, count) => sum + count, 0)
+  const parts = [...fired].map(([title, count]) => `${title} ${count}`)
+  process.stdout.write(`kill points that fired: ${total} (${parts.join(', ')})\n`)
+})
+
+/** A workspace from which each point begins. */
+function template(options: Partial<WorkspaceOptions>, ...steps: readonly (readonly string[])[]): Workspace {
+  const workspace = makeWorkspace({ shape: plainTwoLevels, rows, ...options })
+  open.push(workspace)
+  workspace.begin()
+  for (const step of steps) workspace.ok(...step)
+  return workspace
+}
+
+type Operation = {
+  readonly title: string
+  readonly begin: () => Workspace
+  readonly args: (workspace: Workspace) => readonly string[]
+  /** Kinds of calls, and how many of them lie between two points. */
+  readonly calls: Readonly<Record<string, number>>
+  /** How many points must fire, so that the test cannot pass by missing them. */
+  readonly atLeast: number
+  /** What holds at every instant. */
+  readonly always: (workspace: Workspace) => void
+  /** What holds when the command was finished after the kill. */
+  readonly done: (workspace: Workspace) => void
+  /** What must still be possible then; each point takes the next one. */
+  readonly further: readonly ((workspace: Workspace) => Promise<void>)[]
+}
+
+/** Brings a killed command to its end: by a resume where a run is open, else by the same command again. */
+async function finish(workspace: Workspace, args: readonly string[]): Promise<void> {
+  const command = openRuns(workspace).length > 0 ? ['run', 'resume'] : args
+  const { exit, stdout, stderr } = await workspace.start(command)
+  expect(exit, `kvx ${command.join(' ')}\n${stdout}${stderr}`).toBe(0)
+}
+
+type Run = { readonly id: string; readonly status: string; readonly kind: string }
+
+function allRuns(workspace: Workspace): readonly Run[] {
+  const path = join(workspace.home, 'kvx.db')
+  if (!existsSync(path)) return []
+  const database = new DatabaseSync(path)
+  try {
+    return database.prepare('SELECT id, status, kind FROM run ORDER BY created, id').all() as Run[]
+  } finally {
+    database.close()
+  }
+}
+
+function openRuns(workspace: Workspace): readonly Run[] {
+  return allRuns(workspace).filter(({ status }) => status === 'open' || status === 'waiting')
+}
+
+/** design.md section 1, computed without kvx's code. */
+function fingerprint(key: Buffer): string {
+  return Buffer.from(hkdfSync('sha256', key, '', 'kvx/key-fingerprint/v1', 32)).toString('hex')
+}
+
+function material(workspace: Workspace, version: number): Buffer {
+  return readFileSync(join(workspace.home, `keys/master.v${version}.key`))
+}
+
+/** The keyring is whole, what it records lies in the home, and the database is sound. */
+function expectConsistent(workspace: Workspace): void {
+  for (const [number, record] of Object.entries(workspace.keyring().keys['master']?.versions ?? {})) {
+    if (record.fingerprint === null) continue
+    expect(fingerprint(material(workspace, Number(number)))).toBe(record.fingerprint)
+  }
+  const { seals, versions } = workspace.keyring().keys['master'] ?? { seals: null, versions: {} }
+  if (seals !== null) expect(versions[String(seals)]?.state).toBe('active')
+  const check = workspace.sql((database) => database.prepare('PRAGMA integrity_check').get())
+  expect(check).toEqual({ integrity_check: 'ok' })
+}
+
+/** Readers with two slots open everything at every instant. */
+function expectReadable(workspace: Workspace): void {
+  expectConsistent(workspace)
+  expect(workspace.lost()).toEqual([])
+}
+
+/** Readers with one slot open everything, or have no key at all. */
+function expectAllOrNothing(workspace: Workspace): void {
+  expectConsistent(workspace)
+  const key = workspace.publishedKey('current')
+  if (key !== undefined) expect(workspace.read(key).failed).toBe(0)
+}
+
+function expectUnder(workspace: Workspace, version: number): void {
+  expectConsistent(workspace)
+  expect(openRuns(workspace)).toEqual([])
+  expect(workspace.keyring().keys['master']?.seals).toBe(version)
+  expect(workspace.publishedKey('current')).toEqual(material(workspace, version))
+  expect(workspace.read(material(workspace, version))).toMatchObject({ opened: rows, failed: 0 })
+  expect(leftovers(workspace)).toEqual([])
+}
+
+function expectPublished(workspace: Workspace, version: number): void {
+  expectReadable(workspace)
+  expect(openRuns(workspace)).toEqual([])
+  expect(workspace.keyring().keys['master']?.seals).toBe(version)
+  expect(workspace.publishedKey('current')).toEqual(material(workspace, version))
+  expect(leftovers(workspace)).toEqual([])
+}
+
+/** Unfinished files of the dead run: each of them may hold a key. */
+function leftovers(workspace: Workspace): readonly string[] {
+  return readdirSync(workspace.path, { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.kvx-new'),
+  )
+}
+
+const command =
+  (...args: readonly string[]) =>
+  async (workspace: Workspace): Promise<void> => {
+    const { exit, stdout, stderr } = await workspace.start(args)
+    expect(exit, `kvx ${args.join(' ')}\n${stdout}${stderr}`).toBe(0)
+  }
+
+const auditHolds = command('audit', 'verify')
+
+/** Undoes the first run of a kind; then the first key opens everything again. */
+const rollBack =
+  (kind: string) =>
+  async (workspace: Workspace): Promise<void> => {
+    const run = allRuns(workspace).find((one) => one.kind === kind)
+    await command('run', 'rollback', run?.id ?? 'none', '--yes')(workspace)
+    expectUnder(workspace, 1)
+  }
+
+const retire = async (workspace: Workspace): Promise<void> => {
+  await command('retire', 'master@1', '--confirm', 'master@1')(workspace)
+  expect(workspace.publishedKey('previous')).toBeUndefined()
+  expect(workspace.read(workspace.firstKey.bytes).opened).toBe(0)
+}
+
+const rotateOffline = ['rotate', 'master', '--offline', '--yes', ...untested] as const
+const rotateData = [...rotateOffline, '--then', 'data', '--batch', '8'] as const
+
+const operations: readonly Operation[] = [
+  {
+    title: 'keygen',
+    begin: () => {
+      const workspace = makeWorkspace({ shape: plainTwoLevels, rows: 0 })
+      open.push(workspace)
+      workspace.ok('init')
+      workspace.writeConfig()
+      writeFileSync(workspace.published, 'PORT=8080\n', { mode: 0o600 })
+      return workspace
+    },
+    args: () => ['keygen', 'master'],
+    calls: { fsync: 1, rename: 1, link: 1, unlink: 1 },
+    atLeast: 12,
+    always: expectConsistent,
+    done: (workspace) => {
+      expectConsistent(workspace)
+      expect(workspace.publishedKey('current')).toEqual(material(workspace, 1))
+      expect(leftovers(workspace)).toEqual([])
+    },
+    further: [auditHolds, command('rotate', 'master', '--offline', '--yes', ...untested)],
+  },
+  {
+    title: 'key import',
+    begin: () => {
+      const workspace = makeWorkspace({ shape: plainTwoLevels, rows })
+      open.push(workspace)
+      workspace.ok('init')
+      workspace.writeConfig()
+      return workspace
+    },
+    args: () => ['key', 'import', 'master'],
+    calls: { fsync: 1, rename: 1, link: 1, unlink: 1 },
+    atLeast: 10,
+    always: expectReadable,
+    done: (workspace) => expectUnder(workspace, 1),
+    further: [auditHolds, command('verify')],
+  },
+  {
+    title: 'rotate --offline',
+    begin: () => template({}),
+    args: () => rotateOffline,
+    calls: { fsync: 2, rename: 1, link: 1, unlink: 2, fchmod: 3 },
+    atLeast: 20,
+    always: expectReadable,
+    done: (workspace) => expectPublished(workspace, 2),
+    further: [
+      auditHolds,
+      rollBack('rotate'),
+      async (workspace) => {
+        await command('rewrap', '--yes')(workspace)
+        expectUnder(workspace, 2)
+      },
+    ],
+  },
+  {
+    title: 'rotate --stage',
+    begin: () => template({ place: 'file' }),
+    args: () => ['rotate', 'master', '--stage', '--yes', ...untested],
+    calls: { fsync: 3, rename: 2, link: 1 },
+    atLeast: 8,
+    always: expectReadable,
+    done: (workspace) => {
+      expectReadable(workspace)
+      expect(workspace.keyring().keys['master']).toMatchObject({ seals: 1, staged: 2 })
+      expect(workspace.publishedKey('previous')).toEqual(material(workspace, 2))
+    },
+    further: [
+      async (workspace) => {
+        await command('rotate', 'master', '--activate', '--rolled-out', '--yes')(workspace)
+        expectPublished(workspace, 2)
+      },
+      async (workspace) => {
+        await command('rotate', 'master', '--unstage', '--yes')(workspace)
+        expectPublished(workspace, 1)
+        expect(workspace.publishedKey('previous')).toBeUndefined()
+      },
+    ],
+  },
+  {
+    title: 'rotate --activate',
+    begin: () => template({ place: 'file' }, ['rotate', 'master', '--stage', '--yes', ...untested]),
+    args: () => ['rotate', 'master', '--activate', '--rolled-out', '--yes'],
+    calls: { fsync: 3, rename: 1 },
+    atLeast: 6,
+    always: expectReadable,
+    done: (workspace) => expectPublished(workspace, 2),
+    further: [auditHolds, rollBack('rotate')],
+  },
+  {
+    title: 'rotate --offline --then data',
+    begin: () => template({ place: 'env-one-slot', shape: versionColumn }),
+    args: () => rotateData,
+    calls: { fsync: 3, pwrite64: 9, rename: 1, unlink: 2 },
+    atLeast: 28,
+    always: expectAllOrNothing,
+    done: (workspace) => expectUnder(workspace, 2),
+    further: [auditHolds, rollBack('rotate'), retire],
+  },
+  {
+    title: 'rewrap',
+    begin: () => template({ shape: xchachaWrap }, rotateOffline),
+    args: () => ['rewrap', '--yes', '--batch', '8'],
+    calls: { fsync: 2, pwrite64: 6, rename: 1, unlink: 1, ftruncate: 1 },
+    atLeast: 24,
+    always: expectReadable,
+    done: (workspace) => expectUnder(workspace, 2),
+    further: [auditHolds, rollBack('rewrap'), retire],
+  },
+  {
+    title: 'reencrypt',
+    begin: () => template({ shape: numberedValues, place: 'file' }, rotateOffline),
+    args: () => ['reencrypt', '--yes', '--batch', '8'],
+    calls: { fsync: 3, pwrite64: 9, unlink: 2 },
+    atLeast: 16,
+    always: expectReadable,
+    done: (workspace) => expectUnder(workspace, 2),
+    further: [auditHolds, rollBack('reencrypt'), retire],
+  },
+  {
+    title: 'retire',
+    begin: () => template({}, rotateData),
+    args: () => ['retire', 'master@1', '--confirm', 'master@1'],
+    calls: { fsync: 1, rename: 1 },
+    atLeast: 10,
+    always: expectReadable,
+    done: (workspace) => {
+      expectUnder(workspace, 2)
+      expect(workspace.publishedKey('previous')).toBeUndefined()
+      expect(workspace.keyring().keys['master']?.versions['1']?.retired).not.toBeNull()
+    },
+    further: [auditHolds, command('verify')],
+  },
+  {
+    title: 'run rollback',
+    begin: () => template({ place: 'file-one-slot', shape: numberedValues }, rotateData),
+    args: (workspace) => ['run', 'rollback', allRuns(workspace)[0]?.id ?? 'none', '--yes', '--batch', '8'],
+    calls: { fsync: 3, pwrite64: 9, rename: 1, unlink: 2 },
+    atLeast: 24,
+    always: expectAllOrNothing,
+    done: (workspace) => expectUnder(workspace, 1),
+    further: [auditHolds, command('retire', 'master@2', '--confirm', 'master@2')],
+  },
+  {
+    title: 'key publish',
+    begin: () => {
+      const workspace = template({ place: 'file' }, rotateData)
+      rmSync(workspace.published)
+      return workspace
+    },
+    args: () => ['key', 'publish', 'master', '--yes'],
+    calls: { fsync: 1, link: 1, unlink: 1 },
+    atLeast: 5,
+    always: expectConsistent,
+    done: (workspace) => expectUnder(workspace, 2),
+    further: [auditHolds],
+  },
+]
+
+/** So many points are tried side by side. */
+const lanes = 2
+const timeout = 240_000
+
+describe('killed at any instant', () => {
+  test.for(operations)(
+    '$title is finished by a resume or by the same command, and loses nothing',
+    { timeout },
+    async (operation, context) => {
+      needsTracing(context)
+      const begin = operation.begin()
+      const failures: string[] = []
+      let points = 0
+      const kinds = Object.entries(operation.calls)
+      const lane = async (): Promise<void> => {
+        for (let kind = kinds.shift(); kind !== undefined; kind = kinds.shift()) {
+          const [call, step] = kind
+          for (let nth = 1; nth < 400; nth += step) {
+            const end = await onePoint(operation, begin, { call, nth, turn: points })
+            if (end === 'not fired') break
+            points++
+            if (end !== 'good') failures.push(`${call} ${nth}: ${end}`)
+          }
+        }
+      }
+      await Promise.all(Array.from({ length: lanes }, lane))
+      fired.set(operation.title, points)
+      expect(failures).toEqual([])
+      expect(points).toBeGreaterThanOrEqual(operation.atLeast)
+    },
+  )
+})
+
+type Point = { readonly call: string; readonly nth: number; readonly turn: number }
+
+/** Kills one run at one point and looks at what is left; gives what went wrong. */
+async function onePoint(operation: Operation, begin: Workspace, { call, nth, turn }: Point): Promise<string> {
+  const workspace = begin.copy()
+  try {
+    const args = operation.args(workspace)
+    const { exit, signal, stderr } = await workspace.start(args, [
+      ...['strace', '-f', '--seccomp-bpf', '-qq', '-o', '/dev/null'],
+      ...['-e', `trace=${call}`, '-e', `inject=${call}:signal=KILL:when=${nth}`],
+    ])
+    if (signal === null && exit === 0) return 'not fired'
+    if (signal !== 'SIGKILL') return `ended with ${exit ?? signal}: ${stderr}`
+    operation.always(workspace)
+    await finish(workspace, args)
+    operation.done(workspace)
+    await operation.further[turn % operation.further.length]?.(workspace)
+    operation.always(workspace)
+    return 'good'
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error)
+  } finally {
+    workspace.close()
+  }
+}
+
+/** Containers can have strace and still not let it trace. */
+function needsTracing(context: TestContext): void {
+  needsTool(context, 'strace')
+}
+
+describe('killed at moments spread over its whole time', () => {
+  test('a rewrap is resumed, killed again, and ends as if nothing had been', { timeout }, async () => {
+    const begin = template({ shape: versionColumn, rows: 300 }, rotateOffline)
+    const args = ['rewrap', '--yes', '--batch', '20']
+    const measured = begin.copy()
+    open.push(measured)
+    const started = performance.now()
+    expect((await measured.start(args)).exit).toBe(0)
+    const duration = performance.now() - started
+    let points = 0
+    for (let part = 1; part <= 10; part++) {
+      const workspace = begin.copy()
+      open.push(workspace)
+      points += await killAfter(workspace, args, (duration * part) / 10)
+      expectReadable(workspace)
+      if (openRuns(workspace).length > 0) {
+        points += await killAfter(workspace, ['run', 'resume', '--batch', '20'], (duration * part) / 12)
+        expectReadable(workspace)
+      }
+      await finish(workspace, args)
+      expectConsistent(workspace)
+      expect(workspace.read(material(workspace, 2))).toMatchObject({ opened: 300, failed: 0 })
+    }
+    fired.set('rewrap by time', points)
+    expect(points).toBeGreaterThanOrEqual(6)
+  })
+})
+
+/** 1 when the process was still at work. */
+async function killAfter(workspace: Workspace, args: readonly string[], ms: number): Promise<number> {
+  const child = startKvx(args, { cwd: workspace.path, env: workspace.env })
+  const ended = new Promise((done) => child.on('close', done))
+  await Promise.race([sleep(ms), ended])
+  child.kill('SIGKILL')
+  await ended
+  return child.signalCode === 'SIGKILL' ? 1 : 0
+}

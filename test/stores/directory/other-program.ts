@@ -1,0 +1,52 @@
+/**
+ * A second process beside the tests: the application that goes on writing, or kvx itself to be killed. It prints
+ * a line when it is ready and answers when its input ends.
+ */
+import { writeSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { FileApplication, type FormatName, replace } from './application.ts'
+
+const [mode = '', directory = '', option = ''] = process.argv.slice(2)
+const say = (value: unknown): number => writeSync(1, `${JSON.stringify(value)}\n`)
+
+/** Sets random records to texts that were never there, and tells the last text of each when its input ends. */
+async function write(): Promise<void> {
+  const application = new FileApplication(directory, option as FormatName)
+  const pause = option === 'jsonl' ? 150 : 60 // about as long as kvx needs for half of the records
+  const ids = application.rows().map(({ id }) => id)
+  const written: Record<string, string> = {}
+  let isOver = false
+  process.stdin.on('end', () => {
+    isOver = true
+  })
+  process.stdin.resume()
+  for (let count = 0; !isOver; count++) {
+    const id = ids[Math.floor(Math.random() * ids.length)] ?? ''
+    application.put({ id, value: `application ${count}` })
+    written[id] = `application ${count}`
+    if (count === 0) say('ready')
+    await sleep(pause)
+  }
+  say(written)
+}
+
+/** Replaces the named file once for each line of input, after a random pause of up to so many microseconds. */
+function race(): void {
+  const longest = Number(option)
+  say('ready')
+  let pending = ''
+  process.stdin.on('data', (chunk) => {
+    pending += String(chunk)
+    const lines = pending.split('\n')
+    pending = lines.pop() ?? ''
+    for (const path of lines) {
+      const until = performance.now() + (Math.random() * longest) / 1000
+      while (performance.now() < until) continue
+      replace(path, `application ${path}`)
+      say(path)
+    }
+  })
+}
+
+if (mode === 'write') await write()
+else race()

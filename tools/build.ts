@@ -2,16 +2,18 @@
  * Builds `dist/`: code-split CommonJS chunks for the command line (a chunk a command, heavy libraries apart),
  * with the oclif manifest inlined so that a start reads one small file.
  *
- * `--if-possible` (npm's prepare step) does nothing where the development dependencies are not installed.
+ * Does nothing when the sources are those that `dist/` was built from. `--if-possible` (npm's prepare step) does nothing where the development dependencies are not installed.
  */
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { spawnSync } from 'node:child_process'
 import { join, relative } from 'node:path'
 
 const root = join(import.meta.dirname, '..')
-const staging = join(root, 'dist.new')
+const staging = join(root, `dist.new.${process.pid}`)
+const inputsFile = join(root, 'dist/inputs.sha256')
 
 if (process.argv.includes('--if-possible') && !existsSync(join(root, 'node_modules/rolldown')))
   process.exit(0)
@@ -66,7 +68,25 @@ async function packageJson(): Promise<{ name: string; version: string }> {
   return JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { name: string; version: string }
 }
 
+/** SHA-256 over everything that the build reads. */
+async function digestOfInputs(): Promise<string> {
+  const hash = createHash('sha256')
+  const files = ['package.json', 'package-lock.json', 'tools/build.ts']
+  for (const folder of ['src', 'commands']) {
+    const names = await readdir(join(root, folder), { recursive: true })
+    files.push(...names.filter((name) => name.endsWith('.ts')).map((name) => `${folder}/${name}`))
+  }
+  for (const file of files.sort())
+    hash
+      .update(`${file}\0`)
+      .update(await readFile(join(root, file)))
+      .update('\0')
+  return hash.digest('hex')
+}
+
 async function build(): Promise<void> {
+  const inputs = await digestOfInputs()
+  if (inputs === (await readFile(inputsFile, 'utf8').catch(() => ''))) return
   const { rolldown } = await import('rolldown')
   const commands = await commandFiles()
   const table = [...commands].map(
@@ -110,8 +130,17 @@ async function build(): Promise<void> {
   })
   await buildLibrary(join(staging, 'lib'))
   await mkdir(join(staging, '.v8'), { mode: 0o755 })
-  await rm(join(root, 'dist'), { recursive: true, force: true })
-  await rename(staging, join(root, 'dist'))
+  await writeFile(join(staging, 'inputs.sha256'), inputs)
+  await replaceDist()
+}
+
+/** The old build goes when the new one is in place: a kvx that starts meanwhile finds one of them. */
+async function replaceDist(): Promise<void> {
+  const dist = join(root, 'dist')
+  const old = join(root, `dist.old.${process.pid}`)
+  await rename(dist, old).catch(() => undefined)
+  await rename(staging, dist)
+  await rm(old, { recursive: true, force: true })
 }
 
 /** `dist/lib/`: the public library as ES module and CommonJS, and the types of its entry. */
@@ -138,9 +167,16 @@ async function buildLibrary(directory: string): Promise<void> {
   }
   // Declarations of what the entry exports and of what those mention; imports name .ts files, as the sources do.
   const options = '--noEmit false --declaration --emitDeclarationOnly --ignoreConfig --target es2024 --strict'
-  const modules = '--module nodenext --allowImportingTsExtensions --rewriteRelativeImportExtensions --types node'
+  const modules =
+    '--module nodenext --allowImportingTsExtensions --rewriteRelativeImportExtensions --types node'
   const types = join(directory, 'types')
-  const words = [...options.split(' '), ...modules.split(' '), '--skipLibCheck', '--rootDir', join(root, 'src')]
+  const words = [
+    ...options.split(' '),
+    ...modules.split(' '),
+    '--skipLibCheck',
+    '--rootDir',
+    join(root, 'src'),
+  ]
   const done = spawnSync(
     join(root, 'node_modules/.bin/tsc'),
     [...words, '--outDir', types, join(root, 'src/index.ts')],

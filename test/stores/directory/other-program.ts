@@ -33,6 +33,7 @@ async function write(): Promise<void> {
 /** Replaces the named file once for each line of input, after a random pause of up to so many microseconds. */
 function race(): void {
   const longest = Number(option)
+  const never = new Int32Array(new SharedArrayBuffer(4))
   say('ready')
   let pending = ''
   process.stdin.on('data', (chunk) => {
@@ -40,8 +41,7 @@ function race(): void {
     const lines = pending.split('\n')
     pending = lines.pop() ?? ''
     for (const path of lines) {
-      const until = performance.now() + (Math.random() * longest) / 1000
-      while (performance.now() < until) continue
+      Atomics.wait(never, 0, 0, (Math.random() * longest) / 1000)
       replace(path, `application ${path}`)
       say(path)
     }

@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import { rounds, type Row, table } from './measure.ts'
 import { inMemory, throughTheCli } from './rewrap.ts'
 import { startUp } from './start-up.ts'
+import { benchVault } from './vault.ts'
 
 const { values } = parseArgs({
   options: { write: { type: 'boolean', default: false }, rows: { type: 'string', default: '100000' } },
@@ -19,6 +20,7 @@ for (const measure of [
   startUp,
   async () => [await inMemory()],
   async () => [await throughTheCli(Number(values.rows))],
+  async () => benchVault(),
 ]) {
   rows.push(...(await measure()))
 }

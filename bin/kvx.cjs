@@ -13,9 +13,15 @@ var major = version[0]
 var minor = version[1]
 var patch = version[2]
 var supported =
-  (major === 22 && (minor > 22 || (minor === 22 && patch >= 2))) || (major === 24 && minor >= 15) || major >= 26
+  (major === 22 && (minor > 22 || (minor === 22 && patch >= 2))) ||
+  (major === 24 && minor >= 15) ||
+  major >= 26
 if (!supported) {
-  stop('needs Node 22.22.2, 24.15 or newer; this is Node ' + process.versions.node + '. Install a newer Node and run it again.')
+  stop(
+    'needs Node 22.22.2, 24.15 or newer; this is Node ' +
+      process.versions.node +
+      '. Install a newer Node and run it again.',
+  )
 }
 
 var bundle = path.join(__dirname, '..', 'dist', 'cli', 'main.cjs')

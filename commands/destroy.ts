@@ -60,7 +60,7 @@ export default class Destroy extends KvxCommand {
     await this.finish('kvx.destroy/1', async () => {
       const { args, flags } = await this.parse(Destroy)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         if (flags.due) {
           if (args.subject === undefined) return await carryOut(workspace, journal, flags)

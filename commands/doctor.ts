@@ -32,7 +32,7 @@ export default class Doctor extends KvxCommand {
       const { flags } = await this.parse(Doctor)
       if (flags['rebuild-keyring']) return rebuild(flags)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: true })
       try {
         const examinations = await examine(workspace, journal)
         const wrong = examinations.filter(({ health }) => health !== 'ok')

@@ -34,7 +34,7 @@ export default class Retire extends KvxCommand {
       const { args, flags } = await this.parse(Retire)
       const { name, version } = versionOfSubject(args.subject)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         const ring = await readKeyring(workspace.home)
         const { retired } = versionOf(keyOf(ring, name), name, version)

@@ -54,7 +54,7 @@ export default class Rotate extends KvxCommand {
     await this.finish('kvx.rotate/1', async () => {
       const { args, flags } = await this.parse(Rotate)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         return await withProgress(flags, async (events) => {
           const done = await rotateCommand({ workspace, journal, name: args.name, flags, events })

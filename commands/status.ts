@@ -23,7 +23,7 @@ export default class Status extends KvxCommand {
     await this.finish('kvx.status/1', async () => {
       const { flags } = await this.parse(Status)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: true })
       try {
         const status = await takeStatus(workspace, journal)
         const items = status.due.length

@@ -15,7 +15,10 @@ import { commandFiles } from './build.ts'
 
 const root = join(import.meta.dirname, '..')
 
-type CommandClass = Command.Class & { readonly baseFlags: Record<string, unknown> }
+type CommandClass = Omit<Command.Class, 'strict'> & {
+  readonly baseFlags: Record<string, unknown>
+  readonly strict?: boolean
+}
 type FlagFacts = {
   readonly type: 'boolean' | 'option'
   readonly description?: string
@@ -68,7 +71,9 @@ function flagRow([name, flag]: readonly [string, FlagFacts]): string {
   const notes = [
     ...(flag.required === true ? ['required'] : []),
     ...(flag.multiple === true ? ['may be repeated'] : []),
-    ...(flag.type === 'option' && flag.default !== undefined ? [`default ${String(flag.default)}`] : []),
+    ...(flag.type === 'option' && ['string', 'number'].includes(typeof flag.default)
+      ? [`default ${flag.default as string | number}`]
+      : []),
   ]
   const tail = notes.length === 0 ? '' : ` (${notes.join(', ')})`
   return `| \`--${name}${value}\` | ${flag.description ?? ''}${tail} |`
@@ -105,21 +110,26 @@ async function commandReference(): Promise<string> {
 
 /** `kvx.keygen/1` lies in `docs/schemas/kvx.keygen.1.json`, in a draft that editors and validators all read. */
 function jsonSchema(title: string, schema: z.ZodType): string {
-  const { $schema, ...rest } = z.toJSONSchema(schema, { target: 'draft-7', io: 'input' })
+  const { $schema, ...rest } = z.toJSONSchema(schema, {
+    target: 'draft-7',
+    io: 'input',
+    // Not every validator reads patterns as Unicode.
+    override: ({ jsonSchema: made }) => {
+      if (made.pattern !== undefined)
+        made.pattern = made.pattern.replaceAll('\\p{Cc}', '\\x00-\\x1f\\x7f-\\x9f')
+    },
+  })
   return `${JSON.stringify({ $schema, title, ...rest }, null, 2)}\n`
 }
 
 /** Sections of kvx.yaml may be empty: what the schema does with that before it looks, JSON Schema says as null. */
 function configJsonSchema(): string {
-  const { keys, stores, envelopes } = configSchema.shape
-  const section = (member: z.ZodType): z.ZodType =>
-    (member instanceof z.ZodPipe ? (member.out as z.ZodType) : member).nullable().optional()
-  const shape = {
-    ...configSchema.shape,
-    keys: section(keys),
-    stores: section(stores),
-    envelopes: section(envelopes),
-  }
+  const shape = Object.fromEntries(
+    Object.entries(configSchema.shape).map(([name, member]) => [
+      name,
+      member instanceof z.ZodPipe ? (member.out as z.ZodType).nullable().optional() : member,
+    ]),
+  )
   return jsonSchema('kvx.yaml', z.strictObject(shape))
 }
 

@@ -37,7 +37,7 @@ export async function runDataCommand(
   flags: DataFlags,
 ): Promise<Outcome> {
   const workspace = await openWorkspace(flags)
-  const journal = Journal.open(workspace.home)
+  const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
   try {
     return await withProgress(flags, async (events) => {
       const prepared = await prepareDataRun(workspace, journal, {

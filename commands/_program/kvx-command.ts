@@ -79,17 +79,19 @@ export abstract class KvxCommand extends Command {
       if (!this.wants('--quiet') && outcome.lines.length > 0) {
         process.stdout.write(`${outcome.lines.join('\n')}\n`)
       }
-      const { yellow } = colours(process.stderr)
-      for (const { message } of warnings) process.stderr.write(`${yellow('warning:')} ${message}\n`)
+      warn(warnings)
       if (failure !== undefined) process.stderr.write(renderError(failure, process.stderr))
     }
     process.exitCode = exit
   }
 
   private fail(schema: string, error: KvxError): void {
+    // What was noticed before the failure is often why it failed, e.g. a missing key file.
+    const warnings = takeNotices()
     if (this.wants('--json')) {
-      this.document(schema, error.details, { exit: error.exit, warnings: [], run: undefined, failure: error })
+      this.document(schema, error.details, { exit: error.exit, warnings, run: undefined, failure: error })
     } else {
+      warn(warnings)
       process.stderr.write(renderError(error, process.stderr))
     }
     process.exitCode = error.exit
@@ -124,4 +126,9 @@ export abstract class KvxCommand extends Command {
     )
     process.stdout.write(`${text}\n`)
   }
+}
+
+function warn(warnings: readonly Warning[]): void {
+  const { yellow } = colours(process.stderr)
+  for (const { message } of warnings) process.stderr.write(`${yellow('warning:')} ${message}\n`)
 }

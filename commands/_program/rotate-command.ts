@@ -69,11 +69,7 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
   try {
     events.end()
     const shown = planLines(prepared.plan, 'made and proven before the first use')
-    if (flags['dry-run']) {
-      if (!flags.json && !flags.quiet)
-        process.stdout.write(`${shown.join('\n')}\ndry run: nothing was written\n`)
-      return { run: undefined, reached: 'planned', places: [], data: undefined }
-    }
+    if (flags['dry-run']) return planned(flags, ...shown)
     if (!flags.json && !flags.quiet) process.stderr.write(`${shown.join('\n')}\n`)
     await confirmStep(`Rotate ${name}?`, answersOf(flags))
     const run = await startRotation(workspace, journal, prepared)
@@ -89,6 +85,12 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
   } finally {
     await prepared.session.close()
   }
+}
+
+function planned(flags: RotateFlags, ...shown: readonly string[]): RotateOutcome {
+  if (!flags.json && !flags.quiet)
+    process.stdout.write(`${[...shown, 'dry run: nothing was written'].join('\n')}\n`)
+  return { run: undefined, reached: 'planned', places: [], data: undefined }
 }
 
 function options(command: RotateCommand) {
@@ -112,6 +114,7 @@ async function goOn(command: RotateCommand): Promise<RotateOutcome> {
       hint: `Activate it, then move the data: \`kvx rotate ${name} --activate\` and \`kvx rewrap\` or \`kvx reencrypt\`.`,
     })
   }
+  if (flags['dry-run']) return planned(flags, `would go on with the rotation ${run.id} of ${name}`)
   await confirmStep(`Go on with the rotation ${run.id} of ${name}?`, answersOf(flags))
   const resumed = await resumeRun(workspace, journal, run, { ...options(command), activate: true })
   if (resumed.kind === 'rotation') return resumed.result
@@ -131,6 +134,7 @@ function waitingRotation(journal: Journal, name: string): RunRow {
 async function unstageCommand(command: RotateCommand): Promise<RotateOutcome> {
   const { workspace, journal, name, flags } = command
   const run = waitingRotation(journal, name)
+  if (flags['dry-run']) return planned(flags, `would take ${name}@${run.toVersion} back`)
   await confirmStep(`Take the staged version of ${name} back?`, answersOf(flags))
   const places = await unstage(workspace, journal, run)
   return { run: journal.get(run.id), reached: 'unstaged', places, data: undefined }

@@ -6,8 +6,9 @@ export const programDescription =
 export const topics = {
   key: { description: 'The ring: what keys there are, taking over existing ones, publishing them' },
   run: { description: 'Runs: list, show, resume after a crash, roll back, restore ciphertext' },
-  backup: { description: 'OpenPGP backups of keys' },
+  backup: { description: 'OpenPGP backups, shares of keys, and the copy of the home' },
   vault: { description: 'Vaults: encrypted JSON objects, one file each' },
+  share: { description: 'One share of a key: check it alone, offline' },
   audit: { description: 'The hash-chained log of everything that kvx did' },
 }
 
@@ -29,7 +30,7 @@ export const helpGroups: readonly { readonly title: string; readonly commands: r
       'destroy',
     ],
   },
-  { title: 'Backups', commands: ['backup', 'restore'] },
+  { title: 'Backups', commands: ['backup', 'share', 'restore'] },
   { title: 'Vaults', commands: ['vault'] },
   { title: 'Evidence', commands: ['audit'] },
 ]

@@ -33,7 +33,7 @@ export default class KeyPublish extends KvxCommand {
             : drift.map((place) => `would write ${place}`)
         return { data: { name, published: drift.map((place) => ({ place, changed: false })) }, lines }
       }
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: true })
       try {
         refuseWithdrawn(journal, await readKeyring(workspace.home), name, config)
       } finally {
@@ -41,7 +41,7 @@ export default class KeyPublish extends KvxCommand {
       }
       await confirmStep(`Write ${drift.join(', ')}?`, answersOf(flags))
       const places = await withIntent(workspace.audit, { action: 'key.publish', subject: name }, async () =>
-        publishKey(workspace.home, await readKeyring(workspace.home), { name, config }),
+        publishKey(workspace.home, { name, config }),
       )
       return {
         data: { name, published: places },

@@ -23,7 +23,7 @@ export default class RunForget extends KvxCommand {
     await this.finish('kvx.run.forget/1', async () => {
       const { args, flags } = await this.parse(RunForget)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         const run = journal.get(args.id)
         if (!flags['dry-run'])

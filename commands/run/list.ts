@@ -13,7 +13,7 @@ export default class RunList extends KvxCommand {
   async run(): Promise<void> {
     await this.finish('kvx.run.list/1', async () => {
       const { flags } = await this.parse(RunList)
-      const journal = Journal.open((await openWorkspace(flags)).home)
+      const journal = Journal.open((await openWorkspace(flags)).home, { look: true })
       try {
         const runs = journal.list()
         const [open] = journal.unfinished()

@@ -31,7 +31,7 @@ export default class RunRestore extends KvxCommand {
     await this.finish('kvx.run.restore/1', async () => {
       const { args, flags } = await this.parse(RunRestore)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         const run = journal.get(args.id)
         if (!flags['dry-run']) await confirmStep(`Bring back what run ${run.id} replaced?`, answersOf(flags))

@@ -25,7 +25,7 @@ export default class RunResume extends KvxCommand {
     await this.finish('kvx.run.resume/1', async () => {
       const { args, flags } = await this.parse(RunResume)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         const run = findRun(journal, args.id)
         if (flags['dry-run']) {

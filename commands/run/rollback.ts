@@ -27,7 +27,7 @@ export default class RunRollback extends KvxCommand {
     await this.finish('kvx.run.rollback/1', async () => {
       const { args, flags } = await this.parse(RunRollback)
       const workspace = await openWorkspace(flags)
-      const journal = Journal.open(workspace.home)
+      const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         const run = findRun(journal, args.id)
         const target = await checkWayBack(workspace, run)

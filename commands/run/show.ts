@@ -16,7 +16,7 @@ export default class RunShow extends KvxCommand {
     await this.finish('kvx.run.show/1', async () => {
       const { args, flags } = await this.parse(RunShow)
       const { home } = await openWorkspace(flags)
-      const journal = Journal.open(home)
+      const journal = Journal.open(home, { look: true })
       try {
         const run = journal.get(args.id)
         const quarantine = journal.quarantine(run.id)

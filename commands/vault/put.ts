@@ -1,5 +1,5 @@
 import { changeMembers, parseMembers } from '../../src/vault/members.ts'
-import { writeVault } from '../../src/vault/vaults.ts'
+import { writeVault } from '../../src/vault/write-vault.ts'
 import { writtenLines } from '../../src/ui/vault-view.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'

@@ -71,6 +71,7 @@ export const errorCatalogue = {
   PUBLICATION_DIFFERS: 6,
   // 7: approval or share missing, a plan differs
   PLAN_DIFFERS: 7,
+  SHARE_MISSING: 7,
   // 8: locked
   LOCKED: 8,
   // 9: something needed is missing or did not answer

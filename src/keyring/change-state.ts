@@ -28,14 +28,17 @@ export async function resumeVersion(workspace: Workspace, change: StateChange): 
   const subject = `${name}@${version}`
   await withIntent(workspace.audit, { action: 'key.resume', subject, data: { reason } }, async () =>
     changeKeyring(workspace.home, (ring) => {
-      const record = versionOf(keyOf(ring, name), name, version)
+      const key = keyOf(ring, name)
+      const record = versionOf(key, name, version)
       if (record.state !== 'suspended') {
         throw new KvxError('STATE_TRANSITION', `${subject} is ${record.state}, not suspended`, {
           hint: `\`kvx key show ${name}\` tells its life.`,
         })
       }
       const before = record.history.findLast(({ to }) => to === 'suspended')?.from ?? 'deactivated'
-      moveState(record, subject, before, reason)
+      // Another version may have begun to seal meanwhile, and only one is active.
+      const isSuperseded = before === 'active' && key.seals !== version
+      moveState(record, subject, isSuperseded ? 'deactivated' : before, reason)
     }),
   )
 }

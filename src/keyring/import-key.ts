@@ -63,6 +63,7 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
           origin: 'import',
           state,
           rollout: 'import',
+          previousSlot: found.previous !== undefined && state === 'deactivated',
           reason: 'taken over from the application',
         })
         versions.push({ ...registered, state })

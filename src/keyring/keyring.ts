@@ -113,19 +113,43 @@ export function reservedVersion(origin: VersionRecord['origin'], run: string | n
 }
 
 /**
+ * A new version, or on the way back the one that it replaced. A suspended or compromised one never begins to seal:
+ * somebody stopped it on purpose.
+ * @throws STATE_TRANSITION
+ */
+export function requireActivatable(ring: Keyring, name: string, version: number): void {
+  const { state, retired } = versionOf(keyOf(ring, name), name, version)
+  const subject = `${name}@${version}`
+  if (retired !== null) {
+    throw new KvxError('STATE_TRANSITION', `${subject} is retired and cannot begin to seal`, {
+      hint: `Take the mark back first: \`kvx key unretire ${subject}\`.`,
+    })
+  }
+  if (state === 'pre-activation' || state === 'deactivated' || state === 'active') return
+  throw new KvxError('STATE_TRANSITION', `${subject} is ${state} and cannot begin to seal`, {
+    hint:
+      state === 'suspended'
+        ? `Take it back into use first: \`kvx key resume ${subject} --reason TEXT\`.`
+        : `Leave it behind: \`kvx rotate ${name} --unstage\` where it is staged, then \`kvx rotate ${name}\`.`,
+  })
+}
+
+/**
  * `version` seals from now on: it becomes active, and the version that sealed before opens only. The previous
  * slot of published places belongs to the latter.
+ * @throws STATE_TRANSITION when it is suspended, compromised, destroyed or retired
  */
 export function activate(ring: Keyring, name: string, version: number, reason: string): void {
   const key = keyOf(ring, name)
   if (key.seals === version) return
+  requireActivatable(ring, name, version)
   const before = key.seals
   const next = versionOf(key, name, version)
   if (before !== null) {
     const sealed = versionOf(key, name, before)
     if (sealed.state === 'active') moveState(sealed, `${name}@${before}`, 'deactivated', reason)
   }
-  moveState(next, `${name}@${version}`, 'active', reason)
+  if (next.state !== 'active') moveState(next, `${name}@${version}`, 'active', reason)
   key.seals = version
   key.previous = before
   key.staged = null

@@ -1,5 +1,6 @@
 import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
+import { fingerprintOf } from '../core/fingerprint.ts'
 import { randomSecret } from '../platform/random.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import type { KeyRecord } from './keyring-file.ts'
@@ -28,7 +29,7 @@ export async function makeRegisteredKey(
     const made = await unpublished(known, config)
     if (made !== undefined && !dryRun) {
       const places = await withIntent(workspace.audit, { action: 'key.publish', subject: name }, async () =>
-        publishKey(workspace.home, ring, { name, config }),
+        publishKey(workspace.home, { name, config }),
       )
       return { registered: { version: 1, fingerprint: made, changed: false }, places }
     }
@@ -36,7 +37,18 @@ export async function makeRegisteredKey(
       hint: `To change the key: \`kvx rotate ${name}\`.`,
     })
   }
-  if (known === undefined) await refuseFilledPlaces(name, config.publish.map(makePublisher))
+  const reserved = known?.versions['1']
+  if (reserved !== undefined && reserved.origin !== 'generated') {
+    throw new KvxError('KEY_EXISTS', `an import of ${name} was begun and not finished`, {
+      hint: `Finish it: \`kvx key import ${name}\`. Nothing was changed.`,
+    })
+  }
+  if (reserved !== undefined && reserved.state !== 'pre-activation') {
+    throw new KvxError('KEY_EXISTS', `the keyring has versions of ${name}, and none of them seals`, {
+      hint: `Say which one does: \`kvx key import ${name} --from … --version N\`. Nothing was changed.`,
+    })
+  }
+  await refuseFilledPlaces(workspace, name, config)
   if (dryRun) return { registered: undefined, places: [] }
   return withIntent(workspace.audit, { action: 'key.generate', subject: `${name}@1` }, async () => {
     // A crash may have left the file of an earlier attempt, which was never used: go on with it.
@@ -54,7 +66,7 @@ export async function makeRegisteredKey(
         rollout: 'first',
         reason: 'made by keygen',
       })
-      const places = await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+      const places = await publishKey(workspace.home, { name, config })
       return { registered, places }
     } finally {
       material.wipe()
@@ -74,16 +86,25 @@ async function unpublished(key: KeyRecord, config: KeyConfig): Promise<string | 
   return isOwn && found.some(({ current }) => current === undefined) ? only.fingerprint : undefined
 }
 
-/** A key that an application uses already is imported, never replaced by a new one. */
-async function refuseFilledPlaces(
-  name: string,
-  publishers: readonly ReturnType<typeof makePublisher>[],
-): Promise<void> {
-  for (const publisher of publishers) {
-    const found = await publisher.inspect()
-    if (found.current === undefined && found.previous === undefined) continue
+/**
+ * A key that an application uses already is imported, never replaced by a new one. Only what an earlier attempt
+ * of this very command published may lie there.
+ */
+async function refuseFilledPlaces(workspace: Workspace, name: string, config: KeyConfig): Promise<void> {
+  const own = await fingerprintOfLeftover(workspace, name)
+  for (const publisher of config.publish.map(makePublisher)) {
+    const { current, previous } = await publisher.inspect()
+    if (previous === undefined && (current === undefined || current === own)) continue
     throw new KvxError('TARGET_EXISTS', `${publisher.place} holds a key already`, {
       hint: `Take it over: \`kvx key import ${name}\`. Nothing was changed.`,
     })
   }
+}
+
+async function fingerprintOfLeftover(workspace: Workspace, name: string): Promise<string | undefined> {
+  if (!(await hasMaterial(workspace.home, name, 1))) return undefined
+  const material = await readMaterial(workspace.home, name, 1)
+  const fingerprint = fingerprintOf(material)
+  material.wipe()
+  return fingerprint
 }

@@ -45,7 +45,7 @@ export async function rebuildKeyring(
   const { signer } = await loadAuditKey(home.audit)
   const lock = await acquireLock(home.path, 'the keyring', { waitMs: 10_000 })
   try {
-    const ring = await collect(home, config)
+    const { ring, guesses } = await collect(home, config)
     if (Object.keys(ring.keys).length === 0) {
       throw new KvxError('USAGE', `there is no key file in ${home.keys} to rebuild from`, {
         hint: 'Make the home from its copy: `kvx restore --from home FILE`.',
@@ -57,6 +57,7 @@ export async function rebuildKeyring(
         message:
           'histories, retirements and reservations are lost with the old keyring; run `kvx verify` before anything else',
       },
+      ...guesses.map((message) => ({ code: 'SEALS_GUESSED', message })),
     ]
     if (options.dryRun) return { ring, kept: undefined, warnings }
     const audit = openAudit(home.audit, { signer })
@@ -78,8 +79,12 @@ async function replace(home: Home, ring: Keyring): Promise<string | undefined> {
   return kept
 }
 
-async function collect(home: Home, config: Config): Promise<Keyring> {
+async function collect(
+  home: Home,
+  config: Config,
+): Promise<{ readonly ring: Keyring; readonly guesses: readonly string[] }> {
   const ring = emptyKeyring()
+  const guesses: string[] = []
   for (const file of await listDirectory(home.keys)) {
     const match = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.v([1-9]\d{0,8})\.key$/.exec(file)
     if (match?.[1] === undefined || match[2] === undefined) continue
@@ -93,9 +98,10 @@ async function collect(home: Home, config: Config): Promise<Keyring> {
   }
   for (const [name, key] of Object.entries(ring.keys)) {
     key.purpose = config.keys[name]?.purpose ?? key.purpose
-    await settleFromPlaces(config, name, key)
+    const guess = await settleFromPlaces(config, name, key)
+    if (guess !== undefined) guesses.push(guess)
   }
-  return ring
+  return { ring, guesses }
 }
 
 function emptyKey(purpose: KeyRecord['purpose']): KeyRecord {
@@ -125,8 +131,12 @@ async function addFromFile(
   }
 }
 
-/** The first published place that holds a known key tells which version seals and which is the previous one. */
-async function settleFromPlaces(config: Config, name: string, key: KeyRecord): Promise<void> {
+/**
+ * The first published place that holds a known key tells which version seals and which is the previous one. Where
+ * none does, the newest seals: numbers only grow.
+ * @returns what an operator must be told of a guess
+ */
+async function settleFromPlaces(config: Config, name: string, key: KeyRecord): Promise<string | undefined> {
   const numbered = Object.entries(key.versions).map(([version, record]) => ({
     version: Number(version),
     record,
@@ -139,13 +149,27 @@ async function settleFromPlaces(config: Config, name: string, key: KeyRecord): P
     key.seals ??= byFingerprint(slots.current)
     key.previous ??= byFingerprint(slots.previous)
   }
-  // Without a published place the newest number seals: numbers only grow.
-  if ((config.keys[name]?.publish.length ?? 0) === 0)
-    key.seals ??= Math.max(...numbered.map(({ version }) => version))
+  const isPublished = (config.keys[name]?.publish.length ?? 0) > 0
+  const isGuess = key.seals === null && isPublished
+  key.seals ??= newestOf(numbered, key.previous)
+  if (key.previous === key.seals) key.previous = null
   for (const { version, record } of numbered) {
     const subject = `${name}@${version}`
     moveState(record, subject, 'active', 'the keyring was rebuilt')
     if (version !== key.seals) moveState(record, subject, 'deactivated', 'the keyring was rebuilt')
     record.rollout = { how: 'import', at: isoNow(), actor: currentActor() }
   }
+  if (!isGuess) return undefined
+  return `no published place holds a current key of ${name}: ${name}@${key.seals}, the newest, is taken for the one that seals; look with \`kvx verify\` before \`kvx key publish ${name}\``
+}
+
+/** One whose key file is there, and not the one in the previous slot, where there is a choice. */
+function newestOf(
+  numbered: readonly { readonly version: number; readonly record: VersionRecord }[],
+  previous: number | null,
+): number {
+  const others = numbered.filter(({ version }) => version !== previous)
+  const held = others.filter(({ record }) => record.canary !== null)
+  const [choice] = [held, others, numbered].filter((list) => list.length > 0)
+  return Math.max(...(choice ?? []).map(({ version }) => version))
 }

@@ -20,6 +20,8 @@ export type Registration = {
   /** `active` takes over sealing; `deactivated` opens what was sealed before. */
   readonly state: 'active' | 'deactivated'
   readonly rollout: Rollout['how']
+  /** It lies in the previous slot of published places. An older key from elsewhere is published nowhere. */
+  readonly previousSlot?: boolean
   readonly reason: string
 }
 
@@ -40,9 +42,13 @@ export async function registerVersion(workspace: Workspace, registration: Regist
   const { name, version, material } = registration
   const fingerprint = fingerprintOf(material)
   refuseCollision(await readKeyring(home), registration, fingerprint)
-  const known = (await readKeyring(home)).keys[name]?.versions[String(version)]
+  const key = (await readKeyring(home)).keys[name]
+  const known = key?.versions[String(version)]
+  // A rebuilt keyring may know the key and not that it seals, and a key file may be lost: both are mended.
+  const isWhole = key?.seals !== null || registration.state !== 'active'
   if (known?.fingerprint === fingerprint && known.canary !== null && known.state !== 'pre-activation') {
-    return { version, fingerprint, changed: false }
+    if (isWhole && (await hasMaterial(home, name, version))) return { version, fingerprint, changed: false }
+    if (!isWhole) refuseStopped(known, `${name}@${version}`)
   }
   await changeKeyring(home, (ring) => {
     refuseCollision(ring, registration, fingerprint)
@@ -68,16 +74,27 @@ function newKey(purpose: KeyRecord['purpose']): KeyRecord {
   return { purpose, next: 1, seals: null, previous: null, staged: null, versions: {} }
 }
 
+/** A version that somebody stopped does not begin to seal by being imported again. */
+function refuseStopped({ state, retired }: VersionRecord, subject: string): void {
+  if (retired === null && (state === 'active' || state === 'deactivated')) return
+  const what = retired === null ? state : 'retired'
+  throw new KvxError('STATE_TRANSITION', `${subject} is ${what} and cannot begin to seal`, {
+    hint: `\`kvx key show ${subject.split('@')[0] ?? ''}\` tells its life. Nothing was changed.`,
+  })
+}
+
 function settleState(key: KeyRecord, registration: Registration, record: VersionRecord): void {
   const { name, version, reason } = registration
   if (record.state === 'pre-activation') moveState(record, `${name}@${version}`, 'active', reason)
   if (registration.state === 'active') {
+    if (key.seals === null && record.state === 'deactivated')
+      moveState(record, `${name}@${version}`, 'active', reason)
     key.seals = version
     return
   }
   if (record.state === 'active' && key.seals !== version)
     moveState(record, `${name}@${version}`, 'deactivated', reason)
-  key.previous = version
+  if (registration.previousSlot === true) key.previous = version
 }
 
 function refuseCollision(ring: Keyring, registration: Registration, fingerprint: string): void {

@@ -69,7 +69,13 @@ function examineTools(): readonly Examination[] {
 
 async function examineAcl(workspace: Workspace): Promise<Examination> {
   const name = 'ACLs'
-  if (await supportsAcl(workspace.home.path)) return fine(name, 'the file system of the home keeps them')
+  try {
+    if (await supportsAcl(workspace.home.path)) return fine(name, 'the file system of the home keeps them')
+  } catch (error) {
+    // The tools that could tell are missing, which has a line of its own.
+    if (!isKvxError(error)) throw error
+    return { name, health: 'warn', message: `cannot be looked at: ${error.message}`, remedy: error.hint }
+  }
   return {
     name,
     health: 'warn',

@@ -2,12 +2,13 @@ import { DatabaseSync } from 'node:sqlite'
 import { KvxError } from '../core/errors.ts'
 import type { Home } from '../keyring/home.ts'
 import { isoNow } from '../platform/clock.ts'
+import { existsNow } from '../platform/files.ts'
 
 export type RunKind = 'rotate' | 'rewrap' | 'reencrypt'
 
 /**
  * `open`: work remains or the process died · `waiting`: for a backup to be confirmed · `done` ·
- * `rolled-back` · `abandoned`: undone before anything was sealed with its key.
+ * `rolled-back` · `abandoned`: undone before anything was sealed with its key, or given up by its operator.
  */
 export type RunStatus = 'open' | 'waiting' | 'done' | 'rolled-back' | 'abandoned'
 
@@ -58,11 +59,15 @@ export class Journal {
     this.#database = database
   }
 
-  /** @throws LOCKED, DISK_FULL, IO_ERROR; KEYRING_DAMAGED when the file is no journal */
-  static open(home: Home): Journal {
+  /**
+   * With `look`, for a command that writes nothing, a home without a journal stays without one: it looks empty.
+   * @throws LOCKED, DISK_FULL, IO_ERROR; KEYRING_DAMAGED when the file is no journal
+   */
+  static open(home: Home, options: { readonly look?: boolean } = {}): Journal {
     const path = home.journal
     return guarded(path, () => {
-      const database = new DatabaseSync(path, { timeout: 5000 })
+      const isMissing = options.look === true && !existsNow(path)
+      const database = new DatabaseSync(isMissing ? ':memory:' : path, { timeout: 5000 })
       database.exec('PRAGMA journal_mode = DELETE; PRAGMA synchronous = EXTRA; PRAGMA foreign_keys = ON')
       database.exec(schema)
       return new Journal(path, database)
@@ -143,6 +148,18 @@ export class Journal {
         .prepare(`UPDATE run SET direction = 'back', status = 'open', updated = ? WHERE id = ?`)
         .run(isoNow(), id),
     )
+  }
+
+  /**
+   * A rollback goes forward after all. Readers are told again, so the step of telling them is taken back.
+   */
+  turnForward(id: string): void {
+    this.#inTransaction((database) => {
+      database
+        .prepare(`UPDATE run SET direction = 'forward', status = 'open', updated = ? WHERE id = ?`)
+        .run(isoNow(), id)
+      database.prepare(`DELETE FROM step WHERE run = ? AND name = 'activated'`).run(id)
+    })
   }
 
   /** Remembers that a step is done; durable when this returns. Repeating it is harmless. */

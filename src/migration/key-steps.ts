@@ -13,7 +13,9 @@ import { isBackedUp, recordWithoutBackup } from './gates.ts'
 
 /**
  * The steps that law 1 puts before the first use of a new key. Each one looks at what is there and does only
- * what is missing, so that any of them may be repeated after a crash.
+ * what is missing, so that any of them may be repeated after a crash. The canary comes before the backup, not after
+ * it as the law lists them: it is a text of kvx's own, lost without harm together with the key, and a split into
+ * shares takes a key that its canary proves. Nothing of the application is sealed before the backup is proven.
  */
 export type NewVersion = {
   readonly name: string
@@ -66,7 +68,7 @@ export async function makeMaterial(workspace: Workspace, at: NewVersion): Promis
 }
 
 /**
- * The configured backup of the version, or the recorded reason to go without one.
+ * The configured backup of the version, or the recorded reason to go without one. Shares are dealt by hand.
  * @throws NO_TESTED_BACKUP while the backup is neither tested nor confirmed
  */
 export async function ensureBackup(
@@ -83,13 +85,23 @@ export async function ensureBackup(
     return
   }
   if (key.config.backup === undefined) throw withoutBackup(name, version)
+  const { recipients } = key.config.backup
+  if (recipients.length === 0) throw unsplit(name, version)
   const id =
-    (await waitingBackup(workspace, name, version)) ??
-    (await newBackup(workspace, at, key.config.backup.recipients))
+    (await waitingBackup(workspace, { name, version }, recipients)) ??
+    (await newBackup(workspace, at, recipients))
   if (await isBackedUp(workspace, await readKeyring(home), name, version)) return
   throw new KvxError('NO_TESTED_BACKUP', `the backup ${id} of ${subject} was made and waits for its proof`, {
-    hint: `A recipient opens it anywhere with plain gpg and reads out the line \`receipt:\`; then \`kvx backup confirm ${id}\` and \`kvx rotate ${name} --activate\`.`,
+    hint: `A recipient opens it anywhere with plain gpg and reads out the line \`receipt:\`; then \`kvx backup confirm ${id}\` and \`kvx rotate ${name} --activate\`. Where none of them can: \`kvx backup create ${subject}\` makes another, to the recipients that are configured then.`,
     details: { backup: id, subject },
+  })
+}
+
+function unsplit(name: string, version: number): KvxError {
+  const subject = `${name}@${version}`
+  return new KvxError('NO_TESTED_BACKUP', `the shares of ${subject} are not dealt and confirmed yet`, {
+    hint: `Deal them: \`kvx backup split ${subject}\`; when each custodian has confirmed: \`kvx rotate ${name} --activate\`.`,
+    details: { subject },
   })
 }
 
@@ -103,17 +115,26 @@ export function withoutBackup(name: string, version: number): KvxError {
   )
 }
 
+/** One that was made to other recipients than the configured ones may wait for somebody who is gone. */
 async function waitingBackup(
   workspace: Workspace,
-  name: string,
-  version: number,
+  { name, version }: { readonly name: string; readonly version: number },
+  recipients: readonly string[],
 ): Promise<string | undefined> {
+  const wanted = sortedSet(recipients)
   const record = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
   const { backups } = await listBackups(workspace.home.backups)
   return backups.find(
     ({ manifest }) =>
-      manifest.name === name && manifest.version === version && manifest.fingerprint === record.fingerprint,
+      manifest.name === name &&
+      manifest.version === version &&
+      manifest.fingerprint === record.fingerprint &&
+      sortedSet(manifest.recipients.map(({ fingerprint }) => fingerprint)) === wanted,
   )?.manifest.id
+}
+
+function sortedSet(fingerprints: readonly string[]): string {
+  return [...new Set(fingerprints.map((fingerprint) => fingerprint.toUpperCase()))].sort().join(' ')
 }
 
 async function newBackup(

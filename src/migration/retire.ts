@@ -69,7 +69,10 @@ export function checkRetirable(
       'STATE_TRANSITION',
       `${subject} is ${record.state}; only a deactivated or compromised version is retired`,
       {
-        hint: `\`kvx key show ${name}\` tells its life.`,
+        hint:
+          record.state === 'suspended'
+            ? `Take it back into use first, so that what lies under it can be found: \`kvx key resume ${subject} --reason TEXT\`.`
+            : `\`kvx key show ${name}\` tells its life.`,
       },
     )
   }
@@ -108,7 +111,7 @@ export async function retireVersion(
       versionOf(key, name, version).retired = { at: isoNow(), actor: currentActor(), certificate }
       if (key.previous === version) key.previous = null
     })
-    const places = await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+    const places = await publishKey(workspace.home, { name, config })
     const partly = request.acceptLoss && partlyDone(journal, name)
     if (partly !== undefined) journal.setStatus(partly.id, 'done')
     conclusion.conclude({ certificate })
@@ -224,7 +227,7 @@ export async function finishRetirement(
   if (versionOf(keyOf(ring, name), name, version).retired === null) return undefined
   if ((await publicationDrift(ring, name, config)).length === 0) return []
   return withIntent(workspace.audit, { action: 'key.publish', subject: name }, async () =>
-    publishKey(workspace.home, ring, { name, config }),
+    publishKey(workspace.home, { name, config }),
   )
 }
 

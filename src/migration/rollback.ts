@@ -117,7 +117,7 @@ async function sealWithOldVersion(
     // Values may lie under both versions now; readers with one slot wait until they lie under one.
     const mixed = hasSealed(keyOf(ring, run.key).versions[String(run.toVersion)]?.history)
     const withdraw = mixed && !hasPreviousSlots(config)
-    await publishKey(workspace.home, ring, { name: run.key, config }, { withdraw })
+    await publishKey(workspace.home, { name: run.key, config }, { withdraw })
     if (hasPreviousSlots(config)) await reloadReaders(config)
   })
 }
@@ -126,6 +126,6 @@ async function sealWithOldVersion(
 async function publishAgain(workspace: Workspace, name: string): Promise<void> {
   const config = configuredKey(workspace.config, name)
   if (hasPreviousSlots(config)) return
-  await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+  await publishKey(workspace.home, { name, config })
   await reloadReaders(config)
 }

@@ -1,9 +1,16 @@
 import { withIntent } from '../audit/with-intent.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import { KvxError } from '../core/errors.ts'
-import { activate, changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
-import type { Rollout } from '../keyring/keyring-file.ts'
-import { makePublisher, publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
+import {
+  activate,
+  changeKeyring,
+  keyOf,
+  readKeyring,
+  requireActivatable,
+  versionOf,
+} from '../keyring/keyring.ts'
+import type { Keyring, Rollout } from '../keyring/keyring-file.ts'
+import { makePublisher, publishKey, refuseForeignKeys, type PublishedPlace } from '../keyring/publish/publish.ts'
 import { hasPreviousSlots, isProbed, probeReaders, reloadReaders } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
@@ -23,7 +30,7 @@ import {
 } from './key-steps.ts'
 import { makePlan, type Counts, type Plan, type PlanTerms } from './plan.ts'
 import { refuseUnfinished, startRun } from './runs.ts'
-import { openSession, type Session } from './session.ts'
+import { emptySession, openSession, type Session } from './session.ts'
 
 /**
  * `offline`: the application is stopped, both slots change at once. `staged`: readers get the new version in the
@@ -57,10 +64,11 @@ export async function prepareRotation(
   const ring = await readKeyring(workspace.home)
   const key = keyOf(ring, name)
   await refuseUnfinished(workspace, journal, name)
-  refuseOccupiedSlot(name, config, key.previous)
+  refuseOccupiedSlot(ring, name, config)
   refuseOneSlot(name, config, request)
   refuseUnfitKey(workspace, name, config)
   for (const place of config.publish) await makePublisher(place).check()
+  await refuseForeignKeys(ring, name, config)
   if (!request.dryRun && config.backup === undefined && request.withoutReason === undefined)
     throw withoutBackup(name, key.next)
   if (key.seals === null) {
@@ -72,7 +80,10 @@ export async function prepareRotation(
       },
     )
   }
-  const session = await openSession(workspace, { key: name, exclusive: request.data })
+  // A rotation without data needs no store, and goes on whatever is done to the declarations meanwhile.
+  const session = request.data
+    ? await openSession(workspace, { key: name, exclusive: true })
+    : await emptySession(workspace)
   try {
     const plan = await makePlan(session, {
       kind: 'rotate',
@@ -110,13 +121,18 @@ function refuseUnfitKey(workspace: Workspace, name: string, config: KeyConfig): 
   }
 }
 
-function refuseOccupiedSlot(name: string, config: KeyConfig, previous: number | null): void {
+function refuseOccupiedSlot(ring: Keyring, name: string, config: KeyConfig): void {
+  const key = keyOf(ring, name)
+  const { previous } = key
   if (previous === null || !config.publish.some((place) => place.previous !== undefined)) return
+  const subject = `${name}@${previous}`
+  const isSuspended = versionOf(key, name, previous).state === 'suspended'
+  const first = isSuspended ? `Take it back into use (\`kvx key resume ${subject} --reason TEXT\`), move` : 'Move'
   throw new KvxError(
     'SLOT_OCCUPIED',
-    `the previous slot of ${name} still holds ${name}@${previous}, which is not retired`,
+    `the previous slot of ${name} still holds ${subject}, which is ${isSuspended ? 'suspended and ' : ''}not retired`,
     {
-      hint: `Move what lies under it (\`kvx rewrap\` or \`kvx reencrypt\`), then \`kvx retire ${name}@${previous}\`.`,
+      hint: `${first} what lies under it (\`kvx rewrap\` or \`kvx reencrypt\`), then \`kvx retire ${subject}\`.`,
     },
   )
 }
@@ -196,11 +212,12 @@ export async function continueRotation(
   }
   const stopped = await withIntent(workspace.audit, intent, async (conclusion) => {
     await keySteps(workspace, journal, run, { config, withoutReason: options.withoutReason })
+    const found = await readKeyring(workspace.home)
+    if (keyOf(found, run.key).seals !== run.toVersion) requireActivatable(found, run.key, run.toVersion)
     const reached = await bringToReaders(workspace, journal, run, { ...options, config })
     conclusion.conclude({ reached })
     return reached
   })
-  const ring = await readKeyring(workspace.home)
   if (stopped === 'staged') {
     journal.setStatus(run.id, 'waiting')
     return { run: journal.get(run.id), reached: 'staged', places: [], data: undefined }
@@ -209,7 +226,7 @@ export async function continueRotation(
   const data = terms.data ? await moveData(workspace, journal, rotation, options) : undefined
   // Records that open with no known key hold nothing back: the others need their readers.
   const held = data?.failure !== undefined && data.failure.code !== 'RECORDS_QUARANTINED'
-  const places = oneSlot && !held ? await publishKey(workspace.home, ring, { name: run.key, config }) : []
+  const places = oneSlot && !held ? await publishKey(workspace.home, { name: run.key, config }) : []
   if (oneSlot && !held) await reloadReaders(config)
   if (data?.failure === undefined) journal.setStatus(run.id, 'done')
   return { run: journal.get(run.id), reached: 'active', places, data }
@@ -233,17 +250,18 @@ async function keySteps(
   }
   const at = { name: run.key, version, run: run.id }
   await makeMaterial(workspace, at)
+  // Before the backup: a split takes a key that its canary proves, and sealing it is no use of the key.
+  await ensureCanary(workspace, at)
   try {
     await ensureBackup(workspace, at, key)
   } catch (error) {
     if (error instanceof KvxError && error.code === 'NO_TESTED_BACKUP') journal.setStatus(run.id, 'waiting')
     throw error
   }
-  await ensureCanary(workspace, at)
   journal.setStatus(run.id, 'open')
 }
 
-/** From a canaried key to a sealing one, in the order in which readers can follow. */
+/** From a proven key to a sealing one, in the order in which readers can follow. */
 async function bringToReaders(
   workspace: Workspace,
   journal: Journal,
@@ -267,9 +285,8 @@ async function bringToReaders(
     const record = versionOf(keyOf(ring, name), name, version)
     record.rollout ??= { how: 'offline', at: isoNow(), actor: currentActor() } satisfies Rollout
   })
-  const ring = await readKeyring(home)
   // Readers with one slot get the key only when their data is under it: a restart in between fails closed.
-  await publishKey(home, ring, { name, config }, { withdraw: !hasPreviousSlots(config) })
+  await publishKey(home, { name, config }, { withdraw: !hasPreviousSlots(config) })
   if (!journal.hasStep(run.id, 'activated')) {
     if (hasPreviousSlots(config)) await reloadReaders(config)
     journal.markStep(run.id, 'activated')
@@ -282,7 +299,7 @@ async function stage(workspace: Workspace, name: string, version: number, config
     const key = keyOf(ring, name)
     if (key.seals !== version) key.staged = version
   })
-  await publishKey(workspace.home, await readKeyring(workspace.home), { name, config })
+  await publishKey(workspace.home, { name, config })
 }
 
 async function gateRollout(

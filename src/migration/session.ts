@@ -104,6 +104,16 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
   return { workspace, ring, workloads: [...opened, ...files], close }
 }
 
+/** A session for what needs no data: no store is opened, so that none can be in the way. */
+export async function emptySession(workspace: Workspace): Promise<Session> {
+  return {
+    workspace,
+    ring: await readKeyring(workspace.home),
+    workloads: [],
+    close: async () => undefined,
+  }
+}
+
 function present<T>(value: T | undefined): T {
   if (value === undefined) throw new TypeError('the session was opened without it')
   return value

@@ -31,7 +31,7 @@ export async function unstage(
       await changeKeyring(workspace.home, (ring) => {
         keyOf(ring, run.key).staged = null
       })
-      const places = await publishKey(workspace.home, await readKeyring(workspace.home), {
+      const places = await publishKey(workspace.home, {
         name: run.key,
         config,
       })

@@ -17,7 +17,8 @@ import {
   opensFirstSegment,
   type VaultFile,
 } from '../vault/vault-file.ts'
-import { readVault, type Vault, vaultPath, writeVault } from '../vault/vaults.ts'
+import { readVault, type Vault, vaultPath } from '../vault/vaults.ts'
+import { writeVault } from '../vault/write-vault.ts'
 import { CensusTaker, type Census } from './census.ts'
 import type { Opened, UnreadableReason } from './chain.ts'
 import { readBackup, type BackupEntry } from './ciphertext-backup.ts'

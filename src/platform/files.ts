@@ -1,4 +1,4 @@
-import { constants } from 'node:fs'
+import { constants, lstatSync } from 'node:fs'
 import { type FileHandle, lstat, mkdir, open, readdir, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
@@ -95,6 +95,15 @@ export async function lstatFacts(path: string): Promise<FileFacts | undefined> {
 /** True when something has this name, a dangling link too. */
 export async function exists(path: string): Promise<boolean> {
   return (await lstatFacts(path)) !== undefined
+}
+
+/** The same at once, for what opens its file synchronously. A path that cannot be looked at counts as there. */
+export function existsNow(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch {
+    return true
+  }
 }
 
 /**

@@ -15,8 +15,11 @@ export type StreamReader = {
   readonly path: string
   /** As it was opened. */
   readonly facts: FileFacts
-  /** Exactly so many bytes. @throws KvxError IO_ERROR when the file is shorter now */
-  read(position: number, length: number): Promise<Buffer>
+  /**
+   * Exactly so many bytes, in the beginning of `into` or in a buffer of their own.
+   * @throws KvxError IO_ERROR when the file is shorter now
+   */
+  read(position: number, length: number, into?: Buffer): Promise<Buffer>
   /** @throws KvxError IO_ERROR when somebody wrote into the open file since */
   requireUnchanged(): Promise<void>
   close(): Promise<void>
@@ -36,7 +39,8 @@ export async function openStreamReader(path: string, follow = false): Promise<St
   return {
     path,
     facts,
-    read: async (position, length) => readAt(handle, path, { position, length }),
+    read: async (position, length, into) =>
+      readAt(handle, path, { position, bytes: into?.subarray(0, length) ?? Buffer.allocUnsafeSlow(length) }),
     requireUnchanged: async () => {
       const now = factsOf(await handle.stat({ bigint: true }))
       if (now.size !== facts.size || now.mtimeNs !== facts.mtimeNs) throw changedWhileRead(path)
@@ -48,13 +52,13 @@ export async function openStreamReader(path: string, follow = false): Promise<St
 async function readAt(
   handle: FileHandle,
   path: string,
-  range: { readonly position: number; readonly length: number },
+  range: { readonly position: number; readonly bytes: Buffer },
 ): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafeSlow(range.length)
+  const { position, bytes } = range
   let length = 0
   try {
-    while (length < range.length) {
-      const { bytesRead } = await handle.read(bytes, length, range.length - length, range.position + length)
+    while (length < bytes.length) {
+      const { bytesRead } = await handle.read(bytes, length, bytes.length - length, position + length)
       if (bytesRead === 0) throw changedWhileRead(path)
       length += bytesRead
     }

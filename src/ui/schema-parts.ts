@@ -15,6 +15,7 @@ export const checkValue = z
   .string()
   .regex(/^[0-9A-F]{10}$/)
   .describe('the first ten digits of the fingerprint, for people')
+export const generation = z.string().regex(/^\d+$/).describe('a number that can pass 2^53')
 export const head = z
   .string()
   .regex(/^\d+:[0-9a-f]{64}$/)

@@ -11,6 +11,7 @@ import {
   dataRun,
   destruction,
   fingerprint,
+  generation,
   head,
   hex64,
   key,
@@ -161,6 +162,29 @@ export const documentData = {
     slot: z.int(),
   }),
   'kvx.restore/1': restored,
+  'kvx.vault.put/1': z.object({ vault: text, members: count, generation: generation.nullable() }),
+  'kvx.vault.get/1': z.object({
+    vault: text,
+    generation,
+    member: text.optional().describe('missing where all of the vault was asked for'),
+    value: z.json(),
+  }),
+  'kvx.vault.list/1': z.object({
+    vaults: z.array(
+      z.object({
+        name: text,
+        path: text,
+        size: count.nullable(),
+        generation: generation.nullable(),
+        key: text.nullable(),
+        checkValue: text.nullable(),
+        problem: text.nullable(),
+      }),
+    ),
+  }),
+  'kvx.vault.delete/1': z.object({ vault: text, member: text.optional(), deleted: z.boolean() }),
+  'kvx.vault.export/1': z.object({ vault: text, generation, bytes: count, file: text.nullable() }),
+  'kvx.vault.import/1': z.object({ vault: text, bytes: count, generation: generation.nullable() }),
   'kvx.status/1': z.object({
     keys: z.array(
       z.object({

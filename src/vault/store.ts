@@ -1,7 +1,8 @@
 import { directoryMemory } from './generations.ts'
 import { providedKeys, type KeyProvider } from './key-provider.ts'
 import { changeMembers, parseMembers, pickMember, wholeContent } from './members.ts'
-import { describeVault, readVault, removeVault, type Vault, vaultNames, writeVault } from './vaults.ts'
+import { describeVault, readVault, removeVault, type Vault, vaultNames } from './vaults.ts'
+import { writeVault } from './write-vault.ts'
 
 export type JsonValue =
   | null

@@ -96,12 +96,18 @@ const readAhead = 2
  * @throws DAMAGED naming the first segment that does not open, IO_ERROR when the file changes meanwhile
  */
 export async function* openSegments(file: VaultFile, key: Secret): AsyncGenerator<Buffer> {
+  const { count } = file.segments
   const cipher = cipherOf(file, key)
   const ahead: Promise<Buffer>[] = []
+  const buffers = Array.from({ length: Math.min(count, readAhead + 1) }, () =>
+    Buffer.allocUnsafeSlow(parameters.segmentLength),
+  )
+  let reading = 0
   try {
-    for (let index = 0; index < file.segments.count; index++) {
-      for (let next = index + ahead.length; ahead.length <= readAhead && next < file.segments.count; next++) {
-        ahead.push(readSegment(file, next))
+    for (let index = 0; index < count; index++) {
+      for (; reading < count && reading < index + buffers.length; reading++) {
+        // A buffer is free again when its segment was opened.
+        ahead.push(readSegment(file, reading, buffers[reading % buffers.length]))
       }
       const sealed = await ahead.shift()
       const plaintext = sealed && cipher.open(index, file.segments.at(index).isLast, sealed)
@@ -134,9 +140,9 @@ function cipherOf(file: VaultFile, key: Secret): SegmentCipher {
   return SegmentCipher.derive(parameters, key, stream)
 }
 
-async function readSegment(file: VaultFile, index: number): Promise<Buffer> {
+async function readSegment(file: VaultFile, index: number, into?: Buffer): Promise<Buffer> {
   const { offset, length } = file.segments.at(index)
-  const bytes = file.reader.read(file.headerBytes.length + offset, length)
+  const bytes = file.reader.read(file.headerBytes.length + offset, length, into)
   bytes.catch(() => undefined) // it is awaited later; until then nobody hears of a failure
   return bytes
 }

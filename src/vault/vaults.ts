@@ -1,26 +1,15 @@
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isKvxError, KvxError } from '../core/errors.ts'
-import { Secret } from '../core/secret.ts'
+import type { Secret } from '../core/secret.ts'
 import type { Access } from '../platform/access.ts'
 import { exists, listDirectory, removeFile } from '../platform/files.ts'
 import { acquireLock, type Lock } from '../platform/lock.ts'
 import { notice } from '../platform/notices.ts'
-import { randomSecret } from '../platform/random.ts'
-import { writeStreamed } from '../platform/stream-file.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
-import { PieceDigest } from './digest.ts'
 import type { GenerationMemory } from './generations.ts'
 import { headerCheckValue, isVaultName, requireVaultName } from './header.ts'
-import {
-  headDigest,
-  isKeyOf,
-  openSegments,
-  openVaultFile,
-  opensFirstSegment,
-  sealVault,
-  type VaultFile,
-} from './vault-file.ts'
+import { isKeyOf, openSegments, openVaultFile, type VaultFile } from './vault-file.ts'
 
 /** Keys of vaults, as secrets that the caller wipes. */
 export type VaultKeys = {
@@ -53,7 +42,7 @@ export function vaultPath(vault: { readonly directory: string; readonly name: st
 const keyAttempts = 4
 const keyPauseMs = 60
 
-type Opened = { readonly file: VaultFile; readonly key: Secret }
+export type OpenedVault = { readonly file: VaultFile; readonly key: Secret }
 
 /** An open vault. It stays the same file while its name is given to a newer one. */
 export type VaultContent = {
@@ -108,7 +97,8 @@ async function remember(vault: Vault, generation: bigint): Promise<void> {
   }
 }
 
-async function openWithKey(vault: Vault): Promise<Opened | undefined> {
+/** @returns undefined where there is no file; the caller wipes the key and closes the file */
+export async function openWithKey(vault: Vault): Promise<OpenedVault | undefined> {
   const path = vaultPath(vault)
   for (let attempt = 1; ; attempt++) {
     if (!(await exists(path))) return undefined
@@ -145,7 +135,7 @@ function noKey(vault: Vault, file: VaultFile): KvxError {
   )
 }
 
-function refuseOlder(vault: Vault, file: VaultFile, remembered: bigint): void {
+export function refuseOlder(vault: Vault, file: VaultFile, remembered: bigint): void {
   const { generation } = file.header
   if (generation >= remembered || vault.acceptGeneration) return
   throw new KvxError(
@@ -161,145 +151,9 @@ function refuseOlder(vault: Vault, file: VaultFile, remembered: bigint): void {
 /** Writers of one directory go one after the other; a large vault takes a while. */
 const lockWaitMs = 120_000
 
-async function lockDirectory(vault: Vault): Promise<Lock> {
+export async function lockDirectory(vault: Vault): Promise<Lock> {
   await checkDirectoryTrust(vault.directory)
   return acquireLock(vault.directory, `the vault directory ${vault.directory}`, { waitMs: lockWaitMs })
-}
-
-/** The new plaintext of a vault, made from the old one where there is one. */
-export type Content = (old: AsyncIterable<Buffer> | undefined) => AsyncIterable<Uint8Array>
-
-export type WriteHooks = {
-  /** Under this key instead of the one that seals. */
-  readonly key?: Secret
-  /** The new plaintext must be the old one, byte for byte. */
-  readonly unchanged?: boolean
-  /** With the lock held and the vault open; false leaves it as it is. */
-  readonly isWanted?: (file: VaultFile | undefined) => Promise<boolean>
-  /** Called with the old file in its place, right before the new one, whose head has this digest, gets the name. */
-  readonly keepOld?: (old: VaultFile, newHead: string) => Promise<void>
-}
-
-/**
- * Writes a vault under the directory's lock, so that concurrent writers lose nothing: the old one is opened and
- * verified, the new one sealed into a temporary file, fsynced, read back and opened, then it gets the name.
- * Owner, mode and ACL of an existing file stay. Durable when it returns.
- * @returns undefined when `isWanted` said no
- */
-export async function writeVault(
-  vault: Vault,
-  content: Content,
-  hooks: WriteHooks = {},
-): Promise<{ readonly generation: bigint } | undefined> {
-  const lock = await lockDirectory(vault)
-  try {
-    const remembered = await vault.memory.remembered(vault.name)
-    const old = await openWithKey(vault)
-    const sealing = hooks.key ?? (await vault.keys.sealing(vault.name))
-    try {
-      if (hooks.isWanted !== undefined && !(await hooks.isWanted(old?.file))) return undefined
-      if (old !== undefined) refuseOlder(vault, old.file, remembered)
-      const before = old?.file.header.generation ?? 0n
-      const generation = (before > remembered ? before : remembered) + 1n
-      await replaceVault(vault, content, { old, sealing, generation, hooks })
-      await vault.memory.raise(vault.name, generation)
-      return { generation }
-    } finally {
-      if (hooks.key === undefined) sealing.wipe()
-      old?.key.wipe()
-      await old?.file.close()
-    }
-  } finally {
-    lock.release()
-  }
-}
-
-type Replacement = {
-  readonly old: Opened | undefined
-  readonly sealing: Secret
-  readonly generation: bigint
-  readonly hooks: WriteHooks
-}
-
-async function replaceVault(vault: Vault, content: Content, replacement: Replacement): Promise<void> {
-  const { old, sealing, generation, hooks } = replacement
-  const { keepOld } = hooks
-  const digest = new PieceDigest()
-  const add = async (piece: Buffer): Promise<void> => digest.add(piece)
-  const source = old && openSegments(old.file, old.key)
-  // Where nothing may change, what is compared with comes from the old file, not from what was sealed.
-  const fromOld = hooks.unchanged === true && source !== undefined
-  const request = {
-    name: vault.name,
-    generation,
-    key: sealing,
-    source: content(fromOld ? tee(source, add) : source),
-  }
-  let head = ''
-  await writeStreamed(vaultPath(vault), {
-    expected: old?.file.reader.facts,
-    access: await vault.keys.access(vault.name),
-    fill: async (write) => sealVault({ ...request, ...(fromOld ? {} : { onSegment: add }) }, write),
-    prove: async (temporary) => {
-      const wrong = old === undefined || old.key.equals(sealing) ? [] : [old.key]
-      head = await proveWritten(temporary, { ...request, digest: await digest.finish(), wrong })
-    },
-    ...(old === undefined || keepOld === undefined ? {} : { keepOld: async () => keepOld(old.file, head) }),
-  })
-}
-
-async function* tee(
-  segments: AsyncIterable<Buffer>,
-  see: (segment: Buffer) => Promise<void>,
-): AsyncGenerator<Buffer> {
-  for await (const segment of segments) {
-    await see(segment)
-    yield segment
-  }
-}
-
-type Written = {
-  readonly name: string
-  readonly generation: bigint
-  readonly key: Secret
-  readonly digest: Buffer
-  /** Keys that must not open it, beside a random one. */
-  readonly wrong: readonly Secret[]
-}
-
-/**
- * @returns the digest of its head
- * @throws READ_BACK_FAILED unless the file opens with the key alone and holds what was sealed
- */
-async function proveWritten(temporary: string, written: Written): Promise<string> {
-  const fail = (what: string): KvxError =>
-    new KvxError(
-      'READ_BACK_FAILED',
-      `the new file of the vault ${written.name} ${what}; the old one is untouched`,
-      {
-        hint: 'This points at the memory or the disk of this machine: look at `dmesg | tail`.',
-      },
-    )
-  const file = await openVaultFile(temporary, written.name)
-  const random = randomSecret(written.key.length)
-  try {
-    if (!isKeyOf(file, written.key) || file.header.generation !== written.generation)
-      throw fail('has another header')
-    const digest = new PieceDigest()
-    try {
-      for await (const segment of openSegments(file, written.key)) await digest.add(segment)
-    } catch (error) {
-      throw isKvxError(error, 'DAMAGED') ? fail('does not open with its key') : error
-    }
-    if (!(await digest.finish()).equals(written.digest)) throw fail('does not hold what was written')
-    for (const key of [...written.wrong, random]) {
-      if (await opensFirstSegment(file, key)) throw fail('opens with a key that it was not sealed with')
-    }
-    return headDigest(file)
-  } finally {
-    random.wipe()
-    await file.close()
-  }
 }
 
 /**

@@ -37,6 +37,8 @@ function template(options: Partial<WorkspaceOptions>, ...steps: readonly (readon
 type Operation = {
   readonly title: string
   readonly begin: () => Workspace
+  /** Commands that each point runs first: a run remembers where its store lies, so it cannot be copied. */
+  readonly before?: readonly (readonly string[])[]
   readonly args: (workspace: Workspace) => readonly string[]
   /** Kinds of calls, and how many of them lie between two points. */
   readonly calls: Readonly<Record<string, number>>
@@ -125,10 +127,10 @@ function expectPublished(workspace: Workspace, version: number): void {
   expect(leftovers(workspace)).toEqual([])
 }
 
-/** Unfinished files of the dead run: each of them may hold a key. */
+/** Unfinished files that may hold a key. Those of plans and certificates hold none, and their names are their own. */
 function leftovers(workspace: Workspace): readonly string[] {
-  return readdirSync(workspace.path, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    name.endsWith('.kvx-new'),
+  return readdirSync(workspace.path, { recursive: true, encoding: 'utf8' }).filter(
+    (name) => name.endsWith('.kvx-new') && !/\.kvx\/(?:runs|certificates)\//.test(name),
   )
 }
 
@@ -240,7 +242,8 @@ const operations: readonly Operation[] = [
   },
   {
     title: 'rotate --activate',
-    begin: () => template({ place: 'file' }, ['rotate', 'master', '--stage', '--yes', ...untested]),
+    begin: () => template({ place: 'file' }),
+    before: [['rotate', 'master', '--stage', '--yes', ...untested]],
     args: () => ['rotate', 'master', '--activate', '--rolled-out', '--yes'],
     calls: { fsync: 3, rename: 1 },
     atLeast: 6,
@@ -294,7 +297,8 @@ const operations: readonly Operation[] = [
   },
   {
     title: 'run rollback',
-    begin: () => template({ place: 'file-one-slot', shape: numberedValues }, rotateData),
+    begin: () => template({ place: 'file-one-slot', shape: numberedValues }),
+    before: [rotateData],
     args: (workspace) => ['run', 'rollback', allRuns(workspace)[0]?.id ?? 'none', '--yes', '--batch', '8'],
     calls: { fsync: 3, pwrite64: 9, rename: 1, unlink: 2 },
     atLeast: 24,
@@ -340,6 +344,7 @@ describe('killed at any instant', () => {
             if (end === 'not fired') break
             points++
             if (end !== 'good') failures.push(`${call} ${nth}: ${end}`)
+            if (failures.length > 8) return
           }
         }
       }
@@ -357,9 +362,10 @@ type Point = { readonly call: string; readonly nth: number; readonly turn: numbe
 async function onePoint(operation: Operation, begin: Workspace, { call, nth, turn }: Point): Promise<string> {
   const workspace = begin.copy()
   try {
+    for (const step of operation.before ?? []) await command(...step)(workspace)
     const args = operation.args(workspace)
     const { exit, signal, stderr } = await workspace.start(args, [
-      ...['strace', '-f', '--seccomp-bpf', '-qq', '-o', '/dev/null'],
+      ...['strace', '-f', '-qq', '-o', '/dev/null'],
       ...['-e', `trace=${call}`, '-e', `inject=${call}:signal=KILL:when=${nth}`],
     ])
     if (signal === null && exit === 0) return 'not fired'

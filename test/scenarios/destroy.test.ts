@@ -111,7 +111,7 @@ describe('a destruction that is scheduled', () => {
 
   test('ends with the retirement: a later one starts a waiting time of its own', async () => {
     const workspace = await due(copyOf(settled))
-    workspace.ok('key', 'unretire', 'master@1')
+    workspace.ok('key', 'unretire', 'master@1', '--yes')
     workspace.ok('retire', 'master@1', '--confirm', 'master@1')
     expect(workspace.ok<Destroyed>('destroy', '--due').data.destroyed).toEqual([])
     expect(existsSync(keyFile(workspace))).toBe(true)
@@ -155,7 +155,7 @@ describe('a destruction that is due', () => {
     expect(data.destroyed.map(({ subject }) => subject)).toEqual(['master@1'])
     expectDestroyed(workspace)
     expect(workspace.keyring().keys['master']?.versions['1']).toMatchObject({ fingerprint, canary: null })
-    expect(workspace.json('key', 'unretire', 'master@1').error?.code).toBe('STATE_TRANSITION')
+    expect(workspace.json('key', 'unretire', 'master@1', '--yes').error?.code).toBe('STATE_TRANSITION')
     expect(workspace.ok<Destroyed>('destroy', '--due').data.destroyed).toEqual([])
     const { stdout } = workspace.run('audit', 'show', '--action', 'key.destroy')
     expect(stdout).toMatch(/key\.destroy master@1 {2}result exit 0/)
@@ -214,7 +214,7 @@ describe('the last scan', () => {
     expect(error?.message).toContain('1 value needs master@1')
     expect(error?.hint).toContain('--accept-loss 1')
     expect(workspace.lost()).toEqual([3])
-    workspace.ok('key', 'unretire', 'master@1')
+    workspace.ok('key', 'unretire', 'master@1', '--yes')
     workspace.ok('rewrap', '--yes')
     expect(workspace.lost()).toEqual([])
   })
@@ -337,7 +337,7 @@ describe('a destruction that is killed', () => {
     execFileSync(process.execPath, ['-e', mark])
     for (const args of [
       ['destroy', 'master@1', '--cancel'],
-      ['key', 'unretire', 'master@1'],
+      ['key', 'unretire', 'master@1', '--yes'],
     ]) {
       const document = workspace.json(...args)
       expect(document).toMatchObject({ exit: 2, error: { code: 'STATE_TRANSITION' } })

@@ -63,7 +63,7 @@ export function kvcrypt(args: readonly string[], options: CliOptions = {}): CliR
     cwd: '/',
     ...rest,
     input,
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { PATH: process.env['PATH'] ?? '', HOME: '/', ...env },
     encoding: 'utf8',
     maxBuffer: 64 * 1_048_576,
   })

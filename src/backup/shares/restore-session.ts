@@ -83,7 +83,7 @@ export class RestoreSession {
 
   /**
    * The key, compared with the full fingerprint where it is known, else with the check value of the shares.
-   * @throws KvxError FINGERPRINT_DIFFERS, PLAN_DIFFERS (exit 7) for too few
+   * @throws KvxError FINGERPRINT_DIFFERS, SHARE_MISSING for too few
    */
   async rebuild(fingerprint: string | undefined): Promise<Rebuilt> {
     return recombine(this.#shares, fingerprint)

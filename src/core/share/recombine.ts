@@ -1,5 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
-import { KvxError, type ErrorCode } from '../errors.ts'
+import { KvxError } from '../errors.ts'
 import { fingerprintOf } from '../fingerprint.ts'
 import type { Secret } from '../secret.ts'
 import { quorumCount, quorums } from './quorums.ts'
@@ -18,9 +18,6 @@ export type Rebuilt = {
 
 /** Why shares were refused; stands in `details.reason` of the error, with the index. */
 export type ShareProblem = 'set' | 'duplicate' | 'twice' | 'x' | 'digest' | 'manifest'
-
-/** Exit 7: a share is missing. */
-export const shareMissing: ErrorCode = 'PLAN_DIFFERS'
 
 const mostQuorums = 20_000
 
@@ -78,7 +75,7 @@ function sameSet(one: Share, other: Share): boolean {
  * the check value of the shares (40 bits, which catch accidents only). With more shares than needed it finds the
  * quorum that fits and names the shares that do not.
  * @throws KvxError BACKUP_UNUSABLE for shares that do not belong together; FINGERPRINT_DIFFERS when no quorum
- * fits; PLAN_DIFFERS (exit 7) for too few. Whatever was rebuilt wrongly is wiped
+ * fits; SHARE_MISSING for too few. Whatever was rebuilt wrongly is wiped
  */
 export async function recombine(shares: readonly Share[], fingerprint: string | undefined): Promise<Rebuilt> {
   shares.forEach((share, at) => requireFits(share, shares.slice(0, at)))
@@ -125,9 +122,9 @@ async function findSuspects(
 function tooFew(shares: readonly Share[]): KvxError {
   const [first] = shares
   if (first === undefined) {
-    return new KvxError(shareMissing, 'no share was given', { hint: 'enter the shares one after another' })
+    return new KvxError('SHARE_MISSING', 'no share was given', { hint: 'enter the shares one after another' })
   }
-  return new KvxError(shareMissing, missingText(first, shares), {
+  return new KvxError('SHARE_MISSING', missingText(first, shares), {
     hint: 'ask another custodian, then start again: no share is kept anywhere',
     details: { have: shares.length, need: first.threshold },
   })

@@ -109,7 +109,8 @@ function withAssignments(bytes: Buffer, config: EnvFilePublisherConfig, slots: S
   const first = withAssignment(bytes, config.current, encoded(slots.current, config), config['env-file'])
   if (config.previous === undefined) return first
   const second = withAssignment(first, config.previous, encoded(slots.previous, config), config['env-file'])
-  if (first !== bytes) first.fill(0)
+  // Where nothing changed, the second is the first: what is written must not be wiped.
+  if (first !== bytes && first !== second) first.fill(0)
   return second
 }
 
@@ -150,11 +151,14 @@ function findAssignment(bytes: Buffer, name: string, path: string): Assignment |
   return found
 }
 
+const exportWord = Buffer.from('export')
+
 function parseLine(bytes: Buffer, name: string, lineStart: number, lineEnd: number): Assignment | undefined {
-  const head = /^[ \t]*(?:export[ \t]+)?/.exec(
-    bytes.toString('latin1', lineStart, Math.min(lineEnd, lineStart + 64)),
-  )
-  const nameStart = lineStart + (head?.[0].length ?? 0)
+  let nameStart = skipBlanks(bytes, lineStart, lineEnd)
+  const afterExport = nameStart + exportWord.length
+  if (bytes.subarray(nameStart, afterExport).equals(exportWord) && isBlank(bytes[afterExport])) {
+    nameStart = skipBlanks(bytes, afterExport, lineEnd)
+  }
   const prefix = Buffer.from(`${name}=`)
   if (!bytes.subarray(nameStart, lineEnd).subarray(0, prefix.length).equals(prefix)) return undefined
   let valueStart = nameStart + prefix.length
@@ -166,6 +170,12 @@ function parseLine(bytes: Buffer, name: string, lineStart: number, lineEnd: numb
     valueEnd--
   }
   return { lineStart, lineEnd, valueStart, valueEnd }
+}
+
+function skipBlanks(bytes: Buffer, from: number, end: number): number {
+  let at = from
+  while (at < end && (bytes[at] === 0x20 || bytes[at] === 0x09)) at++
+  return at
 }
 
 function isBlank(byte: number | undefined): boolean {

@@ -1,8 +1,10 @@
+import { basename, dirname, join } from 'node:path'
 import type { FilePublisherConfig } from '../../config/schema.ts'
 import { decodeKey, encodeKey } from '../../core/key-encoding.ts'
 import type { Secret } from '../../core/secret.ts'
 import { createFile } from '../../platform/create-file.ts'
 import { exists, readFileCapped, removeFile } from '../../platform/files.ts'
+import { moveFile } from '../../platform/move-file.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
 import { fingerprintIn } from './env-file.ts'
 import type { Publisher, Slots } from './publisher.ts'
@@ -25,10 +27,11 @@ export function keyFilePublisher(config: FilePublisherConfig): Publisher {
   }
 
   async function put(path: string, material: Secret | undefined): Promise<void> {
-    if (material === undefined) return removeFile(path)
+    if (material === undefined) return path === config.file ? withdraw(path) : removeFile(path)
     const bytes = Buffer.from(encodeKey(material, config.encoding))
     try {
-      if (!(await exists(path))) await createFile(path, bytes, declaredAccess(config))
+      if (await exists(withdrawnPath(path))) await bringBack(path, bytes)
+      else if (!(await exists(path))) await createFile(path, bytes, declaredAccess(config))
       else if (!(await holds(path, bytes))) await replaceFile(path, bytes)
     } finally {
       bytes.fill(0)
@@ -54,6 +57,27 @@ export function keyFilePublisher(config: FilePublisherConfig): Publisher {
       if (config.previous !== undefined && slots.previous === undefined) await put(config.previous, undefined)
     },
   }
+}
+
+/** Where a withdrawn key file waits under another name, with its owner, mode and ACL. */
+function withdrawnPath(path: string): string {
+  return join(dirname(path), `.${basename(path)}.kvx-withdrawn`)
+}
+
+async function withdraw(path: string): Promise<void> {
+  if (await exists(path)) await moveFile(path, withdrawnPath(path))
+}
+
+/** The withdrawn file gets the new key under its waiting name, then its own name again. */
+async function bringBack(path: string, bytes: Buffer): Promise<void> {
+  const waiting = withdrawnPath(path)
+  if (await exists(path)) {
+    if (!(await holds(path, bytes))) await replaceFile(path, bytes)
+    await removeFile(waiting)
+    return
+  }
+  if (!(await holds(waiting, bytes))) await replaceFile(waiting, bytes)
+  await moveFile(waiting, path)
 }
 
 async function holds(path: string, bytes: Buffer): Promise<boolean> {

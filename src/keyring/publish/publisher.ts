@@ -35,9 +35,10 @@ export type Publisher = {
   check(): Promise<void>
 
   /**
-   * Writes both slots so that at each moment a reader finds a key that opens what it could open before, keeps
-   * owner, mode, ACL and every other byte of the file, and is durable when it returns. With no current slot the
-   * place is taken away (one-slot applications fail closed during an offline rotation).
+   * Writes both slots, keeps owner, mode, ACL and every other byte of the file, and is durable when it returns.
+   * An env file changes in one step. Two key files change one after the other: a reader that starts in between
+   * finds one key in both, which a repetition of the command ends. With no current slot the place is taken away
+   * (one-slot applications fail closed during an offline rotation) and comes back with the access that it had.
    */
   write(slots: Slots): Promise<void>
 }

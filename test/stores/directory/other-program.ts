@@ -30,9 +30,8 @@ async function write(): Promise<void> {
   say(written)
 }
 
-/** Replaces the named file once for each line of input, after a random pause of up to so many microseconds. */
+/** Replaces a file for each line of input, `MILLISECONDS PATH`, after so long a pause. */
 function race(): void {
-  const longest = Number(option)
   const never = new Int32Array(new SharedArrayBuffer(4))
   say('ready')
   let pending = ''
@@ -40,8 +39,9 @@ function race(): void {
     pending += String(chunk)
     const lines = pending.split('\n')
     pending = lines.pop() ?? ''
-    for (const path of lines) {
-      Atomics.wait(never, 0, 0, (Math.random() * longest) / 1000)
+    for (const line of lines) {
+      const [pause = '', path = ''] = line.split(' ')
+      Atomics.wait(never, 0, 0, Number(pause))
       replace(path, `application ${path}`)
       say(path)
     }

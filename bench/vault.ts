@@ -1,0 +1,66 @@
+/**
+ * Re-encryption of a large vault beside the physical limit: `cp` of the same file and `sync`. Both read the old
+ * file from the page cache, write as many bytes, and end when they are on the medium; the vault is also opened,
+ * sealed, read back, opened again and compared.
+ */
+import { execFileSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { Secret } from '../src/core/secret.ts'
+import { linkFile } from '../src/platform/stream-file.ts'
+import { directoryMemory } from '../src/vault/generations.ts'
+import { createTestKeyProvider, providedKeys } from '../src/vault/key-provider.ts'
+import { type Vault, vaultPath } from '../src/vault/vaults.ts'
+import { writeVault } from '../src/vault/write-vault.ts'
+import { beside, type Row, table, timed } from './measure.ts'
+
+/** @param bytes of plaintext; 512 MiB unless told */
+export async function benchVault(bytes = 512 * 1_048_576): Promise<(Row & { readonly name: string })[]> {
+  const directory = mkdtempSync('/var/tmp/kvx-bench-')
+  chmodSync(directory, 0o700)
+  try {
+    const keys: readonly [Buffer, Buffer] = [randomBytes(32), randomBytes(32)]
+    await writeVault(vaultUnder(directory, keys[0]), () => content(bytes))
+    const path = vaultPath({ name: 'tk', directory })
+    let round = 0
+    const names = {
+      what: `reencrypt a vault of ${Math.round(bytes / 1_048_576)} MiB`,
+      beside: '`cp` and `sync`',
+    }
+    const row = await beside(names, async () => {
+      const [from, to] = round++ % 2 === 0 ? keys : [keys[1], keys[0]]
+      const besideMs = await timed(() => {
+        execFileSync('cp', [path, join(directory, 'copy')])
+        execFileSync('sync')
+      })
+      rmSync(join(directory, 'copy'))
+      const backup = join(directory, 'backup')
+      const ms = await timed(async () =>
+        writeVault(vaultUnder(directory, from), (old) => old ?? content(0), {
+          key: Secret.copy(to),
+          unchanged: true,
+          keepOld: async () => void (await linkFile(path, backup)),
+        }),
+      )
+      rmSync(backup)
+      return { ms, besideMs }
+    })
+    return [{ ...row, name: row.what }]
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+function vaultUnder(directory: string, key: Buffer): Vault {
+  const keys = providedKeys(createTestKeyProvider({ tk: key }))
+  const memory = directoryMemory(directory, async () => ({ mode: 0o600 }))
+  return { name: 'tk', directory, keys, memory, raiseOnRead: false, acceptGeneration: false }
+}
+
+async function* content(bytes: number): AsyncGenerator<Buffer> {
+  const piece = Buffer.alloc(1_048_576, 'x')
+  for (let left = bytes; left > 0; left -= piece.length) yield piece.subarray(0, left)
+}
+
+if (import.meta.main) process.stdout.write(`${table(await benchVault())}\n`)

@@ -55,7 +55,7 @@ export async function benchVault(bytes = 512 * 1_048_576): Promise<(Row & { read
 function vaultUnder(directory: string, key: Buffer): Vault {
   const keys = providedKeys(createTestKeyProvider({ tk: key }))
   const memory = directoryMemory(directory, async () => ({ mode: 0o600 }))
-  return { name: 'tk', directory, keys, memory, raiseOnRead: false, acceptGeneration: false }
+  return { name: 'tk', directory, keys, memory, acceptGeneration: false }
 }
 
 async function* content(bytes: number): AsyncGenerator<Buffer> {

@@ -32,7 +32,7 @@ type DestroyFlags = Parameters<typeof answersOf>[0] &
 export default class Destroy extends KvxCommand {
   static override summary = 'Schedule the end of a retired version’s material, and carry out what is due.'
   static override description =
-    'The material goes when the waiting time is over and nothing in the ledger needs it: ciphertext backups of runs, backups of the application, published copies. A last full scan comes right before. Backups of the key elsewhere are listed: until they are destroyed, the key exists. Overwriting a file cannot reach flash, snapshots or other people’s copies.'
+    'The material goes when the waiting time is over and nothing in the ledger needs it: ciphertext backups of runs, backups of the application, published copies. A last full scan comes right before. Ciphertext backups of runs that are older than 30 days hold nothing back: they are removed together with the version, with an entry in the audit log. Backups of the key elsewhere are listed: until they are destroyed, the key exists. Overwriting a file cannot reach flash, snapshots or other people’s copies.'
   static override examples = [
     { description: 'In a week', command: '<%= config.bin %> destroy master@1 --after 7d --confirm master@1' },
     { description: 'Stop it', command: '<%= config.bin %> destroy master@1 --cancel' },

@@ -62,6 +62,7 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
     mode: flags.offline ? 'offline' : 'staged',
     data: flags.then === 'data',
     withoutReason: withoutReason(flags),
+    stageOnly: flags.stage,
     onError: flags['on-error'],
     dryRun: flags['dry-run'],
     events,

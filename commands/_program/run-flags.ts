@@ -79,7 +79,8 @@ export function acceptedLoss(flags: {
   return count === undefined ? undefined : { count, reason: checkedReason(flags.reason) }
 }
 
-function checkedReason(reason: string | undefined): string {
+/** @throws USAGE for what is not one line */
+export function checkedReason(reason: string | undefined): string {
   if (reason !== undefined && /^[\x20-\x7e\u00a1-\uffff]{1,200}$/.test(reason)) return reason
   throw new KvxError('USAGE', 'a reason is one line of up to 200 characters', {
     hint: 'For example `--reason "test system"`.',

@@ -5,7 +5,7 @@ export const programDescription =
 
 export const topics = {
   key: { description: 'The ring: what keys there are, taking over existing ones, publishing them' },
-  run: { description: 'Runs: list, show, resume after a crash, roll back, restore ciphertext' },
+  run: { description: 'Runs: list, show, resume after a crash, roll back, give up, restore ciphertext' },
   backup: { description: 'OpenPGP backups, shares of keys, and the copy of the home' },
   vault: { description: 'Vaults: encrypted JSON objects, one file each' },
   share: { description: 'One share of a key: check it alone, offline' },

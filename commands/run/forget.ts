@@ -9,7 +9,7 @@ import { answersOf } from '../_program/run-flags.ts'
 export default class RunForget extends KvxCommand {
   static override summary = 'Remove the ciphertext backup of a finished run.'
   static override description =
-    'The backup holds old bytes, which lie under an old version of the key. Plan, report and journal stay. `run restore` is not possible afterwards; `run rollback` is.'
+    'The backup holds old bytes, which lie under an old version of the key, and what restores of the run overwrote. Plan, report and journal stay. `run restore` is not possible afterwards; `run rollback` is.'
   static override examples = [
     {
       description: 'After the values were proven',

@@ -16,7 +16,7 @@ import {
 export default class RunRestore extends KvxCommand {
   static override summary = 'Bring back the ciphertext that a run replaced.'
   static override description =
-    'Only records that are missing or still hold what the run wrote. Records that something else wrote since stop it; --accept-loss COUNT --reason TEXT overwrites them. To undo a run without losing writes, use `run rollback`.'
+    'Only records that are missing or still hold what the run wrote. Records that something else wrote since stop it; --accept-loss COUNT --reason TEXT overwrites them. To undo a run without losing writes, use `run rollback`. Everything that would come back is opened once before the first write: old bytes that no key of this home opens stop it as well. What is overwritten is kept in the folder of the run, as backup/overwritten-*.jsonl, until `run forget`.'
   static override examples = [
     {
       description: 'See what would come back',

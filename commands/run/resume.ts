@@ -1,3 +1,4 @@
+import { Flags } from '@oclif/core'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { Journal } from '../../src/migration/journal.ts'
 import { findRun, resumeRun } from '../../src/migration/resume.ts'
@@ -17,9 +18,19 @@ export default class RunResume extends KvxCommand {
       description: 'A rotation that waited for its readers',
       command: '<%= config.bin %> run resume 20260101T000000Z-abc123 --rolled-out',
     },
+    {
+      description: 'A rollback whose old version was compromised meanwhile',
+      command: '<%= config.bin %> run resume 20260101T000000Z-abc123 --forward',
+    },
   ]
   static override args = { id: optionalArgument({ description: 'the run' }) }
-  static override flags = { ...throttleFlags, ...gateFlags }
+  static override flags = {
+    forward: Flags.boolean({
+      description: 'turn a rollback round: the new version seals again, and values move to it',
+    }),
+    ...throttleFlags,
+    ...gateFlags,
+  }
 
   async run(): Promise<void> {
     await this.finish('kvx.run.resume/1', async () => {

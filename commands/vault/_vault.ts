@@ -72,7 +72,7 @@ export async function openNamedVault(name: string, flags: VaultFlags): Promise<N
   }
   const keys = providedKeys(createKeyProvider({ keyDir: place.keyDir }))
   const memory = directoryMemory(place.storageDir, async () => keys.access(name))
-  const vault = { name, directory: place.storageDir, keys, memory, raiseOnRead: false, acceptGeneration }
+  const vault = { name, directory: place.storageDir, keys, memory, acceptGeneration }
   return { vault, workspace: undefined }
 }
 

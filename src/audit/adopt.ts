@@ -37,7 +37,7 @@ export async function adoptLog(
   const head = await audit.append({
     action: 'audit.adopt',
     phase: 'note',
-    data: { entries: verdict.entries, adoptedHead: verdict.head.head, sha256 },
+    data: { entries: verdict.entries, headSha256: verdict.head.head, sha256 },
   })
   return { entries: verdict.entries, kept, head }
 }

@@ -301,4 +301,23 @@ function checkReferences(file: ConfigFile, place: (at: readonly PropertyKey[]) =
       )
     }
   }
+  for (const [name, { key }] of Object.entries(file.vaults)) {
+    const purpose = Object.hasOwn(file.keys, key) ? file.keys[key]?.purpose : undefined
+    if (purpose === undefined) {
+      const meant = nearest(key, Object.keys(file.keys))
+      const guess = meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`
+      throw invalid(
+        place(['vaults', name, 'key']),
+        `vaults.${name}.key: there is no key ${JSON.stringify(key)}${guess}`,
+      )
+    }
+    if (purpose !== 'vault') {
+      const what = `vaults.${name}.key: ${key} has the purpose ${purpose}, and a vault takes a key of purpose vault`
+      throw invalid(place(['vaults', name, 'key']), what)
+    }
+    if (Object.hasOwn(file.envelopes, name)) {
+      const what = `vaults.${name}: an envelope has that name too, and commands take either by its name`
+      throw invalid(place(['vaults', name]), what)
+    }
+  }
 }

@@ -5,6 +5,7 @@ import { KvxError } from '../core/errors.ts'
 import { exists, makeDirectory } from '../platform/files.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
 import { writeState } from '../platform/state-file.ts'
+import { removeLeftover } from '../platform/temp-file.ts'
 import { homeAt, type Home } from './home.ts'
 import { emptyKeyring, encodeKeyring } from './keyring-file.ts'
 
@@ -56,7 +57,10 @@ export async function createHome(
 }
 
 async function createAuditKeyOnce(home: Home): ReturnType<typeof createAuditKey> {
-  if (!(await exists(join(home.audit, 'audit.key')))) return createAuditKey(home.audit)
+  const path = join(home.audit, 'audit.key')
+  if (!(await exists(path))) return createAuditKey(home.audit)
+  // An attempt that died between link and unlink left a second name of the private key.
+  await removeLeftover(path)
   return loadAuditKey(home.audit)
 }
 

@@ -3,6 +3,7 @@ import { loadConfig } from '../config/config.ts'
 import { configTemplate } from '../config/template.ts'
 import { createFile } from '../platform/create-file.ts'
 import { exists } from '../platform/files.ts'
+import { removeLeftover } from '../platform/temp-file.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
 import { createHome, refuseExistingHome } from './init-home.ts'
 
@@ -43,6 +44,7 @@ export async function initialise(request: {
   await refuseExistingHome(home)
   if (request.dryRun) return { config: path, configWritten: isNew, home, auditFingerprint: null }
   await checkDirectoryTrust(dirname(path))
+  await removeLeftover(path)
   if (isNew) {
     const text = await (request.describe?.({ path, home, namedHome }) ?? configTemplate(namedHome))
     await createFile(path, Buffer.from(text), { mode: 0o600 })

@@ -6,6 +6,8 @@ import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
 import { fsyncDirectory } from '../platform/files.ts'
 import { randomBytes } from '../platform/random.ts'
+import { removeLeftover } from '../platform/temp-file.ts'
+import { materialPath } from './home.ts'
 import { changeKeyring, moveState, readKeyring, reservedVersion, versionOf, versionsOf } from './keyring.ts'
 import type { KeyRecord, Keyring, Rollout, VersionRecord } from './keyring-file.ts'
 import { hasMaterial, readMaterial, writeMaterial } from './material.ts'
@@ -142,6 +144,8 @@ async function placeMaterial(
     await writeMaterial(home, name, version, material)
     return
   }
+  // A process that died right after it placed the file left its first name too: a second one of the same key.
+  await removeLeftover(materialPath(home, name, version))
   await fsyncDirectory(home.keys)
   const found = await readMaterial(home, name, version)
   const same = fingerprintOf(found) === fingerprint

@@ -6,6 +6,8 @@ import { isKvxError, KvxError } from '../core/errors.ts'
 import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
 import type { Secret } from '../core/secret.ts'
 import { createFile } from '../platform/create-file.ts'
+import { fsyncDirectory } from '../platform/files.ts'
+import { removeLeftover } from '../platform/temp-file.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
 import { materialPath } from './home.ts'
 import { readKeyring } from './keyring.ts'
@@ -76,7 +78,14 @@ async function intoHome(request: RestoreRequest): Promise<RestoredKey> {
     await refuseOther(workspace, opened)
     // The keyring knows this key by its full fingerprint.
     const proven = { ...opened, proven: true }
-    if (await hasMaterial(workspace.home, name, version)) return restored(proven, path, false)
+    if (await hasMaterial(workspace.home, name, version)) {
+      // What died between link and unlink left a second name of the key, and a name that is not durable yet.
+      if (!request.dryRun) {
+        await removeLeftover(path)
+        await fsyncDirectory(workspace.home.keys)
+      }
+      return restored(proven, path, false)
+    }
     if (request.dryRun) return restored(proven, path, false)
     await request.confirm(subject)
     await logged(request, async () =>

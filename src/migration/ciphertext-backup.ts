@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { openAppender, type Appender } from '../platform/append-file.ts'
-import { makeDirectory } from '../platform/files.ts'
+import { exists, listDirectory, makeDirectory } from '../platform/files.ts'
 import { readLines } from '../platform/read-lines.ts'
 import type { Cells, RecordId } from '../stores/store.ts'
 import { decodeCell, decodeCells, digestOfCells, encodeCell, encodeCells, type EncodedCell } from './cells.ts'
@@ -32,17 +32,43 @@ export function backupPath(runDirectory: string): string {
   return join(runDirectory, 'backup', 'ciphertext.jsonl')
 }
 
+const overwrittenPrefix = 'overwritten-'
+
+/** What a `run restore` replaced, under the versions of after the run; a file of its own for each restore. */
+export function overwrittenName(id: string): string {
+  return `${overwrittenPrefix}${id}.jsonl`
+}
+
+/** The files that hold old bytes of a run, its own and those of restores; none when it was forgotten. */
+export async function backupFiles(
+  runDirectory: string,
+): Promise<{ readonly replaced: readonly string[]; readonly overwritten: readonly string[] }> {
+  const directory = join(runDirectory, 'backup')
+  const names = (await exists(directory)) ? await listDirectory(directory) : []
+  const isOverwritten = (name: string): boolean => name.startsWith(overwrittenPrefix)
+  const paths = (own: readonly string[]): readonly string[] => own.map((name) => join(directory, name))
+  return {
+    replaced: paths(names.filter((name) => !isOverwritten(name))),
+    overwritten: paths(names.filter(isOverwritten)),
+  }
+}
+
 type Header = { readonly schema: 'kvx.ciphertext-backup/1'; readonly run: string; readonly plan: string }
 
-/** Opens the backup of a run for appending; a new one gets its header, an existing one a whole last line. */
+/**
+ * Opens the backup of a run for appending; a new one gets its header, an existing one a whole last line.
+ * @param name another file beside the run's own
+ */
 export async function openBackupWriter(
   runDirectory: string,
   run: { readonly id: string; readonly planDigest: string },
+  name?: string,
 ): Promise<BackupWriter> {
   await makeDirectory(join(runDirectory, 'backup'), 0o700)
-  const appender = await openAppender(backupPath(runDirectory))
+  const path = name === undefined ? backupPath(runDirectory) : join(runDirectory, 'backup', name)
+  const appender = await openAppender(path)
   try {
-    await beginBackup(appender, runDirectory, run)
+    await beginBackup(appender, path, run)
   } catch (error) {
     await appender.close()
     throw error
@@ -59,7 +85,7 @@ export async function openBackupWriter(
 
 async function beginBackup(
   appender: Appender,
-  runDirectory: string,
+  path: string,
   run: { readonly id: string; readonly planDigest: string },
 ): Promise<void> {
   if (appender.length === 0) {
@@ -70,7 +96,7 @@ async function beginBackup(
   }
   // A crash may have torn the last line; its batch never reached the store. End the line so that the next
   // entry begins on a new one.
-  for await (const { complete } of readLines(backupPath(runDirectory))) {
+  for await (const { complete } of readLines(path)) {
     if (!complete) await appender.append(Buffer.from('\n'))
   }
 }

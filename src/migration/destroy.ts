@@ -7,13 +7,14 @@ import type { Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow, now } from '../platform/clock.ts'
 import { eraseFile, type Erased } from '../platform/erase-file.ts'
-import { exists } from '../platform/files.ts'
+import { exists, fsyncDirectory } from '../platform/files.ts'
 import { tempPathOf } from '../platform/temp-file.ts'
 import type { Census } from './census.ts'
 import { refuseBegun, remainingCopies, type RemainingCopy } from './erasure.ts'
 import type { Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
 import type { Journal } from './journal.ts'
+import { forgetRun } from './forget.ts'
 import { openLedger, type LedgerEntry } from './ledger.ts'
 import { openSession } from './session.ts'
 
@@ -117,7 +118,8 @@ export async function destroyVersion(
   await refuseClockBehind(workspace)
   refuseWaiting(ring, subject)
   const ledger = await openLedger(workspace, journal, ring, subject)
-  if (ledger.length > 0) throw ledgerOpen(subject, ledger)
+  const open = ledger.filter(({ expired }) => expired === undefined)
+  if (open.length > 0) throw ledgerOpen(subject, open)
   const loss =
     options.acceptLoss === undefined
       ? {}
@@ -127,6 +129,9 @@ export async function destroyVersion(
     { action: 'key.destroy', subject: label(subject), data: loss },
     async (conclusion) => {
       const censuses = await lastScan(workspace, subject, options)
+      // A restore from them would put bytes in place that nothing opens any more.
+      for (const { expired } of ledger)
+        if (expired !== undefined) await forgetRun(workspace, journal.get(expired), false)
       await changeKeyring(workspace.home, (draft) => {
         const { destruction } = versionOf(keyOf(draft, name), name, version)
         if (destruction === null) throw notScheduled(subject)
@@ -191,7 +196,9 @@ function refuseWaiting(ring: Keyring, subject: Subject): void {
 async function eraseMaterial(workspace: Workspace, { name, version }: Subject): Promise<Erased | undefined> {
   const path = materialPath(workspace.home, name, version)
   if (await exists(tempPathOf(path))) await eraseFile(tempPathOf(path))
-  return (await exists(path)) ? eraseFile(path) : undefined
+  if (await exists(path)) return eraseFile(path)
+  await fsyncDirectory(workspace.home.keys)
+  return undefined
 }
 
 function notScheduled(subject: Subject): KvxError {

@@ -20,7 +20,7 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     plaintext: envelope.plaintext,
     census: async (options) => takeCensus(open, options),
     sweep: async (options) => sweepOnce(open, options),
-    restore: async (options) => restoreRecords(open, options),
+    restore: (options) => restoreRecords(open, options),
     warnings: async () => (await store.inspect(envelope.set)).warnings,
     settle: async () => store.settle(),
   }

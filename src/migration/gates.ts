@@ -15,7 +15,7 @@ export function refuseOpenRun(journal: Journal, key: string, except?: string): v
   const open = journal.unfinished().find((run) => run.key === key && run.id !== except)
   if (open === undefined) return
   throw new KvxError('RUN_OPEN', `the ${open.kind} ${open.id} of ${key} is not finished (${open.status})`, {
-    hint: `Go on with \`kvx run resume ${open.id}\`, or undo it with \`kvx run rollback ${open.id}\`.`,
+    hint: `Go on with \`kvx run resume ${open.id}\`, or undo it with \`kvx run rollback ${open.id}\`. Where both refuse: \`kvx run abandon ${open.id} --reason TEXT\`.`,
     details: { run: open.id, status: open.status },
   })
 }

@@ -1,13 +1,11 @@
 import { prepareKey, type Aead } from '../core/aead/aead.ts'
 import type { PreparedKey } from '../core/aead/prepared-key.ts'
 import { KvxError } from '../core/errors.ts'
-import { canOpen } from '../core/key-state.ts'
 import type { Secret } from '../core/secret.ts'
 import type { Home } from '../keyring/home.ts'
-import { keyOf, versionsOf } from '../keyring/keyring.ts'
+import { keyOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
-import { hasMaterial, loadMaterial } from '../keyring/material.ts'
-import { notice } from '../platform/notices.ts'
+import { loadOpeners } from '../keyring/openers.ts'
 import { randomSecret } from '../platform/random.ts'
 
 /**
@@ -31,28 +29,8 @@ export class KeyBook {
 
   /** Loads and proves every version that can open. @throws KEYRING_DAMAGED and its like */
   static async load(home: Home, ring: Keyring, name: string): Promise<KeyBook> {
-    const key = keyOf(ring, name)
-    const materials = new Map<number, Secret>()
-    for (const [version, record] of versionsOf(key)) {
-      if (!canOpen(record.state) || record.fingerprint === null) continue
-      if (record.destruction?.begun !== undefined) {
-        notice(
-          'ERASURE_BEGUN',
-          `the erasure of ${name}@${version} was interrupted; finish it: \`kvx destroy --due\``,
-        )
-        continue
-      }
-      if (version !== key.seals && !(await hasMaterial(home, name, version))) {
-        // Values under it count as unreadable, which stops every write; a look must still be possible.
-        notice(
-          'KEY_FILE_MISSING',
-          `the key file of ${name}@${version} is missing; bring it back from a backup: \`kvx backup list ${name}\``,
-        )
-        continue
-      }
-      materials.set(version, await loadMaterial(home, name, version, record))
-    }
-    return new KeyBook(name, materials, key.seals)
+    const materials = await loadOpeners(home, ring, name, { withRetired: true })
+    return new KeyBook(name, materials, keyOf(ring, name).seals)
   }
 
   get versions(): readonly number[] {

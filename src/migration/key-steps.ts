@@ -8,7 +8,9 @@ import { changeKeyring, keyOf, readKeyring, reservedVersion, versionOf } from '.
 import { hasMaterial, loadMaterial, readMaterial, writeMaterial } from '../keyring/material.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { fsyncDirectory } from '../platform/files.ts'
+import { materialPath } from '../keyring/home.ts'
 import { randomBytes, randomSecret } from '../platform/random.ts'
+import { removeLeftover } from '../platform/temp-file.ts'
 import { isBackedUp, recordWithoutBackup } from './gates.ts'
 
 /**
@@ -52,7 +54,8 @@ export async function makeMaterial(workspace: Workspace, at: NewVersion): Promis
       fresh.wipe()
     }
   }
-  // Read back from the file: what is recorded is what lies there, durably, whoever wrote it.
+  // Read back from the file: what is recorded is what lies there, durably and under one name, whoever wrote it.
+  await removeLeftover(materialPath(home, name, version))
   await fsyncDirectory(home.keys)
   const material = await readMaterial(home, name, version)
   try {

@@ -4,8 +4,7 @@ import type { Keyring } from '../keyring/keyring-file.ts'
 import { makePublisher } from '../keyring/publish/publish.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { now } from '../platform/clock.ts'
-import { exists } from '../platform/files.ts'
-import { backupPath } from './ciphertext-backup.ts'
+import { backupFiles } from './ciphertext-backup.ts'
 import type { Journal } from './journal.ts'
 import { runDirectory } from './runs.ts'
 
@@ -15,9 +14,14 @@ export type LedgerEntry = {
   readonly message: string
   /** The command that settles it, or undefined where only time does. */
   readonly settle: string | undefined
+  /** A run whose ciphertext backup is so old that the destruction of the version takes it along. */
+  readonly expired?: string
 }
 
-/** Ciphertext backups of runs are kept this long; `run forget` ends it sooner. */
+/**
+ * Ciphertext backups of runs hold a version back for so long; `run forget` ends it sooner. Older ones are forgotten
+ * together with the version: without it they are bytes that nothing opens.
+ */
 const runBackupDays = 30
 const dayMs = 86_400_000
 
@@ -45,15 +49,21 @@ async function runBackups(
 ): Promise<readonly LedgerEntry[]> {
   const entries: LedgerEntry[] = []
   for (const run of journal.list()) {
-    // Bytes that a run replaced lie under any version but the one that it wrote.
+    if (run.key !== subject.name) continue
+    const { replaced, overwritten } = await backupFiles(runDirectory(workspace, run.id))
+    // Bytes that a run replaced lie under any version but the one that it wrote; a restore overwrites those.
     const wrote = run.direction === 'back' ? undefined : run.toVersion
-    if (run.key !== subject.name || wrote === subject.version) continue
-    if (Date.parse(run.updated) + runBackupDays * dayMs < now().getTime()) continue
-    if (!(await exists(backupPath(runDirectory(workspace, run.id))))) continue
+    const files = wrote === subject.version ? overwritten : [...replaced, ...overwritten]
+    if (files.length === 0) continue
+    const isExpired = Date.parse(run.updated) + runBackupDays * dayMs < now().getTime()
+    const holds = `the ciphertext backup of run ${run.id} may hold values under ${subject.name}@${subject.version}`
     entries.push({
       kind: 'run-backup',
-      message: `the ciphertext backup of run ${run.id} may hold values under ${subject.name}@${subject.version}`,
+      message: isExpired
+        ? `${holds}; it is older than ${runBackupDays} days and is removed with the version`
+        : holds,
       settle: `kvx run forget ${run.id}`,
+      ...(isExpired ? { expired: run.id } : {}),
     })
   }
   return entries

@@ -158,7 +158,7 @@ export async function readPlan(
   if (plan?.digest === run.planDigest && digestOf(plan.terms, plan.counts) === run.planDigest) return plan
   const what = found ? 'was changed after it was made' : 'is missing'
   throw new KvxError('DAMAGED', `the plan of run ${run.id} ${what}`, {
-    hint: `Nothing was done. Put ${path} back as it was, from a copy of the home; then \`kvx run resume ${run.id}\`.`,
+    hint: `Nothing was done. Put ${path} back as it was, from a copy of the home; then \`kvx run resume ${run.id}\`. If there is none: \`kvx run abandon ${run.id} --reason TEXT\`.`,
   })
 }
 
@@ -212,7 +212,7 @@ function planDiffers(run: string, differing: readonly string[]): KvxError {
     'PLAN_DIFFERS',
     `the configuration changed since run ${run} was planned: ${differing.join(', ')}`,
     {
-      hint: `Put the declaration back as it was, then \`kvx run resume ${run}\` or \`kvx run rollback ${run}\`. Change it when the run is over.`,
+      hint: `Put the declaration back as it was, then \`kvx run resume ${run}\` or \`kvx run rollback ${run}\`; change it when the run is over. Where it cannot go back, as for a store that was moved: \`kvx run abandon ${run} --reason TEXT\`.`,
       details: { run, differing },
     },
   )

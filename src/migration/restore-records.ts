@@ -1,77 +1,139 @@
-import type { Cells, Store } from '../stores/store.ts'
-import { digestOfCells } from './cells.ts'
-import { readBackup, type BackupEntry } from './ciphertext-backup.ts'
+import type { Cells, StoredRecord, Swap } from '../stores/store.ts'
+import { digestOfCells, displayId } from './cells.ts'
+import { openRecord } from './chain.ts'
+import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import type { Envelope } from './envelope.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
-import { breathe } from './scan.ts'
 import { idKey } from './sweep.ts'
-import type { CiphertextRestore, RestoreOptions } from './workload.ts'
+import { emptyRestore, type RestoreOptions, type Restoring, type RestoreTally } from './workload.ts'
 
-type Tally = { restored: number; inserted: number; same: number; changedSince: number }
+/** As many as a sweep writes at once. */
+const batchSize = 500
 
-/** The records of one envelope in a run's backup: those that are missing or still hold what the run wrote. */
-export async function restoreRecords(
-  open: OpenEnvelope,
-  options: RestoreOptions,
-): Promise<CiphertextRestore> {
-  const { envelope, store } = open
-  const newest = await newestEntries(options)
-  const tally: Tally = { restored: 0, inserted: 0, same: 0, changedSince: 0 }
-  let at = 0
-  for await (const entry of readBackup(options.runDirectory, options.run)) {
-    const isNewest = newest.get(entryKey(entry)) === at++
-    if (at % 200 === 0) await breathe(options.run.id)
-    if (!isNewest || entry.envelope !== envelope.name) continue
-    await restoreOne(store, envelope, entry, { ...options, tally })
-    options.events.progress({ phase: 'restore', envelope: envelope.name, done: at, total: newest.size })
+/** What is to be done with one record of a backup. */
+type Step = {
+  readonly entry: BackupEntry
+  readonly kind: 'restored' | 'inserted' | 'changedSince'
+  /** The record as the store holds it now; undefined when it is missing. */
+  readonly current: StoredRecord | undefined
+  readonly change: Cells
+}
+
+/**
+ * Brings the records of one envelope back, a batch at a time: those that are missing or still hold what the run
+ * wrote, and with `overwrite` the others too. What is about to be overwritten is in a backup of its own, on the
+ * medium, before the store is asked to swap.
+ */
+export function restoreRecords(open: OpenEnvelope, options: RestoreOptions): Restoring {
+  const tally = emptyRestore()
+  let waiting: BackupEntry[] = []
+  let done = 0
+  const flush = async (): Promise<void> => {
+    const batch = waiting
+    waiting = []
+    await restoreBatch(open, batch, { ...options, tally })
+    done += batch.length
+    const { name } = open.envelope
+    options.events.progress({ phase: 'restore', envelope: name, done, total: options.total })
   }
-  return tally
+  return {
+    add: async (entry) => {
+      waiting.push(entry)
+      if (waiting.length >= batchSize) await flush()
+    },
+    end: async () => {
+      if (waiting.length > 0) await flush()
+      return tally
+    },
+  }
 }
 
-function entryKey(entry: BackupEntry): string {
-  return `${entry.envelope}\0${idKey(entry.id)}`
+async function restoreBatch(
+  open: OpenEnvelope,
+  batch: readonly BackupEntry[],
+  options: RestoreOptions & { readonly tally: RestoreTally },
+): Promise<void> {
+  const { envelope, store } = open
+  const { tally } = options
+  const ids = batch.map(({ id }) => id)
+  const found = new Map((await store.fetch(envelope.set, ids)).map((record) => [idKey(record.id), record]))
+  const steps: Step[] = []
+  for (const entry of batch) {
+    const step = stepFor(envelope, entry, found.get(idKey(entry.id)))
+    if (step === undefined) tally.same++
+    else steps.push(step)
+  }
+  if (!options.write) {
+    for (const step of steps) look(open, step, tally)
+    return
+  }
+  const going = steps.filter(({ kind }) => kind !== 'changedSince' || options.overwrite)
+  tally.changedSince += steps.length - going.length
+  await writeBatch(open, going, options)
 }
 
-/** A record that a writer sealed again during the run was backed up more than once: its last bytes count. */
-async function newestEntries({ runDirectory, run }: RestoreOptions): Promise<ReadonlyMap<string, number>> {
-  const newest = new Map<string, number>()
-  let at = 0
-  for await (const entry of readBackup(runDirectory, run)) newest.set(entryKey(entry), at++)
-  return newest
-}
-
-async function restoreOne(
-  store: Store,
+/** Undefined when the record holds the bytes of before already. */
+function stepFor(
   envelope: Envelope,
   entry: BackupEntry,
-  options: RestoreOptions & { readonly tally: Tally },
-): Promise<void> {
-  const { tally, write } = options
-  const [current] = await store.fetch(envelope.set, [entry.id])
-  if (current === undefined) {
-    tally.inserted++
-    if (write) await store.insertMissing(envelope.set, [{ id: entry.id, cells: entry.row }])
-    return
-  }
+  current: StoredRecord | undefined,
+): Step | undefined {
+  if (current === undefined) return { entry, kind: 'inserted', current, change: entry.row }
   const now = pick(current.cells, entry.changed)
   const old = pick(entry.row, entry.changed)
-  if (digestOfCells(now) === digestOfCells(old)) {
-    tally.same++
-    return
-  }
-  const own = digestOfCells(now) === entry.wrote
-  if (!own && !options.overwrite) {
-    tally.changedSince++
-    return
-  }
+  if (digestOfCells(now) === digestOfCells(old)) return undefined
+  if (digestOfCells(now) === entry.wrote) return { entry, kind: 'restored', current, change: old }
   // What something else wrote may lie under a DEK of its own: all that belongs together goes back together.
-  const change = own ? old : differing(envelope, current.cells, entry.row)
-  const expected = pick(current.cells, Object.keys(change))
-  const [outcome] = write
-    ? await store.swap(envelope.set, [{ id: entry.id, expected, change }], () => undefined)
-    : []
-  if (own && (!write || outcome === 'changed')) tally.restored++
-  else tally.changedSince++
+  const change = differing(envelope, current.cells, entry.row)
+  return { entry, kind: 'changedSince', current, change }
+}
+
+/** Opens the record as it would be afterwards, through the whole declared chain, with the keys at hand. */
+function look({ envelope, book }: OpenEnvelope, step: Step, tally: RestoreTally): void {
+  tally[step.kind]++
+  const cells = pick({ ...step.current?.cells, ...step.change }, envelope.set.columns)
+  const opened = openRecord(envelope, { id: step.entry.id, cells }, book)
+  if (opened.kind === 'unreadable') {
+    tally.unreadable++
+    tally.first ??= { envelope: envelope.name, record: displayId(step.entry.id), reason: opened.reason }
+  }
+  if (opened.kind === 'unreadable' || step.kind === 'changedSince') tally.lossy++
+  if (opened.kind !== 'sealed') return
+  for (const { version } of opened.under) tally.versions.add(version)
+  opened.wipe()
+}
+
+async function writeBatch(
+  { envelope, store }: OpenEnvelope,
+  steps: readonly Step[],
+  { tally, overwritten }: RestoreOptions & { readonly tally: RestoreTally },
+): Promise<void> {
+  const missing = steps.filter(({ current }) => current === undefined)
+  const inserted = await store.insertMissing(
+    envelope.set,
+    missing.map(({ entry }) => ({ id: entry.id, cells: entry.row })),
+  )
+  for (const outcome of inserted) tally[outcome === 'inserted' ? 'inserted' : 'changedSince']++
+  const present = steps.flatMap((step) =>
+    step.current === undefined ? [] : [{ ...step, now: step.current }],
+  )
+  if (present.length === 0) return
+  await overwritten.append(
+    present.map(({ entry, now, change }) =>
+      makeEntry(envelope.name, entry.id, { row: now.cells, used: {} }, change),
+    ),
+  )
+  const swaps: Swap[] = present.map(({ entry, now, change }) => ({
+    id: entry.id,
+    expected: pick(now.cells, Object.keys(change)),
+    change,
+  }))
+  // The driver compares what it wrote, byte for byte, before it commits; what it opens with was looked at before.
+  const outcomes = await store.swap(envelope.set, swaps, () => undefined)
+  outcomes.forEach((outcome, index) => {
+    const own = present[index]?.kind === 'restored' && outcome === 'changed'
+    tally[own ? 'restored' : 'changedSince']++
+  })
 }
 
 function differing(envelope: Envelope, now: Cells, old: Cells): Cells {

@@ -4,10 +4,11 @@ import { lockRun } from './runs.ts'
 import { workOnData, type DataResult, type Throttle } from './data-run.ts'
 import type { Events } from './events.ts'
 import type { Journal, RunRow } from './journal.ts'
-import { readPlan, refuseChangedTerms, refuseOtherNames } from './plan.ts'
-import { rollBack } from './rollback.ts'
+import { readPlan, refuseChangedTerms, refuseOtherNames, type StoredPlan } from './plan.ts'
+import { publishAgain, rollBack } from './rollback.ts'
 import { continueRotation, type RotationMode, type RotationResult } from './rotation.ts'
-import { declaredWorkloads, openSession } from './session.ts'
+import { declaredWorkloads, emptySession, openSession } from './session.ts'
+import { turnForward } from './turn-forward.ts'
 
 export type ResumeOptions = Throttle & {
   readonly events: Events
@@ -15,6 +16,8 @@ export type ResumeOptions = Throttle & {
   readonly stageOnly: boolean
   readonly rolledOut: boolean
   readonly withoutReason: string | undefined
+  /** A rollback turns round and goes forward again. */
+  readonly forward?: boolean
 }
 
 export type Resumed =
@@ -56,31 +59,62 @@ export async function resumeRun(
       hint: `\`kvx run show ${run.id}\` tells what it did.`,
     })
   }
-  if (run.direction === 'back')
+  if (run.direction === 'back' && options.forward !== true)
     return { kind: 'data', result: await rollBack(workspace, journal, run, options) }
   const lock = await lockRun(workspace, run.id)
   try {
     const plan = await readPlan(workspace.home, run)
-    const names = Object.keys(plan.terms.envelopes)
-    refuseOtherNames(plan.terms, declaredWorkloads(workspace.config), run.id)
-    const session = await openSession(workspace, { names, key: run.key, exclusive: plan.terms.data })
-    try {
-      refuseChangedTerms(plan.terms, session.workloads, run.id)
-      if (run.kind === 'rotate') {
-        const mode: RotationMode = modeOf(journal, run)
-        const rotation = { run, terms: plan.terms, before: plan.counts, session }
-        return {
-          kind: 'rotation',
-          result: await continueRotation(workspace, journal, rotation, { ...options, mode }),
-        }
-      }
-      const work = { ...options, run, target: run.toVersion, before: plan.counts }
-      return { kind: 'data', result: await workOnData(workspace, journal, session, work) }
-    } finally {
-      await session.close()
-    }
+    if (plan.terms.data) refuseOtherNames(plan.terms, declaredWorkloads(workspace.config), run.id)
+    return options.forward === true
+      ? await goForward(workspace, journal, { run, plan }, options)
+      : await goOn(workspace, journal, { run, plan }, options)
   } finally {
     lock.release()
+  }
+}
+
+type Planned = { readonly run: RunRow; readonly plan: StoredPlan }
+
+async function goForward(
+  workspace: Workspace,
+  journal: Journal,
+  { run, plan }: Planned,
+  options: ResumeOptions,
+): Promise<Resumed> {
+  const turned = await turnForward(workspace, journal, run)
+  const activate = options.activate || turned.hadSealed
+  const resumed = await goOn(workspace, journal, { run: turned.run, plan }, { ...options, activate })
+  if (resumed.kind === 'rotation') return resumed
+  const { failure } = resumed.result
+  if (failure === undefined || failure.code === 'RECORDS_QUARANTINED') await publishAgain(workspace, run.key)
+  return resumed
+}
+
+/** A rotation without data looks at no store and at no declaration. */
+async function goOn(
+  workspace: Workspace,
+  journal: Journal,
+  { run, plan }: Planned,
+  options: ResumeOptions,
+): Promise<Resumed> {
+  const names = Object.keys(plan.terms.envelopes)
+  const session = plan.terms.data
+    ? await openSession(workspace, { names, key: run.key, exclusive: true })
+    : await emptySession(workspace)
+  try {
+    if (plan.terms.data) refuseChangedTerms(plan.terms, session.workloads, run.id)
+    if (run.kind === 'rotate') {
+      const mode: RotationMode = modeOf(journal, run)
+      const rotation = { run, terms: plan.terms, before: plan.counts, session }
+      return {
+        kind: 'rotation',
+        result: await continueRotation(workspace, journal, rotation, { ...options, mode }),
+      }
+    }
+    const work = { ...options, run, target: run.toVersion, before: plan.counts }
+    return { kind: 'data', result: await workOnData(workspace, journal, session, work) }
+  } finally {
+    await session.close()
   }
 }
 

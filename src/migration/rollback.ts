@@ -1,6 +1,15 @@
 import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
-import { activate, changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
+import {
+  activate,
+  changeKeyring,
+  keyOf,
+  readKeyring,
+  requireActivatable,
+  versionOf,
+} from '../keyring/keyring.ts'
+import type { KeyRecord } from '../keyring/keyring-file.ts'
+import { loadMaterial } from '../keyring/material.ts'
 import { publishKey } from '../keyring/publish/publish.ts'
 import { hasPreviousSlots, reloadReaders } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
@@ -9,7 +18,7 @@ import type { Events } from './events.ts'
 import type { Journal, RunRow } from './journal.ts'
 import { readPlan, refuseChangedTerms } from './plan.ts'
 import { lockRun, refuseUnfinished } from './runs.ts'
-import { openSession } from './session.ts'
+import { emptySession, openSession } from './session.ts'
 
 /**
  * The same engine the other way round: the old version seals again, then everything under the new one moves
@@ -23,20 +32,26 @@ export async function rollBack(
   run: RunRow,
   options: Throttle & { readonly events: Events },
 ): Promise<DataResult> {
-  const target = await checkWayBack(workspace, run)
+  await checkWayBack(workspace, run)
   await refuseUnfinished(workspace, journal, run.key, run.id)
   const lock = await lockRun(workspace, run.id)
   try {
     const plan = await readPlan(workspace.home, run)
-    // A rotation without data may have been followed by values under the new version: look everywhere.
-    const session = await openSession(workspace, { key: run.key, exclusive: true })
+    // A rotation without data may have been followed by values under the new version: look everywhere. Under one
+    // that never sealed there is nothing, and no store is needed.
+    const sealed = await hasSealedVersion(workspace, run)
+    const session = sealed
+      ? await openSession(workspace, { key: run.key, exclusive: true })
+      : await emptySession(workspace)
     try {
-      if (plan.terms.data)
+      if (plan.terms.data && sealed)
         refuseChangedTerms(
           plan.terms,
           session.workloads.filter(({ name }) => name in plan.terms.envelopes),
           run.id,
         )
+      // Once more with everything locked: nothing is written, not even the direction, before all of it holds.
+      const target = await checkWayBack(workspace, journal.get(run.id))
       await sealWithOldVersion(workspace, journal, run, target)
       const result = await workOnData(workspace, journal, session, {
         ...options,
@@ -59,41 +74,86 @@ export async function rollBack(
   }
 }
 
-/** The version to go back to. @throws STATE_TRANSITION when there is none, or it is too late */
+/**
+ * The version to go back to, with everything looked at that the way back needs.
+ * @throws STATE_TRANSITION when there is none, or it is too late; KEYRING_DAMAGED and its like for its key file
+ */
 export async function checkWayBack(workspace: Workspace, run: RunRow): Promise<number> {
-  const key = keyOf(await readKeyring(workspace.home), run.key)
-  const refuse = (why: string, hint: string): KvxError =>
-    new KvxError('STATE_TRANSITION', `run ${run.id} cannot be rolled back: ${why}`, { hint })
-  if (run.fromVersion === null) {
-    throw refuse('no version sealed before it', 'There is nothing to go back to.')
+  const ring = await readKeyring(workspace.home)
+  const key = keyOf(ring, run.key)
+  const from = requireFrom(run)
+  if (run.status === 'abandoned' || run.status === 'rolled-back') {
+    throw notBack(run, `it is ${run.status}`, `\`kvx run show ${run.id}\` tells what it did.`)
   }
-  const from = versionOf(key, run.key, run.fromVersion)
-  if (from.retired !== null) {
-    throw refuse(
-      `${run.key}@${run.fromVersion} is retired`,
-      `Take the mark back first: \`kvx key unretire ${run.key}@${run.fromVersion}\`.`,
-    )
+  requireUsable(run, key, from)
+  if (key.seals !== run.toVersion && key.seals !== from) {
+    const later = `a later version, ${run.key}@${key.seals ?? '-'}, seals by now`
+    throw notBack(run, later, 'Roll the later run back first: `kvx run list`.')
   }
-  if (from.state !== 'active' && from.state !== 'deactivated') {
-    const subject = `${run.key}@${run.fromVersion}`
-    throw refuse(
-      `${subject} is ${from.state}`,
-      from.state === 'suspended'
-        ? `Take it back into use first: \`kvx key resume ${subject} --reason TEXT\`.`
-        : `Nothing is sealed under it any more. Go forward: \`kvx rotate ${run.key}\`.`,
-    )
-  }
-  const never = !hasSealed(key.versions[String(run.toVersion)]?.history)
-  if (key.seals !== run.toVersion && key.seals !== run.fromVersion && !never) {
-    throw refuse(
-      `a later version, ${run.key}@${key.seals ?? '-'}, seals by now`,
-      'Roll the later run back first: `kvx run list`.',
-    )
-  }
-  return run.fromVersion
+  if (key.seals !== from) requireActivatable(ring, run.key, from)
+  const needed = hasSealed(key.versions[String(run.toVersion)]?.history) ? [from, run.toVersion] : [from]
+  for (const version of needed) await requireMaterial(workspace, run, key, version)
+  return from
 }
 
-function hasSealed(history: readonly { readonly to: string }[] | undefined): boolean {
+function requireFrom(run: RunRow): number {
+  if (run.fromVersion !== null) return run.fromVersion
+  throw notBack(run, 'no version sealed before it', 'There is nothing to go back to.')
+}
+
+function notBack(run: RunRow, why: string, hint: string): KvxError {
+  return new KvxError('STATE_TRANSITION', `run ${run.id} cannot be rolled back: ${why}`, { hint })
+}
+
+function requireUsable(run: RunRow, key: KeyRecord, version: number): void {
+  const subject = `${run.key}@${version}`
+  const { state, retired } = versionOf(key, run.key, version)
+  if (retired !== null) {
+    throw notBack(
+      run,
+      `${subject} is retired`,
+      `Take the mark back first: \`kvx key unretire ${subject}\`.`,
+    )
+  }
+  if (state === 'active' || state === 'deactivated') return
+  const hint =
+    state === 'suspended'
+      ? `Take it back into use first: \`kvx key resume ${subject} --reason TEXT\`.`
+      : `Nothing is sealed under it any more. ${wayForward(run)}`
+  throw notBack(run, `${subject} is ${state}`, hint)
+}
+
+function wayForward(run: RunRow): string {
+  if (run.status !== 'open' && run.status !== 'waiting') return `Go forward: \`kvx rotate ${run.key}\`.`
+  const flag = run.direction === 'back' ? ' --forward' : ''
+  return `Go forward: \`kvx run resume ${run.id}${flag}\`.`
+}
+
+async function requireMaterial(
+  workspace: Workspace,
+  run: RunRow,
+  key: KeyRecord,
+  version: number,
+): Promise<void> {
+  try {
+    const record = versionOf(key, run.key, version)
+    ;(await loadMaterial(workspace.home, run.key, version, record)).wipe()
+  } catch (error) {
+    if (!(error instanceof KvxError) || version !== run.fromVersion) throw error
+    throw new KvxError(error.code, error.message, {
+      hint: `${error.hint ?? ''} Without it there is no way back. ${wayForward(run)}`.trim(),
+      details: error.details,
+    })
+  }
+}
+
+async function hasSealedVersion(workspace: Workspace, run: RunRow): Promise<boolean> {
+  const key = keyOf(await readKeyring(workspace.home), run.key)
+  return hasSealed(key.versions[String(run.toVersion)]?.history)
+}
+
+/** Whether anything can lie under a version: it was active once. */
+export function hasSealed(history: readonly { readonly to: string }[] | undefined): boolean {
   return history?.some(({ to }) => to === 'active') ?? false
 }
 
@@ -123,7 +183,7 @@ async function sealWithOldVersion(
 }
 
 /** Readers with one slot get their key back when all their data is under it. */
-async function publishAgain(workspace: Workspace, name: string): Promise<void> {
+export async function publishAgain(workspace: Workspace, name: string): Promise<void> {
   const config = configuredKey(workspace.config, name)
   if (hasPreviousSlots(config)) return
   await publishKey(workspace.home, { name, config })

@@ -10,7 +10,12 @@ import {
   versionOf,
 } from '../keyring/keyring.ts'
 import type { Keyring, Rollout } from '../keyring/keyring-file.ts'
-import { makePublisher, publishKey, refuseForeignKeys, type PublishedPlace } from '../keyring/publish/publish.ts'
+import {
+  makePublisher,
+  publishKey,
+  refuseForeignKeys,
+  type PublishedPlace,
+} from '../keyring/publish/publish.ts'
 import { hasPreviousSlots, isProbed, probeReaders, reloadReaders } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
@@ -43,12 +48,19 @@ export type RotationRequest = {
   readonly mode: RotationMode
   readonly data: boolean
   readonly withoutReason: string | undefined
+  readonly stageOnly: boolean
   readonly onError: 'stop' | 'quarantine'
   readonly dryRun: boolean
   readonly events: Events
 }
 
-export type PreparedRotation = { readonly session: Session; readonly plan: Plan; readonly mode: RotationMode }
+export type PreparedRotation = {
+  readonly session: Session
+  readonly plan: Plan
+  readonly mode: RotationMode
+  /** What was asked for and the plan does not say: a resume after a crash does no more and needs no flags again. */
+  readonly facts: Readonly<Record<string, string>>
+}
 
 /**
  * Checks what can be checked before a new key exists, and with `data` opens everything once: a record that does
@@ -94,10 +106,18 @@ export async function prepareRotation(
       data: request.data,
       events: request.events,
     })
-    return { session, plan, mode }
+    return { session, plan, mode, facts: factsOf(request) }
   } catch (error) {
     await session.close()
     throw error
+  }
+}
+
+function factsOf({ mode, stageOnly, withoutReason }: RotationRequest): Readonly<Record<string, string>> {
+  return {
+    mode,
+    ...(stageOnly ? { 'stage-only': '' } : {}),
+    ...(withoutReason === undefined ? {} : { 'without-backup': withoutReason }),
   }
 }
 
@@ -127,7 +147,9 @@ function refuseOccupiedSlot(ring: Keyring, name: string, config: KeyConfig): voi
   if (previous === null || !config.publish.some((place) => place.previous !== undefined)) return
   const subject = `${name}@${previous}`
   const isSuspended = versionOf(key, name, previous).state === 'suspended'
-  const first = isSuspended ? `Take it back into use (\`kvx key resume ${subject} --reason TEXT\`), move` : 'Move'
+  const first = isSuspended
+    ? `Take it back into use (\`kvx key resume ${subject} --reason TEXT\`), move`
+    : 'Move'
   throw new KvxError(
     'SLOT_OCCUPIED',
     `the previous slot of ${name} still holds ${subject}, which is ${isSuspended ? 'suspended and ' : ''}not retired`,
@@ -188,7 +210,7 @@ export async function startRotation(
   journal: Journal,
   prepared: PreparedRotation,
 ): Promise<RunRow> {
-  return startRun(workspace, journal, prepared.plan, { mode: prepared.mode })
+  return startRun(workspace, journal, prepared.plan, prepared.facts)
 }
 
 /**
@@ -211,10 +233,13 @@ export async function continueRotation(
     data: { mode: options.mode },
   }
   const stopped = await withIntent(workspace.audit, intent, async (conclusion) => {
-    await keySteps(workspace, journal, run, { config, withoutReason: options.withoutReason })
+    const asked = new Map(journal.steps(run.id).map(({ name, detail }) => [name, detail]))
+    const withoutReason = options.withoutReason ?? asked.get('without-backup')
+    await keySteps(workspace, journal, run, { config, withoutReason })
     const found = await readKeyring(workspace.home)
     if (keyOf(found, run.key).seals !== run.toVersion) requireActivatable(found, run.key, run.toVersion)
-    const reached = await bringToReaders(workspace, journal, run, { ...options, config })
+    const stageOnly = options.stageOnly || asked.has('stage-only')
+    const reached = await bringToReaders(workspace, journal, run, { ...options, stageOnly, config })
     conclusion.conclude({ reached })
     return reached
   })

@@ -4,7 +4,7 @@ import { KvxError } from '../core/errors.ts'
 import { keyOf, readKeyring } from '../keyring/keyring.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
-import { makeDirectory } from '../platform/files.ts'
+import { exists, makeDirectory } from '../platform/files.ts'
 import { acquireLock, type Lock } from '../platform/lock.ts'
 import { randomId } from '../platform/random.ts'
 import { writeState } from '../platform/state-file.ts'
@@ -72,12 +72,16 @@ export async function refuseUnfinished(
 ): Promise<void> {
   const open = journal.unfinished().find((run) => run.key === key && run.id !== except)
   if (open === undefined) return
-  const lock = await lockRun(workspace, open.id)
-  lock.release()
+  // Where its folder is gone, no process holds it.
+  if (await exists(runDirectory(workspace, open.id))) (await lockRun(workspace, open.id)).release()
   refuseOpenRun(journal, key, except)
 }
 
-/** Held while a process works on a run, so that a resume never meets the process that it takes over from. */
+/**
+ * Held while a process works on a run, so that a resume never meets the process that it takes over from. A folder
+ * that was lost is made again.
+ */
 export async function lockRun(workspace: Workspace, run: string): Promise<Lock> {
+  await makeDirectory(runDirectory(workspace, run), 0o700)
   return acquireLock(runDirectory(workspace, run), `run ${run}`)
 }

@@ -1,11 +1,11 @@
 import { nearest } from '../config/nearest.ts'
 import type { VaultConfig } from '../config/schema.ts'
 import { KvxError } from '../core/errors.ts'
-import { canOpen } from '../core/key-state.ts'
 import type { Secret } from '../core/secret.ts'
 import { keyOf, readKeyring, versionOf, versionsOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { loadMaterial } from '../keyring/material.ts'
+import { loadOpeners } from '../keyring/openers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import type { Access } from '../platform/access.ts'
 import { bothMemories, directoryMemory, homeMemory } from '../vault/generations.ts'
@@ -34,13 +34,14 @@ export type VaultOptions = {
 export function openConfiguredVault(workspace: Workspace, name: string, options: VaultOptions): Vault {
   const { directory, key } = configuredVault(workspace, name)
   const keys = ringKeys(workspace, key, options.withRetired)
+  const home = homeMemory(workspace.home.path)
   const beside = directoryMemory(directory, async () => keys.access(name))
   return {
     name,
     directory,
     keys,
-    memory: bothMemories(homeMemory(workspace.home.path), beside),
-    raiseOnRead: true,
+    memory: bothMemories(home, beside),
+    readMemory: home,
     acceptGeneration: options.acceptGeneration,
   }
 }
@@ -61,12 +62,7 @@ function ringKeys(workspace: Workspace, name: string, withRetired: boolean): Vau
     },
     opening: async () => {
       const ring = await readKeyring(workspace.home)
-      const keys: Secret[] = []
-      for (const [version, record] of versionsOf(keyOf(ring, name))) {
-        if (!canOpen(record.state) || record.fingerprint === null) continue
-        if (record.retired === null || withRetired) keys.push(await load(ring, version))
-      }
-      return keys
+      return [...(await loadOpeners(workspace.home, ring, name, { withRetired })).values()]
     },
     access: async () => readersOf(workspace, name),
     nameOf: async (_vault, fingerprint) => {

@@ -18,19 +18,21 @@ import {
   type VaultFile,
 } from '../vault/vault-file.ts'
 import { readVault, type Vault, vaultPath } from '../vault/vaults.ts'
-import { writeVault } from '../vault/write-vault.ts'
+import { settleVault, writeVault } from '../vault/write-vault.ts'
 import { CensusTaker, type Census } from './census.ts'
 import type { Opened, UnreadableReason } from './chain.ts'
-import { readBackup, type BackupEntry } from './ciphertext-backup.ts'
+import type { BackupEntry } from './ciphertext-backup.ts'
 import { stopIfInterrupted } from './events.ts'
 import { configuredVault, openConfiguredVault, versionBy } from './vault-keys.ts'
-import type {
-  CensusOptions,
-  CiphertextRestore,
-  RestoreOptions,
-  SweepOptions,
-  SweepResult,
-  Workload,
+import {
+  emptyRestore,
+  type CensusOptions,
+  type RestoreOptions,
+  type RestoreTally,
+  type Restoring,
+  type SweepOptions,
+  type SweepResult,
+  type Workload,
 } from './workload.ts'
 
 type OpenVault = {
@@ -53,9 +55,9 @@ export function vaultWorkload(workspace: Workspace, ring: Keyring, name: string)
     plaintext: false,
     census: async (options) => takeVaultCensus(open, options),
     sweep: async (options) => sweepVault(open, options),
-    restore: async (options) => restoreVault(open, options),
+    restore: (options) => vaultRestoring(open, options),
     warnings: async () => [],
-    settle: async () => undefined,
+    settle: async () => settleVault(vault),
   }
 }
 
@@ -191,14 +193,7 @@ async function keepOld(
   old: VaultFile,
   options: SweepOptions & { readonly newHead: string },
 ): Promise<void> {
-  const directory = join(options.runDirectory, 'backup')
-  await makeDirectory(directory, 0o700)
-  const name = backupName(vault.name, old)
-  const to = join(directory, name)
-  if (!(await exists(to)) || !(await holdsSame(to, vault.name, old))) {
-    const path = vaultPath(vault)
-    if (!(await linkFile(path, to))) await copyFile(path, to)
-  }
+  const name = await linkOld(vault, old, options.runDirectory)
   await options.backup.append([
     {
       envelope: vault.name,
@@ -208,6 +203,19 @@ async function keepOld(
       wrote: options.newHead,
     },
   ])
+}
+
+/** @returns the name of the old file in the run's backup */
+async function linkOld(vault: Vault, old: VaultFile, runDirectory: string, prefix = ''): Promise<string> {
+  const directory = join(runDirectory, 'backup')
+  await makeDirectory(directory, 0o700)
+  const name = `${prefix}${backupName(vault.name, old)}`
+  const to = join(directory, name)
+  if (!(await exists(to)) || !(await holdsSame(to, vault.name, old))) {
+    const path = vaultPath(vault)
+    if (!(await linkFile(path, to))) await copyFile(path, to)
+  }
+  return name
 }
 
 /** The head tells apart two files of one generation, as a writer and a restored copy make them. */
@@ -236,12 +244,23 @@ async function copyFile(from: string, to: string): Promise<void> {
   }
 }
 
-const untouched: CiphertextRestore = { restored: 0, inserted: 0, same: 0, changedSince: 0 }
+/** A vault is one record: its last entry alone is given. */
+function vaultRestoring(open: OpenVault, options: RestoreOptions): Restoring {
+  let newest: BackupEntry | undefined
+  return {
+    add: async (entry) => {
+      newest = entry
+    },
+    end: async () => (newest === undefined ? emptyRestore() : restoreVault(open, newest, options)),
+  }
+}
 
 /** Brings the content of before the run back under the version of before, as a new generation. */
-async function restoreVault(open: OpenVault, options: RestoreOptions): Promise<CiphertextRestore> {
-  const entry = await newestEntry(open.vault, options)
-  if (entry === undefined) return untouched
+async function restoreVault(
+  open: OpenVault,
+  entry: BackupEntry,
+  options: RestoreOptions,
+): Promise<RestoreTally> {
   const path = join(options.runDirectory, 'backup', String(entry.row['file']))
   const backup = await openVaultFile(path, open.vault.name)
   try {
@@ -253,23 +272,21 @@ async function restoreVault(open: OpenVault, options: RestoreOptions): Promise<C
       const goes =
         kind === 'restored' || kind === 'inserted' || (kind === 'changedSince' && options.overwrite)
       if (options.write && goes)
-        await writeVault(open.vault, () => openSegments(backup, material), { key: material })
+        await writeVault(open.vault, () => openSegments(backup, material), {
+          key: material,
+          keepOld: async (old) => {
+            await linkOld(open.vault, old, options.runDirectory, 'overwritten-')
+          },
+        })
       options.events.progress({ phase: 'restore', envelope: open.vault.name, done: 1, total: 1 })
-      return { ...untouched, [kind]: 1 }
+      const lossy = kind === 'changedSince' ? 1 : 0
+      return { ...emptyRestore(), [kind]: 1, lossy, versions: new Set(kind === 'same' ? [] : [version]) }
     } finally {
       material.wipe()
     }
   } finally {
     await backup.close()
   }
-}
-
-async function newestEntry(vault: Vault, options: RestoreOptions): Promise<BackupEntry | undefined> {
-  let newest: BackupEntry | undefined
-  for await (const entry of readBackup(options.runDirectory, options.run)) {
-    if (entry.envelope === vault.name) newest = entry
-  }
-  return newest
 }
 
 function keyGone(vault: Vault, run: string): KvxError {
@@ -286,7 +303,7 @@ async function compare(
   open: OpenVault,
   entry: BackupEntry,
   old: { readonly backup: VaultFile; readonly material: Secret },
-): Promise<keyof CiphertextRestore> {
+): Promise<'restored' | 'inserted' | 'same' | 'changedSince'> {
   const path = vaultPath(open.vault)
   if (!(await exists(path))) return 'inserted'
   const current = await openVaultFile(path, open.vault.name)

@@ -1,5 +1,5 @@
 import type { Census } from './census.ts'
-import type { BackupWriter } from './ciphertext-backup.ts'
+import type { BackupEntry, BackupWriter } from './ciphertext-backup.ts'
 import type { Events, Progress } from './events.ts'
 import type { QuarantineRow } from './journal.ts'
 
@@ -37,7 +37,7 @@ export type SweepResult = {
   readonly unreadable: readonly QuarantineRow[]
 }
 
-/** What `run restore` brought back, or would. Counts are records. */
+/** What `run restore` brought back, or would. Counts are records; the last two are found by a look alone. */
 export type CiphertextRestore = {
   /** Holds the bytes of before the run again. */
   readonly restored: number
@@ -47,6 +47,29 @@ export type CiphertextRestore = {
   readonly same: number
   /** Was written by something else since; overwritten only with an accepted loss. */
   readonly changedSince: number
+  /** Its old bytes open with no key of this home. */
+  readonly unreadable: number
+}
+
+/** Counts while a restore goes on, and what decides whether it may. */
+export type RestoreTally = { -readonly [Name in keyof CiphertextRestore]: number } & {
+  /** Records that need an accepted loss, for one reason or both. */
+  lossy: number
+  /** The first one whose old bytes do not open. */
+  first: QuarantineRow | undefined
+  /** Versions of the key that the old bytes need. */
+  readonly versions: Set<number>
+}
+
+export function emptyRestore(): RestoreTally {
+  const counts = { restored: 0, inserted: 0, same: 0, changedSince: 0, unreadable: 0 }
+  return { ...counts, lossy: 0, first: undefined, versions: new Set() }
+}
+
+/** A restore that takes the entries of its workload one after the other, each record once. */
+export type Restoring = {
+  add(entry: BackupEntry): Promise<void>
+  end(): Promise<RestoreTally>
 }
 
 export type RestoreOptions = {
@@ -55,6 +78,10 @@ export type RestoreOptions = {
   readonly write: boolean
   /** Overwrite what something else wrote since. */
   readonly overwrite: boolean
+  /** Takes the bytes that are about to be overwritten; nothing is made before the first of them. */
+  readonly overwritten: Pick<BackupWriter, 'append'>
+  /** Records of this workload in the backup, for the progress. */
+  readonly total: number
   readonly events: Events
 }
 
@@ -82,7 +109,7 @@ export type Workload = {
   sweep(options: SweepOptions): Promise<SweepResult>
 
   /** Brings back what a run replaced, or with `write: false` counts what that would do. */
-  restore(options: RestoreOptions): Promise<CiphertextRestore>
+  restore(options: RestoreOptions): Restoring
 
   /** What an operator should know of the place and that stops nothing. */
   warnings(): Promise<readonly { readonly code: string; readonly message: string }[]>

@@ -239,4 +239,5 @@ export const ciphertextRestore = z.object({
   inserted: count,
   same: count,
   changedSince: count.describe('written by something else since the run'),
+  unreadable: count.describe('of a dry run: their old bytes open with no key of this home'),
 })

@@ -125,6 +125,13 @@ export const documentData = {
   'kvx.run.resume/1': z.union([dataRun, rotation, run]),
   'kvx.run.rollback/1': z.union([dataRun, run]),
   'kvx.run.restore/1': ciphertextRestore,
+  'kvx.run.abandon/1': z.object({
+    run: text,
+    key: text,
+    seals: version.nullable().describe('the version that seals from here on'),
+    abandoned: z.boolean().describe('false for a dry run'),
+    drift: z.array(text).describe('published places that hold something else'),
+  }),
   'kvx.run.forget/1': z.object({ run: text, removed: z.boolean() }),
   'kvx.retire/1': z.object({
     name: text,

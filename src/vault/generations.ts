@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import type { Access } from '../platform/access.ts'
 import { createFile } from '../platform/create-file.ts'
@@ -76,14 +76,12 @@ function unusable(path: string): KvxError {
   })
 }
 
-/** Beside the vault, for stores without a home. It notices a single file put back, not a whole directory. */
-export function memoryPath(vaultPath: string, vault: string): string {
-  return join(dirname(vaultPath), `.${vault}.generation`)
-}
-
-/** The caller holds the lock of the directory when it raises. */
+/**
+ * `.NAME.generation` beside the vault, for stores without a home. It notices a single file put back, not a whole
+ * directory. The caller holds the lock of the directory when it raises.
+ */
 export function directoryMemory(directory: string, access: () => Promise<Access>): GenerationMemory {
-  const pathOf = (vault: string): string => memoryPath(join(directory, vault), vault)
+  const pathOf = (vault: string): string => join(directory, `.${vault}.generation`)
   const remembered = async (vault: string): Promise<bigint> => {
     const path = pathOf(vault)
     const bytes = await readIfAllowed(path)

@@ -22,6 +22,8 @@ const version = 1
 const suite = 1
 const fixedLength = 28
 const maxNameLength = 64
+/** Far from where the number would begin again. */
+const maxGeneration = 2n ** 63n
 
 /** No header is longer. Read so many bytes, or the whole file where it is shorter. */
 export const maxHeaderLength = fixedLength + maxNameLength
@@ -86,8 +88,11 @@ export function parseVaultHeader(
   if (bytes.length < fixedLength + nameLength) throw damaged(path, 'it is cut off in its header')
   const name = bytes.toString('latin1', fixedLength, fixedLength + nameLength)
   if (!isVaultName(name)) throw damaged(path, 'its name is not one that a vault can have')
-  const fingerprint = bytes.toString('hex', 10, 18)
-  const header = { fingerprint, generation: bytes.readBigUInt64BE(18), name }
+  const generation = bytes.readBigUInt64BE(18)
+  if (generation === 0n || generation > maxGeneration) {
+    throw damaged(path, `its generation ${generation} is not one that kvx writes`)
+  }
+  const header = { fingerprint: bytes.toString('hex', 10, 18), generation, name }
   return { header, bytes: Buffer.from(bytes.subarray(0, fixedLength + nameLength)) }
 }
 

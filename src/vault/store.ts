@@ -56,7 +56,6 @@ export function createStore(options: StoreOptions): Store {
     directory: options.storageDir,
     keys,
     memory: directoryMemory(options.storageDir, async () => keys.access(name)),
-    raiseOnRead: false,
     acceptGeneration: options.acceptGeneration ?? false,
   })
   async function get(name: string, member?: string): Promise<unknown> {

@@ -27,8 +27,8 @@ export type Vault = {
   readonly directory: string
   readonly keys: VaultKeys
   readonly memory: GenerationMemory
-  /** Remember also what a reader saw. Its failure is a notice: reading goes on. */
-  readonly raiseOnRead: boolean
+  /** Remembers also what a reader saw. Its failure is a notice: reading goes on. */
+  readonly readMemory?: GenerationMemory
   /** Take an older generation than is remembered. */
   readonly acceptGeneration: boolean
 }
@@ -77,7 +77,7 @@ export async function readVault<T>(
       length: file.segments.plaintextLength,
       segments: () => openSegments(file, key),
     })
-    if (vault.raiseOnRead && generation > remembered) await remember(vault, generation)
+    await rememberRead(vault, generation)
     return { result, generation }
   } finally {
     key.wipe()
@@ -85,9 +85,9 @@ export async function readVault<T>(
   }
 }
 
-async function remember(vault: Vault, generation: bigint): Promise<void> {
+async function rememberRead(vault: Vault, generation: bigint): Promise<void> {
   try {
-    await vault.memory.raise(vault.name, generation)
+    await vault.readMemory?.raise(vault.name, generation)
   } catch (error) {
     if (!isKvxError(error)) throw error
     notice(

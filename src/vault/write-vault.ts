@@ -1,7 +1,9 @@
 import { isKvxError, KvxError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
+import { exists } from '../platform/files.ts'
 import { randomSecret } from '../platform/random.ts'
 import { writeStreamed } from '../platform/stream-file.ts'
+import { removeLeftover } from '../platform/temp-file.ts'
 import { PieceDigest } from './digest.ts'
 import {
   headDigest,
@@ -12,7 +14,15 @@ import {
   sealVault,
   type VaultFile,
 } from './vault-file.ts'
-import { lockDirectory, type OpenedVault, openWithKey, refuseOlder, type Vault, vaultPath } from './vaults.ts'
+import {
+  describeVault,
+  lockDirectory,
+  type OpenedVault,
+  openWithKey,
+  refuseOlder,
+  type Vault,
+  vaultPath,
+} from './vaults.ts'
 
 /** The new plaintext of a vault, made from the old one where there is one. */
 export type Content = (old: AsyncIterable<Buffer> | undefined) => AsyncIterable<Uint8Array>
@@ -61,6 +71,20 @@ export async function writeVault(
       old?.key.wipe()
       await old?.file.close()
     }
+  } finally {
+    lock.release()
+  }
+}
+
+/** Finishes what a writer that was killed left behind: an unfinished file, a generation not yet remembered. */
+export async function settleVault(vault: Vault): Promise<void> {
+  if (!(await exists(vault.directory))) return
+  const lock = await lockDirectory(vault)
+  try {
+    await removeLeftover(vaultPath(vault))
+    if (!(await exists(vaultPath(vault)))) return
+    const { generation } = await describeVault(vault)
+    if (generation !== undefined) await vault.memory.raise(vault.name, generation)
   } finally {
     lock.release()
   }

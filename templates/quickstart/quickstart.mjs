@@ -2,7 +2,15 @@
 // command that an operator would type and one line of proof, and is checked.
 import { spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -29,9 +37,20 @@ function run(program, args, { allow = [0], input = '' } = {}) {
   return result
 }
 
+const kvxWith = (input, ...args) => JSON.parse(run(kvxBin, [...args, '--json'], { input }).stdout).data
 const kvx = (...args) => JSON.parse(run(kvxBin, [...args, '--json']).stdout).data
 const app = (...args) => run(process.execPath, [join(here, 'app.mjs'), ...args]).stdout
 const read = (file) => JSON.parse(app('read', 'app.db', file))
+
+function newOpenPgpKey(name) {
+  const id = `${name.toLowerCase()}@example.org`
+  const words = ['--quick-generate-key', id, 'default', 'default', '2y']
+  run('gpg', ['--batch', '--quiet', '--passphrase', '', ...words])
+  const listing = run('gpg', ['--batch', '--with-colons', '--list-keys', id]).stdout
+  const fingerprint = /^fpr:+([0-9A-F]{40}):/m.exec(listing)?.[1]
+  check(fingerprint !== undefined, 'gpg made a key')
+  return fingerprint
+}
 
 function check(holds, what) {
   if (!holds) throw new Error(`the proof failed: ${what}`)
@@ -57,31 +76,21 @@ const steps = [
     },
   ],
   [
-    'gpg --quick-generate-key operator           # a throw-away key for the backup',
+    'gpg --quick-generate-key …                  # throw-away keys: an operator, five custodians',
     () => {
       run('mkdir', ['-m', '700', gnupg])
-      run('gpg', [
-        '--batch',
-        '--quiet',
-        '--passphrase',
-        '',
-        '--quick-generate-key',
-        'operator@example.org',
-        'default',
-        'default',
-        '1y',
-      ])
-      const listing = run('gpg', ['--batch', '--with-colons', '--list-keys', 'operator@example.org']).stdout
-      seen.recipient = /^fpr:+([0-9A-F]{40}):/m.exec(listing)?.[1]
-      check(seen.recipient !== undefined, 'gpg made a key')
-      return `OpenPGP key ${seen.recipient}`
+      seen.recipient = newOpenPgpKey('operator')
+      const names = ['Boole', 'Curie', 'Dirac', 'Euler', 'Fermi']
+      seen.custodians = names.map((name) => ({ name, key: newOpenPgpKey(name) }))
+      return `OpenPGP key ${seen.recipient} and five more`
     },
   ],
   [
     'kvx init',
     () => {
+      for (const name of ['keys', 'vaults']) mkdirSync(join(folder, name), { mode: 0o700 })
       const made = kvx('init')
-      writeFileSync(join(folder, 'kvx.yaml'), configuration(seen.recipient), { mode: 0o600 })
+      writeFileSync(join(folder, 'kvx.yaml'), configuration(seen), { mode: 0o600 })
       check(existsSync(join(made.home, 'keyring.json')), 'there is a home')
       return `home and audit key ${made.auditFingerprint.slice(0, 16)}…; kvx.yaml describes the application`
     },
@@ -174,16 +183,79 @@ const steps = [
     },
   ],
   [
+    'kvx keygen tk && kvx vault put tk -          # a vault: encrypted JSON, one file',
+    () => {
+      kvx('keygen', 'tk')
+      kvxWith(JSON.stringify({ token: 'a secret of the vault' }), 'vault', 'put', 'tk', '-')
+      const sealed = readFileSync(join(folder, 'vaults/tk.enc'))
+      check(!sealed.includes('a secret of the vault'), 'nothing of it can be read in the file')
+      seen.vault = sealed
+      return 'vaults/tk.enc is sealed under tk@1'
+    },
+  ],
+  [
+    'kvx rotate tk --then data --activate         # the vault is re-encrypted',
+    () => {
+      kvx('rotate', 'tk', '--stage', '--yes')
+      kvx('rotate', 'tk', '--activate', '--rolled-out', '--yes')
+      const { envelopes } = kvx('reencrypt', 'tk', '--yes')
+      check(envelopes[0].changed === 1, 'the vault moved')
+      check(!readFileSync(join(folder, 'vaults/tk.enc')).equals(seen.vault), 'it is another ciphertext')
+      const value = run(kvxBin, ['vault', 'get', 'tk', 'token']).stdout.trim()
+      check(value === 'a secret of the vault', 'and the same value')
+      kvx('retire', 'tk@1', '--confirm', 'tk@1')
+      return 'staged, activated, re-encrypted under tk@2, read back; tk@1 is retired'
+    },
+  ],
+  [
+    'kvx backup split master                      # five custodians, any three rebuild the key',
+    () => {
+      seen.shares = kvx('backup', 'split', 'master')
+      check(seen.shares.shares.length === 5 && seen.shares.threshold === 3, 'five shares, one file each')
+      return `set ${seen.shares.set}: one OpenPGP file a custodian, every quorum recombined before they were written`
+    },
+  ],
+  [
+    'gpg --decrypt … | kvx restore --from shares --share-fd 0 --out rebuilt.key',
+    () => {
+      const letters = seen.shares.shares
+        .filter(({ index }) => [1, 3, 5].includes(index))
+        .map(({ file }) => run('gpg', ['--batch', '--quiet', '--decrypt', file]).stdout)
+      const words = ['restore', '--from', 'shares', '--share-fd', '0', '--manifest', seen.shares.manifest]
+      const { fingerprint } = kvxWith(letters.join('\n'), ...words, '--out', 'rebuilt.key')
+      const published = /^APP_KEK=(\S+)$/m.exec(readFileSync(join(folder, 'app.env'), 'utf8'))?.[1]
+      const rebuilt = readFileSync(join(folder, 'rebuilt.key')).toString('base64')
+      check(rebuilt === published, 'three shares give the very key back')
+      return `shares 1, 3 and 5 rebuild the key of app.env, fingerprint ${fingerprint.slice(0, 10).toUpperCase()}…`
+    },
+  ],
+  [
+    'kvx backup home --out offsite.json; rm -rf .kvx; kvx restore --from home offsite.json',
+    () => {
+      const { auditKeyFingerprint } = kvx('backup', 'home', '--out', 'offsite.json')
+      rmSync(join(folder, '.kvx'), { recursive: true })
+      const words = ['restore', '--from', 'home', 'offsite.json', '--expect-fingerprint', auditKeyFingerprint]
+      const { missing } = kvx(...words, '--yes')
+      for (const { subject, backup } of missing.filter((one) => one.backup !== undefined)) {
+        kvx('restore', '--from', 'gpg', join('.kvx/backups', backup), '--confirm', subject)
+      }
+      const [envelope] = kvx('verify').envelopes
+      check(envelope.byVersion['master@2'] === 1000 && envelope.unreadable === 0, 'everything opens again')
+      return `keyring and backups came back from one file, ${missing.length} keys from their backups; 1,000 records open`
+    },
+  ],
+  [
     'kvx audit verify',
     () => {
       const { entries, problemCount } = kvx('audit', 'verify')
-      check(entries > 10 && problemCount === 0, 'the log is whole')
-      return `${entries} entries, hash-chained and signed, all right`
+      check(entries > 3 && problemCount === 0, 'the log is whole')
+      return `${entries} entries since then, hash-chained and signed, all right`
     },
   ],
 ]
 
-function configuration(recipient) {
+function configuration({ recipient, custodians }) {
+  const people = custodians.map(({ name, key }) => `{ name: ${name}, openpgp: ${key} }`)
   return `kvx: 1
 keys:
   master:
@@ -192,6 +264,14 @@ keys:
       - { env-file: app.env, current: APP_KEK, previous: APP_KEK_OLD, encoding: base64 }
     backup:
       recipients: [${recipient}]
+      shares: { threshold: 3, of: 5, custodians: [${people.join(', ')}] }
+  tk:
+    purpose: vault
+    publish: [{ file: keys/tk.key, previous: keys/tk.key.previous, mode: "0600" }]
+    backup:
+      recipients: [${recipient}]
+vaults:
+  tk: { directory: vaults, key: tk }
 stores:
   app: { sqlite: app.db }
 envelopes:

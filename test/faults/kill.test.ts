@@ -3,7 +3,7 @@
  * everything up to the call before has happened. N grows until a run is not killed any more.
  */
 import { hkdfSync } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -40,6 +40,8 @@ type Operation = {
   /** Commands that each point runs first: a run remembers where its store lies, so it cannot be copied. */
   readonly before?: readonly (readonly string[])[]
   readonly args: (workspace: Workspace) => readonly string[]
+  /** It goes on with a run: after a kill the same command is given again, as long as the run is open. */
+  readonly again?: true
   /** Kinds of calls, and how many of them lie between two points. */
   readonly calls: Readonly<Record<string, number>>
   /** How many points must fire, so that the test cannot pass by missing them. */
@@ -53,9 +55,11 @@ type Operation = {
 }
 
 /** Brings a killed command to its end: by a resume where a run is open, else by the same command again. */
-async function finish(workspace: Workspace, args: readonly string[]): Promise<void> {
-  const command = openRuns(workspace).length > 0 ? ['run', 'resume'] : args
+async function finish(workspace: Workspace, args: readonly string[], again = false): Promise<void> {
+  const command = openRuns(workspace).length > 0 && !again ? ['run', 'resume'] : args
   const { exit, stdout, stderr } = await workspace.start(command)
+  // All but the last entry of the log was done: the key is there, and is not made again.
+  if (args[0] === 'keygen' && /the keyring has master@1 already/.test(stderr)) return
   expect(exit, `kvx ${command.join(' ')}\n${stdout}${stderr}`).toBe(0)
 }
 
@@ -127,10 +131,18 @@ function expectPublished(workspace: Workspace, version: number): void {
   expect(leftovers(workspace)).toEqual([])
 }
 
-/** Unfinished files that may hold a key. Those of plans and certificates hold none, and their names are their own. */
+/**
+ * Unfinished files that may hold a key. Those of plans and certificates hold none, and a second name of the very
+ * file that is published goes with its next replacement.
+ */
 function leftovers(workspace: Workspace): readonly string[] {
+  const inode = (name: string): number | undefined =>
+    statSync(workspace.file(name), { throwIfNoEntry: false })?.ino
   return readdirSync(workspace.path, { recursive: true, encoding: 'utf8' }).filter(
-    (name) => name.endsWith('.kvx-new') && !/\.kvx\/(?:runs|certificates)\//.test(name),
+    (name) =>
+      name.endsWith('.kvx-new') &&
+      !/\.kvx\/(?:runs|certificates)\//.test(name) &&
+      inode(name) !== inode('keys/app.key'),
   )
 }
 
@@ -245,6 +257,7 @@ const operations: readonly Operation[] = [
     begin: () => template({ place: 'file' }),
     before: [['rotate', 'master', '--stage', '--yes', ...untested]],
     args: () => ['rotate', 'master', '--activate', '--rolled-out', '--yes'],
+    again: true,
     calls: { fsync: 3, rename: 1 },
     atLeast: 6,
     always: expectReadable,
@@ -371,7 +384,8 @@ async function onePoint(operation: Operation, begin: Workspace, { call, nth, tur
     if (signal === null && exit === 0) return 'not fired'
     if (signal !== 'SIGKILL') return `ended with ${exit ?? signal}: ${stderr}`
     operation.always(workspace)
-    await finish(workspace, args)
+    if (!(operation.again === true && openRuns(workspace).length === 0))
+      await finish(workspace, args, operation.again)
     operation.done(workspace)
     await operation.further[turn % operation.further.length]?.(workspace)
     operation.always(workspace)

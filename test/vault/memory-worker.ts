@@ -18,7 +18,7 @@ const keys = [randomBytes(32), randomBytes(32)] as const
 function vaultUnder(key: Buffer): Vault {
   const memory = directoryMemory(directory, async () => ({ mode: 0o600 }))
   const provided = providedKeys(createTestKeyProvider({ tk: key }))
-  return { name: 'tk', directory, keys: provided, memory, raiseOnRead: false, acceptGeneration: false }
+  return { name: 'tk', directory, keys: provided, memory, acceptGeneration: false }
 }
 
 async function* object(): AsyncGenerator<Buffer> {
@@ -44,5 +44,6 @@ const read = await readVault(vaultUnder(keys[1]), async (content) => {
   })
   return (await pickMember(content.segments(), 'last'))?.toString()
 })
-if (read?.result !== '"end"' || read.generation !== 3n) throw new Error('the vault does not hold what was written')
+if (read?.result !== '"end"' || read.generation !== 3n)
+  throw new Error('the vault does not hold what was written')
 process.stdout.write(`${Math.round(process.resourceUsage().maxRSS / 1000)}\n`)

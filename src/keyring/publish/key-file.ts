@@ -6,6 +6,7 @@ import { createFile } from '../../platform/create-file.ts'
 import { exists, readFileCapped, removeFile } from '../../platform/files.ts'
 import { moveFile } from '../../platform/move-file.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
+import { removeLeftover } from '../../platform/temp-file.ts'
 import { fingerprintIn } from './env-file.ts'
 import type { Publisher, Slots } from './publisher.ts'
 
@@ -33,6 +34,8 @@ export function keyFilePublisher(config: FilePublisherConfig): Publisher {
       if (await exists(withdrawnPath(path))) await bringBack(path, bytes)
       else if (!(await exists(path))) await createFile(path, bytes, declaredAccess(config))
       else if (!(await holds(path, bytes))) await replaceFile(path, bytes)
+      // A process that died right after it placed the file left its first name too: a second one of the same key.
+      else await removeLeftover(path)
     } finally {
       bytes.fill(0)
     }

@@ -99,12 +99,12 @@ async function clearLeftovers(directory: Directory): Promise<void> {
  * carries it (proc_pid_fdinfo(5)).
  */
 async function holdsLock({ path }: DirectoryTarget): Promise<boolean> {
-  const wanted = await stat(path, { bigint: true })
+  const wanted = await lstatFacts(path)
   for (const descriptor of await readdir('/proc/self/fdinfo')) {
     const info = await readFile(`/proc/self/fdinfo/${descriptor}`, 'latin1').catch(() => '')
     if (!/^lock:\s.*\bFLOCK\b/m.test(info)) continue
     const found = await stat(`/proc/self/fd/${descriptor}`, { bigint: true }).catch(() => undefined)
-    if (found?.dev === wanted.dev && found.ino === wanted.ino) return true
+    if (found !== undefined && found.dev === wanted?.dev && found.ino === wanted.ino) return true
   }
   return false
 }

@@ -55,7 +55,6 @@ it(`loses none of ${tries} writes of an atomic writer that hits the very moment 
     (path) => readFileSync(join(directory, path), 'utf8') !== `application ${join(directory, path)}`,
   )
   const names = readdirSync(directory, { recursive: true, encoding: 'utf8' })
-  console.log(lost.length, outcomes)
   expect(lost).toEqual([])
   expect(names.filter((name) => name.includes('.kvx-new'))).toEqual([])
   expect(outcomes['changed']).toBeGreaterThan(tries / 4)

@@ -1,0 +1,601 @@
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { afterAll, describe, expect, test, type TestContext } from 'vitest'
+import { oneLevel, plainTwoLevels } from '../support/application.ts'
+import { commandFacts } from '../support/commands.ts'
+import { GpgHome } from '../support/gpg.ts'
+import { needsTool } from '../support/needs.ts'
+import { makeWorkspace, treeFiles, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+
+const rows = 30
+const untested = ['--without-backup', '--reason', 'a test system'] as const
+const open: { close(): void }[] = []
+afterAll(() => open.forEach((one) => one.close()))
+
+function begun(options: Partial<WorkspaceOptions> = {}): Workspace {
+  const workspace = makeWorkspace({ shape: plainTwoLevels, rows, ...options })
+  open.push(workspace)
+  return workspace.begin()
+}
+
+/** With its data under version 2. */
+function rotated(options: Partial<WorkspaceOptions> = {}): Workspace {
+  const workspace = begun(options)
+  workspace.ok('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
+  return workspace
+}
+
+function staged(): Workspace {
+  const workspace = begun()
+  workspace.ok('rotate', 'master', '--stage', '--yes', ...untested)
+  return workspace
+}
+
+/** A run that waits because one record does not open. */
+function stuck(): Workspace {
+  const workspace = begun({ shape: oneLevel })
+  workspace.put(5, workspace.strangeKey())
+  const args = ['--offline', '--then', 'data', '--on-error', 'quarantine', '--yes', ...untested]
+  expect(workspace.json('rotate', 'master', ...args).exit).toBe(4)
+  return workspace
+}
+
+function ring(workspace: Workspace) {
+  const key = workspace.keyring().keys['master']
+  if (key === undefined) throw new Error('the keyring has no key')
+  return key
+}
+
+type Runs = { readonly runs: readonly { id: string; status: string; direction: string }[] }
+
+function runOf(workspace: Workspace, index = 0): Runs['runs'][number] {
+  const run = workspace.ok<Runs>('run', 'list').data.runs[index]
+  if (run === undefined) throw new Error('there is no run')
+  return run
+}
+
+function keyFile(workspace: Workspace, version: number): string {
+  return join(workspace.home, `keys/master.v${version}.key`)
+}
+
+function overwritten(workspace: Workspace, run: string): readonly string[] {
+  const folder = join(workspace.home, 'runs', run, 'backup')
+  const names = existsSync(folder)
+    ? readdirSync(folder).filter((name) => name.startsWith('overwritten-'))
+    : []
+  return names.flatMap((name) => readFileSync(join(folder, name), 'utf8').trimEnd().split('\n').slice(1))
+}
+
+/** SQLite counts its transactions in the header of the file. */
+function transactions(workspace: Workspace): number {
+  return readFileSync(workspace.database).readUInt32BE(24)
+}
+
+describe('run restore', () => {
+  test('changes nothing while old bytes open with no key of the home, and names the first', () => {
+    const workspace = rotated()
+    const { id } = runOf(workspace)
+    unlinkSync(keyFile(workspace, 1))
+    const before = JSON.stringify(workspace.rows())
+    const refused = workspace.json('run', 'restore', id, '--yes')
+    expect(refused).toMatchObject({ exit: 5, error: { code: 'UNREADABLE_RECORDS' } })
+    expect(refused.error?.message).toContain(`the old bytes of ${rows} records`)
+    expect(refused.error?.hint).toContain(`--accept-loss ${rows} --reason TEXT`)
+    expect(JSON.stringify(workspace.rows())).toBe(before)
+    expect(workspace.json('run', 'restore', id, '--dry-run').exit).toBe(5)
+    workspace.ok('run', 'restore', id, '--accept-loss', String(rows), '--reason', 'a drill', '--yes')
+    expect(JSON.stringify(workspace.rows())).not.toBe(before)
+  })
+
+  test('brings nothing back under a retired version before its mark is taken back', () => {
+    const workspace = rotated()
+    const { id } = runOf(workspace)
+    workspace.ok('retire', 'master@1', '--confirm', 'master@1')
+    const before = JSON.stringify(workspace.rows())
+    const refused = workspace.json('run', 'restore', id, '--yes')
+    expect(refused).toMatchObject({ exit: 6, error: { code: 'VALUES_REMAIN' } })
+    expect(refused.error?.hint).toContain('kvx key unretire master@1')
+    expect(JSON.stringify(workspace.rows())).toBe(before)
+    workspace.ok('key', 'unretire', 'master@1', '--yes')
+    workspace.ok('run', 'restore', id, '--yes')
+    expect(workspace.read(workspace.firstKey.bytes).opened).toBe(rows)
+  })
+
+  test('keeps what it overwrites in the folder of the run before the first write', () => {
+    const workspace = rotated()
+    const { id } = runOf(workspace)
+    const wraps = workspace.rows().map((row) => row['wrapped_dek'])
+    workspace.sql((database) =>
+      database.exec(`CREATE TRIGGER no BEFORE UPDATE ON secrets BEGIN SELECT RAISE(ABORT, 'no'); END`),
+    )
+    expect(workspace.json('run', 'restore', id, '--yes').exit).not.toBe(0)
+    expect(overwritten(workspace, id)).toHaveLength(rows)
+    workspace.sql((database) => database.exec('DROP TRIGGER no'))
+    workspace.ok('run', 'restore', id, '--yes')
+    expect(workspace.read(workspace.firstKey.bytes).opened).toBe(rows)
+    const kept = overwritten(workspace, id).join('\n')
+    const columns = Object.values(workspace.rows()[0] ?? {}).length
+    expect(columns).toBeGreaterThan(1)
+    for (const wrap of wraps) {
+      if (wrap instanceof Uint8Array) expect(kept).toContain(Buffer.from(wrap).toString('base64'))
+    }
+    workspace.ok('run', 'forget', id, '--confirm', id)
+    expect(overwritten(workspace, id)).toHaveLength(0)
+  })
+
+  test('writes 500 records in one transaction', () => {
+    const workspace = rotated({ rows: 1200 })
+    const before = transactions(workspace)
+    workspace.ok('run', 'restore', runOf(workspace).id, '--yes')
+    expect(transactions(workspace) - before).toBe(3)
+    expect(workspace.read(workspace.firstKey.bytes).opened).toBe(1200)
+  })
+
+  test('takes the last bytes of a record that the run replaced twice', () => {
+    const workspace = rotated()
+    const { id } = runOf(workspace)
+    const file = join(workspace.home, 'runs', id, 'backup/ciphertext.jsonl')
+    const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+    const [header = '', first = '', ...rest] = lines
+    const earlier = { ...(JSON.parse(first) as object), wrote: '0'.repeat(64) }
+    writeFileSync(file, `${[header, JSON.stringify(earlier), first, ...rest].join('\n')}\n`)
+    const done = workspace.ok<{ restored: number; changedSince: number }>('run', 'restore', id, '--yes')
+    expect(done.data).toMatchObject({ restored: rows, changedSince: 0 })
+  })
+
+  test('a version that is destroyed takes the expired backups of its values along', () => {
+    const workspace = rotated()
+    const { id } = runOf(workspace)
+    workspace.ok('retire', 'master@1', '--confirm', 'master@1')
+    const journal = new DatabaseSync(join(workspace.home, 'kvx.db'))
+    journal.exec(`UPDATE run SET updated = '2026-01-01T00:00:00Z'`)
+    journal.close()
+    workspace.ok('destroy', 'master@1', '--after', '0s', '--confirm', 'master@1')
+    workspace.ok('destroy', '--due')
+    const restored = workspace.json('run', 'restore', id, '--yes')
+    expect(restored).toMatchObject({ exit: 2, error: { code: 'BACKUP_UNKNOWN' } })
+    expect(workspace.ok('audit', 'show').data).toMatchObject({
+      entries: expect.arrayContaining([expect.objectContaining({ action: 'run.forget', run: id })]),
+    })
+    expect(workspace.ok('verify').data).toMatchObject({ envelopes: [{ unreadable: 0 }] })
+  })
+})
+
+describe('run rollback', () => {
+  test('refuses a run that was abandoned or rolled back, and the key stays free', () => {
+    const workspace = staged()
+    const { id } = runOf(workspace)
+    workspace.ok('rotate', 'master', '--unstage', '--yes')
+    const before = workspace.treeHash()
+    const refused = workspace.json('run', 'rollback', id, '--yes')
+    expect(refused).toMatchObject({ exit: 2, error: { code: 'STATE_TRANSITION' } })
+    expect(workspace.treeHash()).toBe(before)
+    workspace.ok('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
+    workspace.ok('run', 'rollback', runOf(workspace).id, '--yes')
+    const again = workspace.json('run', 'rollback', runOf(workspace).id, '--yes')
+    expect(again).toMatchObject({ exit: 2, error: { code: 'STATE_TRANSITION' } })
+    workspace.ok('retire', 'master@3', '--confirm', 'master@3')
+  })
+
+  test('writes nothing, not even its direction, when the old key file is missing', () => {
+    const workspace = rotated()
+    const { id } = runOf(workspace)
+    unlinkSync(keyFile(workspace, 1))
+    const before = workspace.treeHash()
+    const refused = workspace.json('run', 'rollback', id, '--yes')
+    expect(refused).toMatchObject({ exit: 5, error: { code: 'KEYRING_DAMAGED' } })
+    expect(workspace.treeHash()).toBe(before)
+    expect(runOf(workspace)).toMatchObject({ status: 'done', direction: 'forward' })
+  })
+
+  test.each(['compromised', 'lost'] as const)('goes forward again when the old version is %s', (how) => {
+    const workspace = rotated({ shape: oneLevel })
+    const { id } = runOf(workspace)
+    workspace.put(5, workspace.strangeKey())
+    expect(workspace.json('run', 'rollback', id, '--yes').exit).toBe(4)
+    expect(ring(workspace).seals).toBe(1)
+    if (how === 'compromised') workspace.ok('key', 'compromise', 'master@1', '--reason', 'stolen', '--yes')
+    else renameSync(keyFile(workspace, 1), workspace.file('v1.key'))
+    const refused = workspace.json('run', 'resume')
+    expect(refused.exit).not.toBe(0)
+    expect(refused.error?.hint).toContain(`kvx run resume ${id} --forward`)
+    if (how === 'lost') {
+      const published = workspace.json('run', 'resume', id, '--forward')
+      expect(published).toMatchObject({ exit: 5, error: { code: 'KEYRING_DAMAGED' } })
+      expect(published.error?.hint).toContain('kvx key import master')
+      workspace.ok(
+        'key',
+        'import',
+        'master',
+        '--from',
+        `file:${workspace.file('v1.key')}`,
+        '--encoding',
+        'raw',
+        '--version',
+        '1',
+      )
+    }
+    expect(workspace.json('run', 'resume', id, '--forward').exit).toBe(4)
+    expect(ring(workspace).seals).toBe(2)
+    workspace.sql((database) => database.exec('DELETE FROM secrets WHERE id = 5'))
+    workspace.ok('run', 'resume')
+    expect(runOf(workspace)).toMatchObject({ status: 'done', direction: 'forward' })
+    expect(workspace.read(workspace.publishedKey('current')).opened).toBe(rows - 1)
+  })
+})
+
+describe('run abandon', () => {
+  const ways: Readonly<Record<string, (workspace: Workspace, id: string) => void>> = {
+    'its store was moved': (workspace) => {
+      renameSync(workspace.database, workspace.file('moved.db'))
+      workspace.writeConfig(workspace.configuration().replace('sqlite: app.db', 'sqlite: moved.db'))
+    },
+    'its store was dropped': (workspace) => rmSync(workspace.database),
+    'its envelope was removed': (workspace) =>
+      workspace.writeConfig(workspace.configuration().replace(/^stores:[^]*/m, '')),
+    'its folder was lost': (workspace, id) => rmSync(join(workspace.home, 'runs', id), { recursive: true }),
+  }
+
+  test.each(Object.keys(ways))('frees the key of a run after %s', (name) => {
+    const workspace = stuck()
+    const { id } = runOf(workspace)
+    ways[name]?.(workspace, id)
+    for (const command of ['resume', 'rollback']) {
+      expect(workspace.json('run', command, id, '--yes').exit).not.toBe(0)
+    }
+    const blocked = workspace.json('rotate', 'master', '--offline', '--yes', ...untested)
+    expect(blocked.exit).not.toBe(0)
+    const give = ['run', 'abandon', id, '--reason', 'it moved'] as const
+    expect(workspace.json(...give, '--no-input')).toMatchObject({ exit: 2, error: { code: 'NOT_CONFIRMED' } })
+    const done = workspace.run(...give, '--confirm', id)
+    expect(done).toMatchObject({ exit: 0 })
+    expect(done.stdout).toContain('master@2 seals')
+    expect(done.stdout).toContain('kvx verify')
+    expect(runOf(workspace).status).toBe('abandoned')
+    expect(ring(workspace).seals).toBe(2)
+    const audited = workspace.ok('audit', 'show').data
+    expect(JSON.stringify(audited)).toContain('run.abandon')
+    expect(workspace.json(...give, '--confirm', id)).toMatchObject({ error: { code: 'NOTHING_TO_RESUME' } })
+  })
+})
+
+describe('a rotation without data', () => {
+  test('goes on after an envelope was edited and its store is gone', () => {
+    const workspace = staged()
+    workspace.writeConfig(workspace.configuration().replace('id: id', 'id: other'))
+    rmSync(workspace.database)
+    workspace.ok('rotate', 'master', '--activate', '--rolled-out', '--yes')
+    expect(ring(workspace).seals).toBe(2)
+  })
+
+  test('begins without opening a store, and its staged version is rolled back without one', () => {
+    const workspace = begun()
+    rmSync(workspace.database)
+    workspace.ok('rotate', 'master', '--stage', '--yes', ...untested)
+    workspace.ok('run', 'rollback', '--yes')
+    expect(ring(workspace)).toMatchObject({ seals: 1, staged: null })
+  })
+})
+
+describe('the backup of a new version', () => {
+  const withBackup = (workspace: Workspace, backup: string): void => {
+    const text = workspace.configuration().replace('stores:', `    backup: ${backup}\nstores:`)
+    workspace.writeConfig(text)
+  }
+
+  test('shares are dealt while a rotation waits for them', (context: TestContext) => {
+    needsTool(context, 'gpg')
+    const gpg = new GpgHome()
+    try {
+      const people = ['A', 'B'].map(
+        (name) => `{ name: ${name}, openpgp: ${gpg.makeKey(`${name}@example.org`)} }`,
+      )
+      const workspace = begun({ gpg })
+      withBackup(workspace, `{ shares: { threshold: 2, of: 2, custodians: [${people.join(', ')}] } }`)
+      const waiting = workspace.json('rotate', 'master', '--stage', '--yes')
+      expect(waiting).toMatchObject({ exit: 6, error: { code: 'NO_TESTED_BACKUP' } })
+      expect(waiting.error?.hint).toContain('kvx backup split master@2')
+      expect(ring(workspace)).toMatchObject({ seals: 1, staged: null })
+      workspace.ok('backup', 'split', 'master@2')
+    } finally {
+      gpg.remove()
+    }
+  })
+
+  test('is made again when the configured recipients are others', (context: TestContext) => {
+    needsTool(context, 'gpg')
+    const gpg = new GpgHome()
+    try {
+      const [gone, here] = [gpg.makeKey('gone@example.org'), gpg.makeKey('here@example.org')]
+      gpg.run(['--yes', '--delete-secret-keys', gone])
+      const workspace = begun({ gpg })
+      withBackup(workspace, `{ recipients: [${gone}] }`)
+      const waiting = workspace.json('rotate', 'master', '--stage', '--yes')
+      expect(waiting).toMatchObject({ exit: 6, error: { code: 'NO_TESTED_BACKUP' } })
+      expect(waiting.error?.hint).toContain('kvx backup create master@2')
+      withBackup(workspace, `{ recipients: [${here}] }`)
+      workspace.ok('rotate', 'master', '--activate', '--rolled-out', '--yes')
+      expect(ring(workspace).seals).toBe(2)
+    } finally {
+      gpg.remove()
+    }
+  })
+})
+
+describe('states', () => {
+  test.each(['suspend', 'compromise'])('a staged version after key %s does not begin to seal', (step) => {
+    const workspace = staged()
+    workspace.ok('key', step, 'master@2', '--reason', 'odd', '--yes')
+    const refused = workspace.json('rotate', 'master', '--activate', '--rolled-out', '--yes')
+    expect(refused).toMatchObject({ exit: 2, error: { code: 'STATE_TRANSITION' } })
+    const way = step === 'suspend' ? 'kvx key resume master@2' : 'kvx rotate master --unstage'
+    expect(refused.error?.hint).toContain(way)
+    expect(ring(workspace).seals).toBe(1)
+  })
+
+  test('a suspended version in the previous slot is resumed before it is retired, and both refusals say so', () => {
+    const workspace = rotated()
+    workspace.ok('key', 'suspend', 'master@1', '--reason', 'odd', '--yes')
+    const occupied = workspace.json('rotate', 'master', '--stage', '--yes', ...untested)
+    expect(occupied).toMatchObject({ exit: 6, error: { code: 'SLOT_OCCUPIED' } })
+    const refused = workspace.json('retire', 'master@1', '--confirm', 'master@1')
+    expect(refused).toMatchObject({ exit: 2, error: { code: 'STATE_TRANSITION' } })
+    for (const { error } of [occupied, refused])
+      expect(error?.hint).toContain('kvx key resume master@1 --reason TEXT')
+  })
+
+  test('a version that is resumed after another began to seal is not active beside it', () => {
+    const workspace = begun()
+    workspace.ok('key', 'suspend', 'master@1', '--reason', 'odd', '--yes')
+    workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+    workspace.ok('key', 'resume', 'master@1', '--reason', 'closed', '--yes')
+    expect(ring(workspace).versions['1']?.state).toBe('deactivated')
+  })
+})
+
+describe('a keyring that is made again', () => {
+  test('takes the newest version where no published place holds one, and says so', () => {
+    const workspace = rotated()
+    writeFileSync(workspace.published, 'PORT=8080\n', { mode: 0o600 })
+    const rebuilt = workspace.ok('doctor', '--rebuild-keyring', '--yes')
+    expect(rebuilt.warnings).toContainEqual(expect.objectContaining({ code: 'SEALS_GUESSED' }))
+    expect(ring(workspace).seals).toBe(2)
+    workspace.ok('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
+  })
+
+  test('key import says which version seals where the keyring does not know', () => {
+    const workspace = rotated()
+    const path = join(workspace.home, 'keyring.json')
+    const file = JSON.parse(readFileSync(path, 'utf8')) as {
+      keys: Record<
+        string,
+        { seals: number | null; previous: number | null; versions: Record<string, { state: string }> }
+      >
+    }
+    const key = file.keys['master']
+    if (key?.versions['2'] === undefined) throw new Error('there is no version 2')
+    key.seals = null
+    key.versions['2'].state = 'deactivated'
+    writeFileSync(path, JSON.stringify(file))
+    expect(workspace.json('keygen', 'master')).toMatchObject({ exit: 2, error: { code: 'KEY_EXISTS' } })
+    const from = ['--from', `file:${keyFile(workspace, 2)}`, '--encoding', 'raw', '--version', '2'] as const
+    workspace.ok('key', 'import', 'master', ...from)
+    expect(ring(workspace)).toMatchObject({ seals: 2 })
+    expect(ring(workspace).versions['2']?.state).toBe('active')
+  })
+})
+
+test('a warning is told when the command fails, too', () => {
+  const workspace = begun()
+  workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+  unlinkSync(keyFile(workspace, 1))
+  const failed = workspace.json('rewrap', '--yes')
+  expect(failed).toMatchObject({ exit: 5, error: { code: 'UNREADABLE_RECORDS' } })
+  expect(failed.warnings).toContainEqual(expect.objectContaining({ code: 'KEY_FILE_MISSING' }))
+  expect(workspace.run('rewrap', '--yes').stderr).toContain('warning: the key file of master@1 is missing')
+})
+
+type Case = { readonly make: () => Workspace; readonly args: (workspace: Workspace) => readonly string[] }
+
+function always(...args: readonly string[]): Case['args'] {
+  return () => args
+}
+
+function withVault(): Workspace {
+  const workspace = begun()
+  const text = workspace
+    .configuration()
+    .replace(
+      'stores:',
+      '  tk: { purpose: vault, publish: [{ file: tk.key }] }\nvaults:\n  box: { directory: vaults, key: tk }\nstores:',
+    )
+  workspace.writeConfig(text)
+  workspace.ok('keygen', 'tk')
+  return workspace
+}
+
+function retired(): Workspace {
+  const workspace = rotated()
+  workspace.ok('retire', 'master@1', '--confirm', 'master@1')
+  return workspace
+}
+
+function due(): Workspace {
+  const workspace = retired()
+  workspace.ok('run', 'forget', runOf(workspace).id, '--confirm', runOf(workspace).id)
+  workspace.ok('destroy', 'master@1', '--after', '0s', '--confirm', 'master@1')
+  return workspace
+}
+
+const withRun =
+  (...words: readonly string[]): Case['args'] =>
+  (workspace) => ['run', words[0] ?? '', runOf(workspace).id, ...words.slice(1)]
+
+/** Every command that changes something, in a state in which it would. */
+const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
+  'audit:adopt': { make: begun, args: (workspace) => ['audit', 'adopt', workspace.file('side.jsonl')] },
+  'backup:confirm': { make: begun, args: always('backup', 'confirm', 'AAAAAA') },
+  'backup:create': { make: begun, args: always('backup', 'create', 'master') },
+  'backup:home': { make: begun, args: always('backup', 'home', '--to', 'copy.json') },
+  'backup:split': { make: begun, args: always('backup', 'split', 'master') },
+  destroy: [
+    { make: retired, args: always('destroy', 'master@1') },
+    { make: due, args: always('destroy', '--due') },
+    { make: due, args: always('destroy', 'master@1', '--cancel') },
+  ],
+  doctor: { make: rotated, args: always('doctor', '--rebuild-keyring') },
+  init: { make: () => makeWorkspace({ shape: plainTwoLevels, rows }), args: always('init') },
+  'key:compromise': { make: begun, args: always('key', 'compromise', 'master@1', '--reason', 'x') },
+  'key:import': {
+    make: () => makeWorkspace({ shape: plainTwoLevels, rows }),
+    args: always('key', 'import', 'master'),
+  },
+  'key:publish': {
+    make: () => {
+      const workspace = begun()
+      writeFileSync(workspace.published, 'PORT=8080\n', { mode: 0o600 })
+      return workspace
+    },
+    args: always('key', 'publish', 'master'),
+  },
+  'key:resume': {
+    make: () => {
+      const workspace = begun()
+      workspace.ok('key', 'suspend', 'master@1', '--reason', 'x', '--yes')
+      return workspace
+    },
+    args: always('key', 'resume', 'master@1', '--reason', 'x'),
+  },
+  'key:suspend': { make: begun, args: always('key', 'suspend', 'master@1', '--reason', 'x') },
+  'key:unretire': { make: retired, args: always('key', 'unretire', 'master@1') },
+  keygen: [
+    { make: begun, args: always('keygen', 'bare', '--out', 'bare.key') },
+    {
+      make: () => {
+        const workspace = begun()
+        workspace.writeConfig(
+          workspace
+            .configuration()
+            .replace('stores:', '  more: { purpose: kek, publish: [{ file: more.key }] }\nstores:'),
+        )
+        return workspace
+      },
+      args: always('keygen', 'more'),
+    },
+  ],
+  reencrypt: {
+    make: () => {
+      const workspace = begun({ shape: oneLevel })
+      workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+      return workspace
+    },
+    args: always('reencrypt'),
+  },
+  rewrap: {
+    make: () => {
+      const workspace = begun()
+      workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+      return workspace
+    },
+    args: always('rewrap'),
+  },
+  restore: { make: begun, args: always('restore', '--from', 'gpg', 'nothing.asc') },
+  retire: { make: rotated, args: always('retire', 'master@1') },
+  rotate: [
+    { make: begun, args: always('rotate', 'master', '--offline', '--then', 'data', ...untested) },
+    { make: staged, args: always('rotate', 'master', '--activate', '--rolled-out') },
+    { make: staged, args: always('rotate', 'master', '--unstage') },
+  ],
+  'run:abandon': { make: stuck, args: withRun('abandon', '--reason', 'x') },
+  'run:forget': { make: rotated, args: withRun('forget') },
+  'run:restore': { make: rotated, args: withRun('restore') },
+  'run:resume': { make: stuck, args: withRun('resume') },
+  'run:rollback': { make: rotated, args: withRun('rollback') },
+  'vault:delete': {
+    make: () => {
+      const workspace = withVault()
+      workspace.ok('vault', 'put', 'box', '{"a":1}')
+      return workspace
+    },
+    args: always('vault', 'delete', 'box', 'a'),
+  },
+  'vault:export': {
+    make: () => {
+      const workspace = withVault()
+      workspace.ok('vault', 'put', 'box', '{"a":1}')
+      return workspace
+    },
+    args: always('vault', 'export', 'box', '--out', 'plain.json'),
+  },
+  'vault:import': {
+    make: () => {
+      const workspace = withVault()
+      writeFileSync(workspace.file('plain.json'), '{"a":1}', { mode: 0o600 })
+      return workspace
+    },
+    args: always('vault', 'import', 'box', 'plain.json'),
+  },
+  'vault:put': { make: withVault, args: always('vault', 'put', 'box', '{"a":1}') },
+}
+
+/** Commands that only look. */
+const looks = [
+  'audit:show',
+  'audit:verify',
+  'backup:list',
+  'backup:verify',
+  'check',
+  'inspect',
+  'key:list',
+  'key:show',
+  'run:list',
+  'run:show',
+  'share:verify',
+  'status',
+  'vault:get',
+  'vault:list',
+  'verify',
+]
+
+/** Whether the tests get as far as the work: these need what lies outside the workspace, and are refused before. */
+const refusedBefore = ['audit:adopt', 'backup:confirm', 'backup:create', 'backup:split', 'restore']
+
+describe('--dry-run', () => {
+  const cases = Object.entries(mutating).flatMap(([id, list]) =>
+    (Array.isArray(list) ? (list as readonly Case[]) : [list as Case]).map((one, index) => ({
+      id,
+      index,
+      ...one,
+    })),
+  )
+
+  test('is looked at for every command', async () => {
+    const ids = [...(await commandFacts()).keys()].sort()
+    expect([...Object.keys(mutating), ...looks].sort()).toEqual(ids)
+  })
+
+  test.each(cases)('writes nothing: $id $index', ({ id, make, args }) => {
+    const workspace = make()
+    open.push(workspace)
+    const words = args(workspace)
+    // A home without a journal is not given one by a look.
+    const hasRuns = existsSync(workspace.home) && workspace.ok<Runs>('run', 'list').data.runs.length > 0
+    if (!hasRuns) rmSync(join(workspace.home, 'kvx.db'), { force: true })
+    if (id === 'key:import') workspace.ok('init')
+    const before = treeFiles(workspace.path)
+    const hash = workspace.treeHash()
+    const { exit, stderr } = workspace.run(...words, '--dry-run', '--yes', '--no-input')
+    expect(treeFiles(workspace.path), stderr).toEqual(before)
+    expect(workspace.treeHash()).toBe(hash)
+    if (!refusedBefore.includes(id)) expect(exit, stderr).toBe(0)
+  })
+
+  test.each([['status'], ['run', 'list'], ['key', 'list']])('a look makes no journal: %s %s', (...words) => {
+    const workspace = begun()
+    rmSync(join(workspace.home, 'kvx.db'))
+    const before = workspace.treeHash()
+    workspace.run(...words)
+    expect(workspace.treeHash()).toBe(before)
+  })
+})

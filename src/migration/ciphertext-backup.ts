@@ -39,13 +39,16 @@ export function overwrittenName(id: string): string {
   return `${overwrittenPrefix}${id}.jsonl`
 }
 
+function isOverwritten(name: string): boolean {
+  return name.startsWith(overwrittenPrefix)
+}
+
 /** The files that hold old bytes of a run, its own and those of restores; none when it was forgotten. */
 export async function backupFiles(
   runDirectory: string,
 ): Promise<{ readonly replaced: readonly string[]; readonly overwritten: readonly string[] }> {
   const directory = join(runDirectory, 'backup')
   const names = (await exists(directory)) ? await listDirectory(directory) : []
-  const isOverwritten = (name: string): boolean => name.startsWith(overwrittenPrefix)
   const paths = (own: readonly string[]): readonly string[] => own.map((name) => join(directory, name))
   return {
     replaced: paths(names.filter((name) => !isOverwritten(name))),

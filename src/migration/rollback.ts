@@ -109,11 +109,7 @@ function requireUsable(run: RunRow, key: KeyRecord, version: number): void {
   const subject = `${run.key}@${version}`
   const { state, retired } = versionOf(key, run.key, version)
   if (retired !== null) {
-    throw notBack(
-      run,
-      `${subject} is retired`,
-      `Take the mark back first: \`kvx key unretire ${subject}\`.`,
-    )
+    throw notBack(run, `${subject} is retired`, `Take the mark back first: \`kvx key unretire ${subject}\`.`)
   }
   if (state === 'active' || state === 'deactivated') return
   const hint =

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeCell, displayId } from './cells.ts'
 import { isUnder, openRecord, proveRewritten, sealUnder, type Opened } from './chain.ts'
 import { makeEntry } from './ciphertext-backup.ts'
+import { stopIfInterrupted } from './events.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
 import { breathe } from './scan.ts'
@@ -41,7 +42,7 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
       done: seen,
       total: options.total,
     })
-    if (options.rate !== undefined) await hold(started, seen, options.rate)
+    if (options.rate !== undefined) await hold(started, seen, { rate: options.rate, run: options.run })
   }
   return { seen, changed, lost, unreadable }
 }
@@ -117,8 +118,15 @@ export function idKey(id: RecordId): string {
   return JSON.stringify(id.map(encodeCell))
 }
 
-/** Waits until the average since `started` is down to `rate` records a second. */
-async function hold(started: number, seen: number, rate: number): Promise<void> {
-  const due = (seen / rate) * 1000 - (performance.now() - started)
-  if (due > 0) await sleep(Math.min(due, 60_000))
+/** Waits until the average since `started` is down to `rate` records a second; a signal is heard meanwhile. */
+async function hold(
+  started: number,
+  seen: number,
+  { rate, run }: { readonly rate: number; readonly run: string },
+): Promise<void> {
+  const until = started + (seen / rate) * 1000
+  for (let left = until - performance.now(); left > 0; left = until - performance.now()) {
+    stopIfInterrupted(run)
+    await sleep(Math.min(left, 1000))
+  }
 }

@@ -9,7 +9,7 @@ import { makeWorkspace, type Workspace } from '../support/workspace.ts'
 
 const rows = 6
 /** So many points of each command at most, spread over all that it has. */
-const most = 16
+const most = 10
 const gpg = new GpgHome()
 const recipient = gpg.makeKey('operator@example.org')
 const open: { close(): void }[] = [{ close: () => gpg.remove() }]

@@ -8,11 +8,13 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DatabaseSync } from 'node:sqlite'
-import { bindable, columnsOf, plainTwoLevels, rewritten } from '../support/application.ts'
+import { bindable, columnsOf, plainTwoLevels } from '../support/application.ts'
 
 const [path = '', keyFile = '', count = '0'] = process.argv.slice(2)
 const key = { version: 1, bytes: readFileSync(keyFile) }
 const database = new DatabaseSync(path, { timeout: 10_000 })
+// It shall be quick, not durable.
+database.exec('PRAGMA synchronous = OFF')
 const columns = columnsOf(plainTwoLevels)
 const put = database.prepare(
   `INSERT OR REPLACE INTO secrets (id, ${columns.join(', ')}) VALUES (?, ${columns.map(() => '?').join(', ')})`,
@@ -26,10 +28,10 @@ console.log('ready')
 const wrote: Record<string, number> = {}
 for (let write = 1; write <= Number(count) && !stopped; write++) {
   const id = write % 4 === 0 ? most + write : 1 + ((write * 7) % most)
-  const row = rewritten(plainTwoLevels, key, id, write)
+  const row = plainTwoLevels.seal(key, id, ` write ${write}`)
   put.run(id, ...columns.map((column) => bindable(row[column])))
   wrote[id] = write
-  await sleep(2)
+  await sleep(1)
 }
 database.close()
 console.log(JSON.stringify(wrote))

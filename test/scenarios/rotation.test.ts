@@ -527,7 +527,7 @@ describe('run restore and run forget', () => {
     workspace.sql((database) => database.exec('DELETE FROM secrets WHERE id IN (4, 9)'))
     const hash = workspace.treeHash()
     const look = workspace.ok('run', 'restore', run, '--dry-run')
-    expect(look.data).toEqual({ restored: rows - 2, inserted: 2, same: 0, changedSince: 0 })
+    expect(look.data).toEqual({ restored: rows - 2, inserted: 2, same: 0, changedSince: 0, unreadable: 0 })
     expect(workspace.treeHash()).toBe(hash)
     workspace.ok('run', 'restore', run, '--yes')
     expect(workspace.rows()).toEqual(before)

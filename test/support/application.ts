@@ -105,7 +105,8 @@ export type Shape = {
   readonly envelope: readonly string[]
   readonly purpose: 'kek' | 'data'
   readonly work: 'rewrap' | 'reencrypt'
-  readonly seal: (key: AppKey, id: number) => Row
+  /** `part` is added to what the record keeps, for shapes with one value. */
+  readonly seal: (key: AppKey, id: number, part?: string) => Row
   /** Everything that the record holds, opened. Throws when one part does not open. */
   readonly open: (key: Buffer, id: number, row: Row) => readonly string[]
   /** A record with nothing in it, and one that was never sealed, where the application has such. */
@@ -154,12 +155,12 @@ function twoLevels(of: TwoLevels): Shape {
     ],
     purpose: 'kek',
     work: 'rewrap',
-    seal: (key, id) => {
+    seal: (key, id, part) => {
       const wrapped = dek.wrap(key, id, {}, of.wrapNonce)
       const parts = aes256Gcm.seal(
         wrapped.dek,
         randomBytes(of.valueNonce ?? 12),
-        Buffer.from(secretOf(id)),
+        Buffer.from(secretOf(id, part)),
         bound(id),
       )
       return { wrapped_dek: wrapped.cell, ciphertext: of.valueForm.write(parts) }

@@ -13,11 +13,15 @@ export const changes = ['fsync', 'fdatasync', 'rename', 'link', 'unlink', 'ftrun
 
 /** Runs the command once under strace and lists each call that it could die at. */
 export function killPoints(workspace: Workspace, args: readonly string[]): readonly KillPoint[] {
-  const { log, exit, stderr } = straced(workspace, args, [`trace=${changes.join(',')}`])
+  const { log, exit, stderr } = straced(workspace, args, [`trace=${changes.join(',')},execve`])
   if (exit !== 0) throw new Error(`kvx ${args.join(' ')} ended with ${exit}: ${stderr}`)
+  // A thread that runs a program is another process, such as gpg: all but the first, which is kvx.
+  const [main, ...programs] = [...log.matchAll(/^(\d+)\s+execve\(/gm)].map(([, thread = '']) => thread)
+  const others = new Set(programs.filter((thread) => thread !== main))
   const most = new Map<string, number>()
   const counts = new Map<string, number>()
   for (const [, thread = '', call = ''] of log.matchAll(/^(\d+)\s+(\w+)\(/gm)) {
+    if (call === 'execve' || others.has(thread)) continue
     const count = (counts.get(`${thread} ${call}`) ?? 0) + 1
     counts.set(`${thread} ${call}`, count)
     most.set(call, Math.max(most.get(call) ?? 0, count))

@@ -1,0 +1,252 @@
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { oneLevel, plainTwoLevels } from '../support/application.ts'
+import { commandFacts } from '../support/commands.ts'
+import { makeWorkspace, treeFiles, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+
+const rows = 30
+const untested = ['--without-backup', '--reason', 'a test system'] as const
+const open: { close(): void }[] = []
+afterAll(() => open.forEach((one) => one.close()))
+
+function begun(options: Partial<WorkspaceOptions> = {}): Workspace {
+  const workspace = makeWorkspace({ shape: plainTwoLevels, rows, ...options })
+  open.push(workspace)
+  return workspace.begin()
+}
+
+/** With its data under version 2. */
+function rotated(options: Partial<WorkspaceOptions> = {}): Workspace {
+  const workspace = begun(options)
+  workspace.ok('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
+  return workspace
+}
+
+function staged(): Workspace {
+  const workspace = begun()
+  workspace.ok('rotate', 'master', '--stage', '--yes', ...untested)
+  return workspace
+}
+
+/** A run that waits because one record does not open. */
+function stuck(): Workspace {
+  const workspace = begun({ shape: oneLevel })
+  workspace.put(5, workspace.strangeKey())
+  const args = ['--offline', '--then', 'data', '--on-error', 'quarantine', '--yes', ...untested]
+  expect(workspace.json('rotate', 'master', ...args).exit).toBe(4)
+  return workspace
+}
+
+type Runs = { readonly runs: readonly { id: string; status: string; direction: string }[] }
+
+function runOf(workspace: Workspace, index = 0): Runs['runs'][number] {
+  const run = workspace.ok<Runs>('run', 'list').data.runs[index]
+  if (run === undefined) throw new Error('there is no run')
+  return run
+}
+
+type Case = { readonly make: () => Workspace; readonly args: (workspace: Workspace) => readonly string[] }
+
+function always(...args: readonly string[]): Case['args'] {
+  return () => args
+}
+
+function withVault(): Workspace {
+  const workspace = begun()
+  const text = workspace
+    .configuration()
+    .replace(
+      'stores:',
+      '  tk: { purpose: vault, publish: [{ file: tk.key }] }\nvaults:\n  box: { directory: vaults, key: tk }\nstores:',
+    )
+  workspace.writeConfig(text)
+  mkdirSync(workspace.file('vaults'), { mode: 0o700 })
+  workspace.ok('keygen', 'tk')
+  return workspace
+}
+
+function retired(): Workspace {
+  const workspace = rotated()
+  workspace.ok('retire', 'master@1', '--confirm', 'master@1')
+  return workspace
+}
+
+function due(): Workspace {
+  const workspace = retired()
+  workspace.ok('run', 'forget', runOf(workspace).id, '--confirm', runOf(workspace).id)
+  workspace.ok('destroy', 'master@1', '--after', '0s', '--confirm', 'master@1')
+  return workspace
+}
+
+const withRun =
+  (...words: readonly string[]): Case['args'] =>
+  (workspace) => ['run', words[0] ?? '', runOf(workspace).id, ...words.slice(1)]
+
+/** Every command that changes something, in a state in which it would. */
+const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
+  'audit:adopt': { make: begun, args: (workspace) => ['audit', 'adopt', workspace.file('side.jsonl')] },
+  'backup:confirm': { make: begun, args: always('backup', 'confirm', 'AAAAAA') },
+  'backup:create': { make: begun, args: always('backup', 'create', 'master') },
+  'backup:home': { make: begun, args: always('backup', 'home', '--out', 'copy.json') },
+  'backup:split': { make: begun, args: always('backup', 'split', 'master') },
+  destroy: [
+    { make: retired, args: always('destroy', 'master@1') },
+    { make: due, args: always('destroy', '--due') },
+    { make: due, args: always('destroy', 'master@1', '--cancel') },
+  ],
+  doctor: { make: rotated, args: always('doctor', '--rebuild-keyring') },
+  init: { make: () => makeWorkspace({ shape: plainTwoLevels, rows }), args: always('init') },
+  'key:compromise': { make: begun, args: always('key', 'compromise', 'master@1', '--reason', 'x') },
+  'key:import': {
+    make: () => makeWorkspace({ shape: plainTwoLevels, rows }),
+    args: always('key', 'import', 'master'),
+  },
+  'key:publish': {
+    make: () => {
+      const workspace = begun()
+      writeFileSync(workspace.published, 'PORT=8080\n', { mode: 0o600 })
+      return workspace
+    },
+    args: always('key', 'publish', 'master'),
+  },
+  'key:resume': {
+    make: () => {
+      const workspace = begun()
+      workspace.ok('key', 'suspend', 'master@1', '--reason', 'x', '--yes')
+      return workspace
+    },
+    args: always('key', 'resume', 'master@1', '--reason', 'x'),
+  },
+  'key:suspend': { make: begun, args: always('key', 'suspend', 'master@1', '--reason', 'x') },
+  'key:unretire': { make: retired, args: always('key', 'unretire', 'master@1') },
+  keygen: [
+    { make: begun, args: always('keygen', 'bare', '--out', 'bare.key') },
+    {
+      make: () => {
+        const workspace = begun()
+        workspace.writeConfig(
+          workspace
+            .configuration()
+            .replace('stores:', '  more: { purpose: kek, publish: [{ file: more.key }] }\nstores:'),
+        )
+        return workspace
+      },
+      args: always('keygen', 'more'),
+    },
+  ],
+  reencrypt: {
+    make: () => {
+      const workspace = begun({ shape: oneLevel })
+      workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+      return workspace
+    },
+    args: always('reencrypt'),
+  },
+  rewrap: {
+    make: () => {
+      const workspace = begun()
+      workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+      return workspace
+    },
+    args: always('rewrap'),
+  },
+  restore: { make: begun, args: always('restore', '--from', 'gpg', 'nothing.asc') },
+  retire: { make: rotated, args: always('retire', 'master@1') },
+  rotate: [
+    { make: begun, args: always('rotate', 'master', '--offline', '--then', 'data', ...untested) },
+    { make: staged, args: always('rotate', 'master', '--activate', '--rolled-out') },
+    { make: staged, args: always('rotate', 'master', '--unstage') },
+  ],
+  'run:abandon': { make: stuck, args: withRun('abandon', '--reason', 'x') },
+  'run:forget': { make: rotated, args: withRun('forget') },
+  'run:restore': { make: rotated, args: withRun('restore') },
+  'run:resume': { make: stuck, args: withRun('resume') },
+  'run:rollback': { make: rotated, args: withRun('rollback') },
+  'vault:delete': {
+    make: () => {
+      const workspace = withVault()
+      workspace.ok('vault', 'put', 'box', '{"a":1}')
+      return workspace
+    },
+    args: always('vault', 'delete', 'box', 'a'),
+  },
+  'vault:export': {
+    make: () => {
+      const workspace = withVault()
+      workspace.ok('vault', 'put', 'box', '{"a":1}')
+      return workspace
+    },
+    args: always('vault', 'export', 'box', '--out', 'plain.json'),
+  },
+  'vault:import': {
+    make: () => {
+      const workspace = withVault()
+      writeFileSync(workspace.file('plain.json'), '{"a":1}', { mode: 0o600 })
+      return workspace
+    },
+    args: always('vault', 'import', 'box', '--from', 'plain.json'),
+  },
+  'vault:put': { make: withVault, args: always('vault', 'put', 'box', '{"a":1}') },
+}
+
+/** Commands that only look. */
+const looks = [
+  'audit:show',
+  'audit:verify',
+  'backup:list',
+  'backup:verify',
+  'check',
+  'inspect',
+  'key:list',
+  'key:show',
+  'run:list',
+  'run:show',
+  'share:verify',
+  'status',
+  'vault:get',
+  'vault:list',
+  'verify',
+]
+
+/** Whether the tests get as far as the work: these need what lies outside the workspace, and are refused before. */
+const refusedBefore = ['audit:adopt', 'backup:confirm', 'backup:create', 'backup:split', 'restore']
+
+describe('--dry-run', () => {
+  const cases = Object.entries(mutating).flatMap(([id, list]) =>
+    (Array.isArray(list) ? (list as readonly Case[]) : [list as Case]).map((one, index) => ({
+      id,
+      index,
+      ...one,
+    })),
+  )
+
+  test('is looked at for every command', async () => {
+    const ids = [...(await commandFacts()).keys()].sort()
+    expect([...Object.keys(mutating), ...looks].sort()).toEqual(ids)
+  })
+
+  test.each(cases)('writes nothing: $id $index', ({ id, make, args }) => {
+    const workspace = make()
+    open.push(workspace)
+    const words = args(workspace)
+    // A home without a journal is not given one by a look.
+    const hasRuns = existsSync(workspace.home) && workspace.ok<Runs>('run', 'list').data.runs.length > 0
+    if (!hasRuns) rmSync(join(workspace.home, 'kvx.db'), { force: true })
+    if (id === 'key:import') workspace.ok('init')
+    const before = treeFiles(workspace.path)
+    const hash = workspace.treeHash()
+    const { exit, stderr } = workspace.run(...words, '--dry-run', '--yes', '--no-input')
+    expect(treeFiles(workspace.path), stderr).toEqual(before)
+    expect(workspace.treeHash()).toBe(hash)
+    if (!refusedBefore.includes(id)) expect(exit, stderr).toBe(0)
+  })
+
+  test.each([['status'], ['run', 'list'], ['key', 'list']])('a look makes no journal: %s %s', (...words) => {
+    const workspace = begun()
+    rmSync(join(workspace.home, 'kvx.db'))
+    const before = workspace.treeHash()
+    workspace.run(...words)
+    expect(workspace.treeHash()).toBe(before)
+  })
+})

@@ -34,21 +34,14 @@ function emptyCoreDumps(): void {
   }
 }
 
-let outputLost = false
 let isSwallowing = false
-
-/** True once standard output or error could not be written any more: the reader has gone. */
-export function isOutputLost(): boolean {
-  return outputLost
-}
 
 function swallowBrokenPipes(): void {
   if (isSwallowing) return
   isSwallowing = true
   for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', () => {
-      outputLost = true
-    })
+    // Whoever read the output has gone; the work goes on to its end.
+    stream.on('error', () => undefined)
   }
 }
 

@@ -25,8 +25,3 @@ export function onSignals(): void {
 export function interrupted(): StopSignal | undefined {
   return received
 }
-
-/** The exit code that a shell gives to a process that this signal ended: 129, 130 or 143. */
-export function signalExitCode(signal: StopSignal): number {
-  return exitCodes[signal]
-}

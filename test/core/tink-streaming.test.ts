@@ -171,7 +171,8 @@ describe('segments', () => {
         return isKvxError(error, 'DAMAGED')
       }
     }
-    for (let length = 0; length < sealed.length; length++) expect(refused(sealed.subarray(0, length))).toBe(true)
+    for (let length = 0; length < sealed.length; length++)
+      expect(refused(sealed.subarray(0, length))).toBe(true)
     for (const more of [1, 15, 16, 17, 64]) {
       expect(refused(Buffer.concat([sealed, randomBytes(more)]))).toBe(true)
     }
@@ -188,10 +189,16 @@ describe('segments', () => {
     const part = (index: number): Buffer => sealed.subarray(index * 64, (index + 1) * 64)
     const swapped = Buffer.concat([part(0), part(2), part(1), part(3)])
     expect(open(tiny, stream, swapped)).toBeUndefined()
-    const other = seal(tiny, { ...stream, header: makeStreamHeader(tiny, randomBytes) }, randomBytes(8 + 48 * 3))
+    const other = seal(
+      tiny,
+      { ...stream, header: makeStreamHeader(tiny, randomBytes) },
+      randomBytes(8 + 48 * 3),
+    )
     const mixed = Buffer.concat([part(0), other.subarray(64, 128), part(2), part(3)])
     expect(open(tiny, stream, mixed)).toBeUndefined()
-    expect(open(tiny, { ...stream, associatedData: Buffer.from('header of another') }, sealed)).toBeUndefined()
+    expect(
+      open(tiny, { ...stream, associatedData: Buffer.from('header of another') }, sealed),
+    ).toBeUndefined()
     expect(open(tiny, { ...stream, key: randomBytes(32) }, sealed)).toBeUndefined()
   })
 

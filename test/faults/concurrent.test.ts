@@ -6,7 +6,12 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { plainTwoLevels, secretOf } from '../support/application.ts'
 import { kvxBin, startKvx } from '../support/cli.ts'
-import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+import {
+  closeImported,
+  importedWorkspace,
+  type Workspace,
+  type WorkspaceOptions,
+} from '../support/workspace.ts'
 
 const rows = 60
 const untested = ['--without-backup', '--reason', 'a test system'] as const
@@ -14,12 +19,15 @@ const rotateOffline = ['rotate', 'master', '--offline', '--yes', ...untested] as
 /** About a second of work. */
 const slowly = ['--batch', '2', '--rate', '60'] as const
 const open: Workspace[] = []
-afterAll(() => open.forEach((workspace) => workspace.close()))
+afterAll(() => {
+  open.forEach((workspace) => workspace.close())
+  closeImported()
+})
 
 function begun(options: Partial<WorkspaceOptions> = {}): Workspace {
-  const workspace = makeWorkspace({ shape: plainTwoLevels, rows, ...options })
+  const workspace = importedWorkspace({ shape: plainTwoLevels, rows, ...options })
   open.push(workspace)
-  return workspace.begin()
+  return workspace
 }
 
 function rotated(options: Partial<WorkspaceOptions> = {}): Workspace {

@@ -75,17 +75,17 @@ describe('a hardened process', () => {
     const file = join(trustedDirectory(), 'done')
     const script = `
       import { writeFileSync } from 'node:fs'
-      import { hardenLight, isOutputLost } from ${harden}
+      import { hardenLight } from ${harden}
       hardenLight()
       for (let i = 0; i < 200; i += 1) {
         console.log('line ' + i)
         await new Promise((done) => setTimeout(done, 1))
       }
-      writeFileSync(${JSON.stringify(file)}, String(isOutputLost()))`
+      writeFileSync(${JSON.stringify(file)}, 'went on')`
     const pipeline = '"$@" | head -n 1'
     const result = await runModule(script, { wrapper: ['sh', '-c', pipeline, 'sh'] })
     expect(result.stdout).toBe('line 0\n')
-    expect(readFileSync(file, 'utf8')).toBe('true')
+    expect(readFileSync(file, 'utf8')).toBe('went on')
   })
 })
 

@@ -7,17 +7,26 @@ import { numberedValues, oneLevel, plainTwoLevels, versionColumn } from '../supp
 import { startKvx } from '../support/cli.ts'
 import { GpgHome } from '../support/gpg.ts'
 import { needsTool } from '../support/needs.ts'
-import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+import {
+  closeImported,
+  importedWorkspace,
+  makeWorkspace,
+  type Workspace,
+  type WorkspaceOptions,
+} from '../support/workspace.ts'
 
 const rows = 40
 const untested = ['--without-backup', '--reason', 'a test system'] as const
 const open: { close(): void }[] = []
-afterAll(() => open.forEach((one) => one.close()))
+afterAll(() => {
+  open.forEach((one) => one.close())
+  closeImported()
+})
 
 function begun(options: Partial<WorkspaceOptions> = {}): Workspace {
-  const workspace = makeWorkspace({ shape: plainTwoLevels, rows, ...options })
+  const workspace = importedWorkspace({ shape: plainTwoLevels, rows, ...options })
   open.push(workspace)
-  return workspace.begin()
+  return workspace
 }
 
 function ring(workspace: Workspace) {

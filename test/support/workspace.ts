@@ -339,6 +339,28 @@ export function makeWorkspace(options: WorkspaceOptions): Workspace {
   return workspace
 }
 
+const imported = new Map<string, Workspace>()
+
+/**
+ * A workspace whose key was imported already: the first one of its kind is made, the others are copies of it.
+ * `closeImported` removes the originals.
+ */
+export function importedWorkspace(options: WorkspaceOptions): Workspace {
+  const { gpg, shape, ...rest } = options
+  const kind = JSON.stringify({ ...rest, gpg: gpg?.path, shape: [shape.ddl, shape.envelope] })
+  let original = imported.get(kind)
+  if (original === undefined) {
+    original = makeWorkspace(options).begin()
+    imported.set(kind, original)
+  }
+  return original.copy()
+}
+
+export function closeImported(): void {
+  for (const workspace of imported.values()) workspace.close()
+  imported.clear()
+}
+
 export function treeHash(root: string): string {
   const hash = createHash('sha256')
   const visit = (path: string): void => {

@@ -21,12 +21,15 @@ import {
   acceptedLoss,
   acceptLossFlags,
   answersOf,
+  dropPlaceFlags,
+  droppedPlaces,
   progressFlags,
   withProgress,
 } from './_program/run-flags.ts'
 
 type DestroyFlags = Parameters<typeof answersOf>[0] &
   Parameters<typeof acceptedLoss>[0] &
+  Parameters<typeof droppedPlaces>[0] &
   Parameters<typeof withProgress>[0] & { readonly after: string; readonly 'dry-run': boolean }
 
 export default class Destroy extends KvxCommand {
@@ -40,6 +43,10 @@ export default class Destroy extends KvxCommand {
       description: 'Carry out what is due, from a timer',
       command: '<%= config.bin %> destroy --due --no-input',
     },
+    {
+      description: 'Carry out the one whose last values are lost anyway',
+      command: '<%= config.bin %> destroy master@1 --due --accept-loss 2 --reason "rows of a test tenant"',
+    },
   ]
   static override args = { subject: optionalArgument({ description: 'NAME@VERSION' }) }
   static override flags = {
@@ -50,10 +57,12 @@ export default class Destroy extends KvxCommand {
     }),
     cancel: Flags.boolean({ description: 'stop a scheduled destruction', exclusive: ['due'] }),
     due: Flags.boolean({
-      description: 'erase every version whose waiting time is over; without a NAME@VERSION',
+      description:
+        'erase every version whose waiting time is over; with --accept-loss or --drop-place, the NAME@VERSION that it is about',
     }),
     ...progressFlags,
     ...acceptLossFlags,
+    ...dropPlaceFlags,
   }
 
   async run(): Promise<void> {
@@ -63,7 +72,8 @@ export default class Destroy extends KvxCommand {
       const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
       try {
         if (flags.due) {
-          if (args.subject === undefined) return await carryOut(workspace, journal, flags)
+          const only = args.subject === undefined ? undefined : versionOfSubject(args.subject)
+          if (only === undefined || isAboutOne(flags)) return await carryOut(workspace, journal, flags, only)
           throw new KvxError('USAGE', '`--due` erases everything that is due and takes no NAME@VERSION', {
             hint: 'Look first: `kvx destroy --due --dry-run`. One that shall stay: `kvx destroy NAME@VERSION --cancel`.',
           })
@@ -122,9 +132,38 @@ async function cancel(workspace: Workspace, subject: Subject, flags: DestroyFlag
   }
 }
 
-async function carryOut(workspace: Workspace, journal: Journal, flags: DestroyFlags): Promise<Outcome> {
+/** What an operator accepts is said of one version, never of whatever is due besides. */
+function isAboutOne(flags: DestroyFlags): boolean {
+  return flags['accept-loss'] !== undefined || flags['drop-place'] !== undefined
+}
+
+function chooseDue(
+  all: readonly Subject[],
+  flags: DestroyFlags,
+  only: Subject | undefined,
+): readonly Subject[] {
+  const labels = all.map(({ name, version }) => `${name}@${version}`)
+  if (only !== undefined) {
+    const due = all.filter(({ name, version }) => name === only.name && version === only.version)
+    if (due.length > 0) return due
+    throw new KvxError('LEDGER_OPEN', `${only.name}@${only.version} is not due`, {
+      hint: labels.length === 0 ? 'Nothing is due now.' : `Due are: ${labels.join(', ')}.`,
+    })
+  }
+  if (all.length < 2 || !isAboutOne(flags)) return all
+  throw new KvxError('USAGE', `${labels.join(' and ')} are due, and a loss is accepted for one version`, {
+    hint: `Name it: \`kvx destroy ${labels[0] ?? ''} --due --accept-loss COUNT --reason TEXT\`. Nothing was erased.`,
+  })
+}
+
+async function carryOut(
+  workspace: Workspace,
+  journal: Journal,
+  flags: DestroyFlags,
+  only: Subject | undefined,
+): Promise<Outcome> {
   const ring = await readKeyring(workspace.home)
-  const due = dueDestructions(ring)
+  const due = chooseDue(dueDestructions(ring), flags, only)
   if (due.length === 0 || flags['dry-run']) {
     const lines =
       due.length === 0
@@ -143,7 +182,11 @@ async function carryOut(workspace: Workspace, journal: Journal, flags: DestroyFl
     for (const subject of due) {
       try {
         done.push(
-          await destroyVersion(workspace, journal, subject, { acceptLoss: acceptedLoss(flags), events }),
+          await destroyVersion(workspace, journal, subject, {
+            acceptLoss: acceptedLoss(flags),
+            drop: droppedPlaces(flags),
+            events,
+          }),
         )
       } catch (error) {
         // What is done is told whatever comes after it, and one that a gate holds back does not hold up another.

@@ -1,17 +1,19 @@
 import { keyOf, readKeyring, versionOf, versionOfSubject } from '../src/keyring/keyring.ts'
-import { openWorkspace } from '../src/keyring/workspace.ts'
+import { openWorkspace, type Workspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'
 import { countsOf } from '../src/migration/plan.ts'
 import { refuseUnfinished } from '../src/migration/runs.ts'
-import { checkRetirable, finishRetirement, retireVersion } from '../src/migration/retire.ts'
+import { checkRetirable, finishRetirement, retireVersion, type Retirement } from '../src/migration/retire.ts'
 import { censusLine } from '../src/ui/census-view.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
 import { argument } from './_program/arguments.ts'
-import { KvxCommand } from './_program/kvx-command.ts'
+import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import {
   acceptedLoss,
   acceptLossFlags,
   answersOf,
+  dropPlaceFlags,
+  droppedPlaces,
   progressFlags,
   withProgress,
 } from './_program/run-flags.ts'
@@ -19,7 +21,7 @@ import {
 export default class Retire extends KvxCommand {
   static override summary = 'Prove that no value needs a version any more, mark it, and unpublish it.'
   static override description =
-    'Two full scans of every declared place, a reader’s cache-ttl apart. One value that needs the version: exit 6, and the key is untouched. The material stays in the home; `key unretire` takes the mark back.'
+    'Two full scans of every declared place, a reader’s cache-ttl apart. One value that needs the version, or a place that had values and is not declared any more: exit 6, and the key is untouched. The material stays in the home; `key unretire` takes the mark back.'
   static override examples = [
     {
       description: 'The gate, with the name typed at the prompt',
@@ -28,7 +30,7 @@ export default class Retire extends KvxCommand {
     { description: 'In a script', command: '<%= config.bin %> retire master@1 --confirm master@1' },
   ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
-  static override flags = { ...progressFlags, ...acceptLossFlags }
+  static override flags = { ...progressFlags, ...acceptLossFlags, ...dropPlaceFlags }
 
   async run(): Promise<void> {
     await this.finish('kvx.retire/1', async () => {
@@ -43,23 +45,8 @@ export default class Retire extends KvxCommand {
         // A run that a process works on right now is named with that process.
         if (retired === null && acceptLoss === undefined) await refuseUnfinished(workspace, journal, name)
         if (retired === null) checkRetirable(ring, journal, { name, version, acceptLoss })
-        if (retired !== null && !flags['dry-run']) {
-          const places = (await finishRetirement(workspace, name, version)) ?? []
-          return {
-            data: {
-              name,
-              version,
-              retired: true,
-              certificate: retired.certificate,
-              scans: [],
-              published: places,
-            },
-            lines: [
-              `${name}@${version} is retired already, since ${retired.at}`,
-              ...places.filter(({ changed }) => changed).map(({ place }) => `unpublished from ${place}`),
-            ],
-          }
-        }
+        if (retired !== null && !flags['dry-run'])
+          return await finished(workspace, { name, version, retired })
         if (flags['dry-run']) {
           return {
             data: { name, version, retired: false },
@@ -72,30 +59,50 @@ export default class Retire extends KvxCommand {
             name,
             version,
             acceptLoss,
+            drop: droppedPlaces(flags),
             events,
           })
           events.end()
-          const scans = done.scans.map((scan) => scan.map(countsOf))
-          return {
-            data: {
-              name,
-              version,
-              retired: true,
-              certificate: done.certificate,
-              scans,
-              published: done.places,
-            },
-            lines: [
-              ...(done.scans.at(-1) ?? []).map((census) => censusLine(name, census)),
-              `${name}@${version} is retired: two full scans found no value that needs it`,
-              ...done.places.filter(({ changed }) => changed).map(({ place }) => `unpublished from ${place}`),
-              `certificate  ${done.certificate}`,
-            ],
-          }
+          return retiredNow(name, version, done)
         })
       } finally {
         journal.close()
       }
     })
   }
+}
+
+/** A retirement that a crash cut short after its mark: what is left is to unpublish. */
+async function finished(
+  workspace: Workspace,
+  one: {
+    readonly name: string
+    readonly version: number
+    readonly retired: { readonly at: string; readonly certificate: string }
+  },
+): Promise<Outcome> {
+  const { name, version, retired } = one
+  const places = (await finishRetirement(workspace, name, version)) ?? []
+  return {
+    data: { name, version, retired: true, certificate: retired.certificate, scans: [], published: places },
+    lines: [`${name}@${version} is retired already, since ${retired.at}`, ...unpublished(places)],
+  }
+}
+
+function retiredNow(name: string, version: number, done: Retirement): Outcome {
+  const { certificate, places } = done
+  const scans = done.scans.map((scan) => scan.map(countsOf))
+  return {
+    data: { name, version, retired: true, certificate, scans, published: places },
+    lines: [
+      ...(done.scans.at(-1) ?? []).map((census) => censusLine(name, census)),
+      `${name}@${version} is retired: two full scans found no value that needs it`,
+      ...unpublished(places),
+      `certificate  ${certificate}`,
+    ],
+  }
+}
+
+function unpublished(places: Retirement['places']): readonly string[] {
+  return places.filter(({ changed }) => changed).map(({ place }) => `unpublished from ${place}`)
 }

@@ -12,7 +12,7 @@ import { progressFlags, withProgress } from './_program/run-flags.ts'
 export default class Verify extends KvxCommand {
   static override summary = 'Open everything and tell what lies under which version of a key.'
   static override description =
-    'Reads every record of the declared envelopes through the whole chain (key, DEK, value) and writes nothing. Ends in 3 when a record does not open or lies elsewhere than declared.'
+    'Reads every record of the declared envelopes through the whole chain (key, DEK, value) and writes nothing to them. Ends in 3 when a record does not open, lies elsewhere than declared, or names another version than the one that opens it.'
   static override examples = [
     { description: 'Everything that the configuration declares', command: '<%= config.bin %> verify' },
     {
@@ -50,6 +50,7 @@ export default class Verify extends KvxCommand {
           const { censuses, next, findings, warnings } = await verifyEnvelopes(session, {
             events,
             sample: flags.sample,
+            dryRun: flags['dry-run'],
           })
           events.end()
           const key = (name: string): string => session.workloads.find((one) => one.name === name)?.key ?? ''
@@ -61,6 +62,7 @@ export default class Verify extends KvxCommand {
                 byVersion: byVersionRecord(key(census.envelope), census),
                 unreadable: census.unreadable,
                 plaintext: census.plaintext,
+                mislabelled: census.mislabelled,
                 empty: census.nulls,
                 named: census.named,
               })),

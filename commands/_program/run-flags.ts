@@ -64,6 +64,17 @@ export const acceptLossFlags = {
   reason: Flags.string({ description: 'why; recorded and signed', helpValue: 'TEXT', helpGroup: 'GATES' }),
 }
 
+export const dropPlaceFlags = {
+  'drop-place': Flags.string({
+    description: 'an envelope or vault that had values and is gone for good; recorded with --reason',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'NAME',
+    dependsOn: ['reason'],
+    helpGroup: 'GATES',
+  }),
+}
+
 type GateFlags = { readonly 'without-backup'?: boolean; readonly reason?: string | undefined }
 
 /** The recorded reason to go without a backup, if the operator gave one. */
@@ -77,6 +88,14 @@ export function acceptedLoss(flags: {
 }): { readonly count: number; readonly reason: string } | undefined {
   const count = flags['accept-loss']
   return count === undefined ? undefined : { count, reason: checkedReason(flags.reason) }
+}
+
+export function droppedPlaces(flags: {
+  readonly 'drop-place'?: readonly string[] | undefined
+  readonly reason?: string | undefined
+}): { readonly names: readonly string[]; readonly reason: string } | undefined {
+  const names = flags['drop-place']
+  return names === undefined ? undefined : { names, reason: checkedReason(flags.reason) }
 }
 
 /** @throws USAGE for what is not one line */

@@ -32,7 +32,7 @@ export default class KeyImport extends KvxCommand {
     version: Flags.integer({
       description: 'the application’s own number; 1 unless told',
       min: 1,
-      max: 999_999_999,
+      max: 99_999_999,
       helpValue: 'N',
     }),
     encoding: Flags.option({

@@ -25,6 +25,8 @@ export type HomeBackup = {
   readonly at: string
   readonly kvxVersion: string
   readonly keyring: unknown
+  /** `places.json` as it is; missing where nothing was counted yet, and in copies of before it was kept. */
+  readonly places?: string
   readonly config: { readonly path: string; readonly text: string }
   /** Files of `backups/` by their path in it; ASCII armor and JSON. */
   readonly backups: Readonly<Record<string, string>>
@@ -35,6 +37,7 @@ export type HomeBackup = {
 
 const maxBackupBytes = 256 * 1_048_576
 const maxFileBytes = 1_048_576
+const maxPlacesBytes = 16 * 1_048_576
 
 /** Writes the copy, durable when this returns. */
 export async function backUpHome(
@@ -52,6 +55,7 @@ export async function backUpHome(
     at: isoNow(),
     kvxVersion,
     keyring: ring,
+    ...(await placesFile(home)),
     config: { path: config.path, text: bytes.toString('utf8') },
     backups,
     auditKeys: publicKeys.map(({ fingerprint }) => fingerprint),
@@ -59,6 +63,12 @@ export async function backUpHome(
   }
   await writeState(path, Buffer.from(`${JSON.stringify(signDocument(document, signer), null, 1)}\n`))
   return { keys: Object.keys(ring.keys).length, backups: Object.keys(backups).length }
+}
+
+async function placesFile(home: Home): Promise<Pick<HomeBackup, 'places'>> {
+  if (!(await exists(home.places))) return {}
+  const { bytes } = await readFileCapped(home.places, { maxBytes: maxPlacesBytes })
+  return { places: bytes.toString('utf8') }
 }
 
 /** A file of `backups/`, or of one share set in it. */
@@ -164,6 +174,7 @@ export async function restoreHome(
     fill: async (made) => {
       if (copy.proven) await trustAuditKeys(made, backup.auditPublicKeys)
       await writeBackups(made, backup.backups)
+      if (backup.places !== undefined) await writeState(made.places, Buffer.from(backup.places))
     },
     keyring: encodeKeyring({ ...ring, generation: ring.generation + 1 }),
   })

@@ -7,6 +7,8 @@ export type Home = {
   readonly path: string
   readonly keyring: string
   readonly keys: string
+  /** Where sealed things were found, for the gates of `retire` and `destroy`. */
+  readonly places: string
   readonly journal: string
   readonly runs: string
   readonly backups: string
@@ -20,6 +22,7 @@ export function homeAt(path: string): Home {
     path,
     keyring: join(path, 'keyring.json'),
     keys: join(path, 'keys'),
+    places: join(path, 'places.json'),
     journal: join(path, 'kvx.db'),
     runs: join(path, 'runs'),
     backups: join(path, 'backups'),

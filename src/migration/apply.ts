@@ -7,6 +7,8 @@ import type { Census } from './census.ts'
 import { stopIfInterrupted, type Events } from './events.ts'
 import type { QuarantineRow, RunRow } from './journal.ts'
 import { countsOf, toChange, type Counts } from './plan.ts'
+import { QuarantineFile } from './quarantine-file.ts'
+import { rememberPlaces } from './places.ts'
 import type { EnvelopeResult } from './report.ts'
 import type { Session } from './session.ts'
 import type { Workload } from './workload.ts'
@@ -30,7 +32,10 @@ export type ApplyOptions = {
 
 export type Applied = {
   readonly envelopes: readonly EnvelopeResult[]
+  /** The first of them by name; `quarantine.jsonl` in the run's directory has them all. */
   readonly quarantine: readonly QuarantineRow[]
+  /** How many there are. */
+  readonly quarantined: number
   /** Envelopes that a writer went on sealing under another version until the sweeps were used up. */
   readonly active: readonly string[]
 }
@@ -45,23 +50,33 @@ export async function applyToData(session: Session, options: ApplyOptions): Prom
   const envelopes: EnvelopeResult[] = []
   const quarantine: QuarantineRow[] = []
   const active: string[] = []
+  const censuses: Census[] = []
+  const names = await QuarantineFile.begin(directory)
   try {
     for (const workload of session.workloads) {
-      const done = await applyToOne(workload, { ...options, backup, directory })
+      const done = await applyToOne(workload, { ...options, backup, directory, names })
       envelopes.push(done.result)
       quarantine.push(...done.quarantine)
+      censuses.push(done.after)
       if (toChange(done.after, options.target) > 0) active.push(workload.name)
     }
   } finally {
+    await names.close()
     await backup.close()
   }
   for (const workload of session.workloads) await workload.settle()
-  return { envelopes, quarantine, active }
+  await rememberPlaces(session, censuses)
+  const quarantined = envelopes.reduce((sum, one) => sum + one.quarantined, 0)
+  return { envelopes, quarantine, quarantined, active }
 }
 
 async function applyToOne(
   workload: Workload,
-  options: ApplyOptions & { readonly backup: BackupWriter; readonly directory: string },
+  options: ApplyOptions & {
+    readonly backup: BackupWriter
+    readonly directory: string
+    readonly names: QuarantineFile
+  },
 ): Promise<{
   readonly result: EnvelopeResult
   readonly quarantine: readonly QuarantineRow[]
@@ -84,7 +99,13 @@ async function applyToOne(
     sweeps++
     changed += swept.changed
     lost += swept.lost
-    const after = await workload.census({ phase: 'verify', events: options.events, run: options.run.id })
+    await options.names.again()
+    const after = await workload.census({
+      phase: 'verify',
+      events: options.events,
+      run: options.run.id,
+      unreadable: async (named) => options.names.add(workload.name, named),
+    })
     const pending = toChange(after, options.target)
     if (pending > 0 && sweeps < quickSweeps) continue
     if (begun < options.settleMs) {
@@ -92,6 +113,7 @@ async function applyToOne(
       continue
     }
     if (pending > 0 && sweeps < maxSweeps) continue
+    await options.names.keep()
     const quarantine = after.named.map(({ record, reason }) => ({ envelope: workload.name, record, reason }))
     const result: EnvelopeResult = {
       name: workload.name,
@@ -128,7 +150,7 @@ export function partialFailure(applied: Applied, run: string, key: string): KvxE
       },
     )
   }
-  const aside = applied.envelopes.reduce((sum, { quarantined }) => sum + quarantined, 0)
+  const aside = applied.quarantined
   if (aside === 0) return undefined
   return new KvxError(
     'RECORDS_QUARANTINED',

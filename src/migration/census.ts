@@ -5,14 +5,26 @@ const maxNamed = 1000
 
 export type NamedRecord = { readonly record: string; readonly reason: UnreadableReason }
 
-/** What a full look at one envelope found. Counts are records. */
+/** What a full look at one envelope found. Counts are records; `records` is all of them. */
 export type Census = {
   readonly envelope: string
   readonly records: number
   readonly nulls: number
   readonly plaintext: number
-  /** Sealed records by the version of the key that they need. */
+  readonly sealed: number
+  /**
+   * Sealed records by the version of the key that they need. A record whose values need several versions counts
+   * under each of them, so that the sum can be more than `sealed`.
+   */
   readonly byVersion: ReadonlyMap<number, number>
+  /** Sealed records that a run to this version would leave as they are, labels included. */
+  readonly settled: ReadonlyMap<number, number>
+  /** Sealed records whose version column or inner number names another version than the one that opens them. */
+  readonly mislabelled: number
+  /** The same by the number that they carry, where they do not need that version besides. */
+  readonly wrongLabels: ReadonlyMap<number, number>
+  /** Sealed records whose version column holds no number, by the version that they need. */
+  readonly foreignLabels: ReadonlyMap<number, number>
   readonly unreadable: number
   /** The first unreadable ones, with their ids and reasons. */
   readonly named: readonly NamedRecord[]
@@ -22,8 +34,14 @@ export type Census = {
 export class CensusTaker {
   readonly #envelope: string
   readonly #byVersion = new Map<number, number>()
+  readonly #settled = new Map<number, number>()
+  readonly #wrongLabels = new Map<number, number>()
+  readonly #foreignLabels = new Map<number, number>()
   readonly #named: NamedRecord[] = []
+  readonly #unnoted: NamedRecord[] = []
   #records = 0
+  #sealed = 0
+  #mislabelled = 0
   #nulls = 0
   #plaintext = 0
   #unreadable = 0
@@ -42,13 +60,32 @@ export class CensusTaker {
         this.#plaintext++
         break
       case 'sealed':
-        this.#byVersion.set(opened.version, (this.#byVersion.get(opened.version) ?? 0) + 1)
+        this.#addSealed(opened)
         break
       case 'unreadable':
         this.#unreadable++
-        if (this.#named.length < maxNamed) this.#named.push({ record: id(), reason: opened.reason })
+        this.#name({ record: id(), reason: opened.reason })
         break
     }
+  }
+
+  #name(named: NamedRecord): void {
+    if (this.#named.length < maxNamed) this.#named.push(named)
+    this.#unnoted.push(named)
+  }
+
+  #addSealed({ versions, labels }: Opened & { kind: 'sealed' }): void {
+    this.#sealed++
+    for (const version of versions) increment(this.#byVersion, version)
+    if (labels.settled !== undefined) increment(this.#settled, labels.settled)
+    if (labels.wrong.size > 0) this.#mislabelled++
+    for (const label of labels.wrong) if (!versions.has(label)) increment(this.#wrongLabels, label)
+    if (labels.foreign) for (const version of versions) increment(this.#foreignLabels, version)
+  }
+
+  /** Every unreadable record since the last call, for a place that has room for all of them. */
+  takeUnnoted(): readonly NamedRecord[] {
+    return this.#unnoted.splice(0)
   }
 
   get records(): number {
@@ -61,11 +98,24 @@ export class CensusTaker {
       records: this.#records,
       nulls: this.#nulls,
       plaintext: this.#plaintext,
-      byVersion: new Map([...this.#byVersion].sort(([a], [b]) => a - b)),
+      sealed: this.#sealed,
+      byVersion: sorted(this.#byVersion),
+      settled: sorted(this.#settled),
+      mislabelled: this.#mislabelled,
+      wrongLabels: sorted(this.#wrongLabels),
+      foreignLabels: sorted(this.#foreignLabels),
       unreadable: this.#unreadable,
       named: this.#named,
     }
   }
+}
+
+function increment(counts: Map<number, number>, version: number): void {
+  counts.set(version, (counts.get(version) ?? 0) + 1)
+}
+
+function sorted(counts: ReadonlyMap<number, number>): ReadonlyMap<number, number> {
+  return new Map([...counts].sort(([a], [b]) => a - b))
 }
 
 /** `{ "master@1": 900, "master@2": 100 }`, for JSON and reports. */

@@ -16,6 +16,7 @@ export const unreadableReasons = {
   'dek-length': 'its DEK has another length than the declared AEAD takes',
   'value-under-dek': 'its DEK opens, its value does not open with that DEK',
   'under-key-directly': 'its value opens directly under the key, although a DEK is declared',
+  'version-column': 'its version column holds no number, and the record needs another version',
   'not-sealed': 'one of its values is not sealed as declared, although others beside it are',
 } as const
 
@@ -29,14 +30,25 @@ type UnderKey = {
   readonly secret: Uint8Array
 }
 
+/** What a record says of itself, in its version column and in numbers inside its values. */
+export type Labels = {
+  /** The version that the record is wholly under, its labels included: a run to it has nothing to do here. */
+  readonly settled: number | undefined
+  /** Numbers that it carries and that differ from the version which opens that part. */
+  readonly wrong: ReadonlySet<number>
+  /** Whether its version column holds something that is no number: only the application knows what it means. */
+  readonly foreign: boolean
+}
+
 /** What a look at one record found. `wipe` the opened ones after use. */
 export type Opened =
   | { readonly kind: 'null' | 'plaintext' }
   | { readonly kind: 'unreadable'; readonly reason: UnreadableReason }
   | {
       readonly kind: 'sealed'
-      /** The version of the key that the record needs; the lowest where its values need several. */
-      readonly version: number
+      /** Every version of the key that the record needs: one, or several where its values lie under several. */
+      readonly versions: ReadonlySet<number>
+      readonly labels: Labels
       readonly under: readonly UnderKey[]
       readonly wipe: () => void
     }
@@ -78,7 +90,9 @@ function openDirect(envelope: Envelope, state: RecordState, book: KeyBook): Open
     wipeAll(under)
     return { kind: 'unreadable', reason: 'not-sealed' }
   }
-  return under.length === 0 ? { kind: plaintext ? 'plaintext' : 'null' } : sealedRecord(under)
+  return under.length === 0
+    ? { kind: plaintext ? 'plaintext' : 'null' }
+    : sealedRecord(envelope, state, under)
 }
 
 function openWrapped(envelope: Envelope, dek: Sealed, state: RecordState, book: KeyBook): Opened {
@@ -98,7 +112,7 @@ function openWrapped(envelope: Envelope, dek: Sealed, state: RecordState, book: 
   if (found === undefined) return { kind: 'unreadable', reason: 'no-known-key' }
   const bare = !envelope.plaintext && values.some(({ parsed }) => parsed === 'plaintext')
   const reason = bare ? 'not-sealed' : valuesFail(values, found.secret, state, book)
-  if (reason === undefined) return sealedRecord([found])
+  if (reason === undefined) return sealedRecord(envelope, state, [found])
   wipeAll([found])
   return { kind: 'unreadable', reason }
 }
@@ -150,7 +164,9 @@ function tryVersions(
   book: KeyBook,
 ): UnderKey | undefined {
   const { sealed, parsed, state } = at
+  const fitting = book.fitting(sealed.aead)
   for (const version of book.candidates(parsed.version ?? columnVersion(envelope, state))) {
+    if (!fitting.has(version)) continue
     const secret = openSealed(sealed, parsed, state, book.key(version, sealed.aead))
     if (secret === undefined) continue
     book.prefer(version)
@@ -166,9 +182,32 @@ function columnVersion(envelope: Envelope, state: RecordState): number | undefin
   return typeof cell === 'string' && /^\d{1,9}$/.test(cell) ? Number(cell) : undefined
 }
 
-function sealedRecord(under: readonly UnderKey[]): Opened {
-  const version = Math.min(...under.map((one) => one.version))
-  return { kind: 'sealed', version, under, wipe: () => wipeAll(under) }
+function sealedRecord(envelope: Envelope, state: RecordState, under: readonly UnderKey[]): Opened {
+  const versions = new Set(under.map((one) => one.version))
+  return {
+    kind: 'sealed',
+    versions,
+    labels: labelsOf(envelope, state, under),
+    under,
+    wipe: () => wipeAll(under),
+  }
+}
+
+function labelsOf(envelope: Envelope, state: RecordState, under: readonly UnderKey[]): Labels {
+  const column = columnVersion(envelope, state)
+  const cell = envelope.versionColumn === undefined ? null : (state[envelope.versionColumn] ?? null)
+  const foreign = cell !== null && column === undefined
+  const wrong = new Set<number>()
+  for (const { version, parsed } of under) {
+    for (const label of [parsed.version, column]) {
+      if (label !== undefined && label !== version) wrong.add(label)
+    }
+  }
+  const [version, ...more] = new Set(under.map((one) => one.version))
+  // A column that is empty is written by a run; one that is no number stays as it is.
+  const labelled = envelope.versionColumn === undefined || foreign || column !== undefined
+  const settled = more.length === 0 && wrong.size === 0 && labelled ? version : undefined
+  return { settled, wrong, foreign }
 }
 
 function wipeAll(under: readonly UnderKey[]): void {
@@ -176,14 +215,8 @@ function wipeAll(under: readonly UnderKey[]): void {
 }
 
 /** Whether the record already is as a run to `target` would leave it, its version column included. */
-export function isUnder(envelope: Envelope, record: StoredRecord, opened: Opened, target: number): boolean {
-  if (opened.kind !== 'sealed') return true
-  if (
-    opened.under.some(({ version, parsed }) => version !== target || (parsed.version ?? target) !== target)
-  ) {
-    return false
-  }
-  return envelope.versionColumn === undefined || columnVersion(envelope, stateOf(envelope, record)) === target
+export function isUnder(opened: Opened, target: number): boolean {
+  return opened.kind !== 'sealed' || opened.labels.settled === target
 }
 
 /** The columns of the record sealed under `target`: DEKs or values, and what says which version they need. */
@@ -255,7 +288,7 @@ export function proveRewritten(
     )
   if (after.kind !== 'sealed') throw failed('does not open')
   try {
-    if (!isUnder(envelope, written, after, to.target)) throw failed(`is not under version ${to.target}`)
+    if (!isUnder(after, to.target)) throw failed(`is not under version ${to.target}`)
     after.under.forEach((one, index) => {
       const original = before.under[index]
       if (original === undefined || !sameBytes(one.secret, original.secret))

@@ -16,6 +16,7 @@ import {
 } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
 import { countsOf, makePlan, toChange, type Counts, type Plan } from './plan.ts'
+import { rememberPlaces } from './places.ts'
 import { writeReport } from './report.ts'
 import { lockRun, refuseUnfinished, startRun } from './runs.ts'
 import { declaredWorkloads, openSession, unknownWorkload, type Session } from './session.ts'
@@ -145,6 +146,7 @@ export async function executeDataRun(
 ): Promise<DataResult> {
   await recordDeclared(workspace, prepared)
   const run = await startRun(workspace, journal, prepared.plan)
+  await rememberPlaces(prepared.session, prepared.plan.censuses)
   const lock = await lockRun(workspace, run.id)
   try {
     return await workOnData(workspace, journal, prepared.session, {
@@ -167,7 +169,7 @@ async function recordDeclared(workspace: Workspace, { plan, session, declared }:
     subject.version,
   )
   const reason = withoutBackup === null ? declared.withoutReason : undefined
-  const rolledOut = declared.rolledOut && rollout === null
+  const rolledOut = declared.rolledOut ? rollout === null : false
   if (!rolledOut && reason === undefined) return
   const data = { rolledOut, ...(reason === undefined ? {} : { withoutBackup: reason }) }
   const intent = { action: 'key.declare', subject: `${subject.name}@${subject.version}`, data }
@@ -212,12 +214,13 @@ export async function workOnData(
     const seconds = (performance.now() - started) / 1000
     const failure = partialFailure(applied, run.id, run.key)
     const changed = applied.envelopes.reduce((sum, one) => sum + one.changed, 0)
-    conclusion.conclude({ changed, quarantined: applied.quarantine.length })
+    conclusion.conclude({ changed, quarantined: applied.quarantined })
     if (failure !== undefined) conclusion.exit(failure.exit)
     const ring = await readKeyring(workspace.home)
     const report = await writeReport(workspace, run, ring, {
       envelopes: applied.envelopes,
       quarantine: applied.quarantine,
+      quarantined: applied.quarantined,
       seconds,
     })
     journal.setStatus(run.id, failure === undefined ? (options.finished ?? 'done') : 'open')

@@ -16,6 +16,14 @@ import { refuseOpenRun } from './gates.ts'
 import type { Journal } from './journal.ts'
 import { forgetRun } from './forget.ts'
 import { openLedger, type LedgerEntry } from './ledger.ts'
+import {
+  droppedFacts,
+  forgetPlaces,
+  refuseMissingPlaces,
+  rememberPlaces,
+  type DropPlaces,
+  type KnownPlace,
+} from './places.ts'
 import { openSession } from './session.ts'
 
 export type Subject = { readonly name: string; readonly version: number }
@@ -45,6 +53,7 @@ export async function scheduleDestruction(
     async () =>
       changeKeyring(workspace.home, (draft) => {
         refuseUndestroyable(draft, journal, subject)
+        refuseBegun(versionOf(keyOf(draft, name), name, version), label(subject))
         versionOf(keyOf(draft, name), name, version).destruction = {
           scheduled: isoNow(),
           due,
@@ -97,6 +106,8 @@ export type Destroyed = {
 export type DestroyOptions = {
   /** So many values become unreadable, with the reason that is signed. */
   readonly acceptLoss: { readonly count: number; readonly reason: string } | undefined
+  /** Places that had values and are gone for good, by name, with the reason that is signed. */
+  readonly drop: DropPlaces | undefined
   readonly events: Events
 }
 
@@ -104,7 +115,7 @@ export type DestroyOptions = {
  * Erases the material of a version whose time is over: settles the ledger, scans the primary in full once more,
  * records that the erasure begins, overwrites and unlinks the key file, then marks the record, which stays. May be
  * repeated after a crash.
- * @throws LEDGER_OPEN, VALUES_REMAIN, CLOCK_BEHIND, NOT_RETIRED; the key file is as it was then
+ * @throws LEDGER_OPEN, VALUES_REMAIN, PLACE_MISSING, CLOCK_BEHIND, NOT_RETIRED; the key file is as it was then
  */
 export async function destroyVersion(
   workspace: Workspace,
@@ -120,23 +131,28 @@ export async function destroyVersion(
   const ledger = await openLedger(workspace, journal, ring, subject)
   const open = ledger.filter(({ expired }) => expired === undefined)
   if (open.length > 0) throw ledgerOpen(subject, open)
-  const loss =
-    options.acceptLoss === undefined
-      ? {}
-      : { acceptedLoss: options.acceptLoss.count, reason: options.acceptLoss.reason }
+  const { acceptLoss, drop } = options
+  const loss = {
+    ...(acceptLoss && { acceptedLoss: acceptLoss.count, reason: acceptLoss.reason }),
+    ...(drop && { dropPlaces: drop.names, reason: drop.reason }),
+  }
   return withIntent(
     workspace.audit,
     { action: 'key.destroy', subject: label(subject), data: loss },
     async (conclusion) => {
-      const censuses = await lastScan(workspace, subject, options)
-      // A restore from them would put bytes in place that nothing opens any more.
-      for (const { expired } of ledger)
-        if (expired !== undefined) await forgetRun(workspace, journal.get(expired), false)
+      const { censuses, dropped } = await lastScan(workspace, subject, options)
+      await refuseClockBehind(workspace)
       await changeKeyring(workspace.home, (draft) => {
+        // The scan took its time: it may have been cancelled, unretired or scheduled anew meanwhile.
+        refuseUndestroyable(draft, journal, subject)
+        refuseWaiting(draft, subject)
         const { destruction } = versionOf(keyOf(draft, name), name, version)
         if (destruction === null) throw notScheduled(subject)
         destruction.begun ??= isoNow()
       })
+      // A restore from them would put bytes in place that nothing opens any more.
+      for (const { expired } of ledger)
+        if (expired !== undefined) await forgetRun(workspace, journal.get(expired), false)
       const erased = await eraseMaterial(workspace, subject)
       await changeKeyring(workspace.home, (draft) => {
         const record = versionOf(keyOf(draft, name), name, version)
@@ -144,7 +160,12 @@ export async function destroyVersion(
         if (record.state !== 'destroyed')
           moveState(record, label(subject), 'destroyed', 'its waiting time was over')
       })
-      conclusion.conclude({ fileSystem: erased?.fileSystem ?? 'none', inPlace: erased?.inPlace ?? false })
+      await forgetPlaces(workspace.home, name, dropped)
+      conclusion.conclude({
+        fileSystem: erased?.fileSystem ?? 'none',
+        inPlace: erased?.inPlace ?? false,
+        ...(dropped.length === 0 ? {} : { droppedPlaces: droppedFacts(dropped) }),
+      })
       return {
         subject: label(subject),
         erased,
@@ -233,21 +254,29 @@ async function lastScan(
   workspace: Workspace,
   subject: Subject,
   options: DestroyOptions,
-): Promise<readonly Census[]> {
+): Promise<{ readonly censuses: readonly Census[]; readonly dropped: readonly KnownPlace[] }> {
   const session = await openSession(workspace, { key: subject.name, exclusive: true })
   try {
+    const { drop } = options
+    await refuseMissingPlaces(session, subject, { drop })
     const censuses: Census[] = []
     for (const workload of session.workloads) {
       censuses.push(await workload.census({ phase: 'verify', events: options.events }))
     }
     const declared = new Set(session.workloads.filter(({ plaintext }) => plaintext).map(({ name }) => name))
     const left = censuses.reduce(
-      (sum, { byVersion, unreadable, envelope, plaintext }) =>
-        sum + (byVersion.get(subject.version) ?? 0) + unreadable + (declared.has(envelope) ? 0 : plaintext),
+      (sum, { byVersion, wrongLabels, unreadable, envelope, plaintext }) =>
+        sum +
+        (byVersion.get(subject.version) ?? 0) +
+        (wrongLabels.get(subject.version) ?? 0) +
+        unreadable +
+        (declared.has(envelope) ? 0 : plaintext),
       0,
     )
     if (left > (options.acceptLoss?.count ?? 0)) throw valuesRemain(session.ring, subject, left)
-    return censuses
+    const dropped = await refuseMissingPlaces(session, subject, { drop, censuses })
+    await rememberPlaces(session, censuses)
+    return { censuses, dropped }
   } finally {
     await session.close()
   }
@@ -264,7 +293,7 @@ function valuesRemain(ring: Keyring, subject: Subject, left: number): KvxError {
     'VALUES_REMAIN',
     `${left} ${need} ${label(subject)}, ${left === 1 ? 'opens' : 'open'} with no known key or ${left === 1 ? 'is' : 'are'} not sealed as declared; ${state}`,
     {
-      hint: `\`kvx verify\` names them. If they are lost anyway: \`--accept-loss ${left} --reason TEXT\`.`,
+      hint: `\`kvx verify\` names them. If they are lost anyway: \`kvx destroy ${label(subject)} --due --accept-loss ${left} --reason TEXT\`.`,
       details: { subject: label(subject), remaining: left },
     },
   )

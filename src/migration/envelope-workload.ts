@@ -18,6 +18,7 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     work: envelope.dek === undefined ? 'reencrypt' : 'rewrap',
     normalised: envelope.normalised,
     plaintext: envelope.plaintext,
+    place: envelope.place,
     census: async (options) => takeCensus(open, options),
     sweep: async (options) => sweepOnce(open, options),
     restore: (options) => restoreRecords(open, options),

@@ -5,6 +5,8 @@ import { isKvxError, KvxError } from '../core/errors.ts'
 import { compileLayout, type Layout } from '../core/layout/layout.ts'
 import { compileTemplate, type Template } from '../core/layout/template.ts'
 import type { RecordSet } from '../stores/store.ts'
+import { refuseSharedColumns } from './shared-columns.ts'
+import type { Place } from './workload.ts'
 
 /** One sealed thing in a record: a wrapped DEK or a value, its bytes in one column or spread over several. */
 export type Sealed = {
@@ -20,6 +22,7 @@ export type Envelope = {
   /** The configured key at the outermost level. */
   readonly key: string
   readonly set: RecordSet
+  readonly place: Place
   /** The wrapped DEK; undefined where values lie directly under the key. */
   readonly dek: Sealed | undefined
   readonly values: readonly Sealed[]
@@ -33,13 +36,12 @@ export type Envelope = {
 
 /**
  * The declared envelopes, all or the named ones, in the order of the configuration.
- * @throws LAYOUT_INVALID, CONFIG_INVALID with the place in the file
+ * @throws LAYOUT_INVALID, CONFIG_INVALID with the place in the file, also when two of them change the same column
  */
 export function compileEnvelopes(config: Config, names: readonly string[] = []): readonly Envelope[] {
-  const known = Object.keys(config.envelopes)
-  return known
-    .filter((name) => names.length === 0 || names.includes(name))
-    .map((name) => compileEnvelope(config, name))
+  const all = Object.keys(config.envelopes).map((name) => compileEnvelope(config, name))
+  refuseSharedColumns(config, all)
+  return all.filter(({ name }) => names.length === 0 || names.includes(name))
 }
 
 function compileEnvelope(config: Config, name: string): Envelope {
@@ -51,17 +53,27 @@ function compileEnvelope(config: Config, name: string): Envelope {
   const compiled = values.map((value) => sealed(value, 'value'))
   const id = typeof declared.id === 'string' ? [declared.id] : declared.id
   const everything = dek === undefined ? compiled : [dek, ...compiled]
+  const underKey = (dek === undefined ? compiled : [dek]).flatMap(({ columns }) => columns)
   return {
     name,
     store: declared.store,
     key: declared.key,
     set: { table: declared.table, id, columns: usedColumns(everything, declared.version, id) },
+    place: {
+      store: pathOf(config.stores[declared.store]),
+      table: declared.table,
+      columns: underKey.map(({ column }) => column),
+    },
     dek,
     values: compiled,
     versionColumn: declared.version,
     plaintext: declared.plaintext,
     normalised: normalise(declared, config),
   }
+}
+
+function pathOf(store: Config['stores'][string] | undefined): string {
+  return store?.sqlite ?? store?.directory ?? ''
 }
 
 function usedColumns(parts: readonly Sealed[], version: string | undefined, id: readonly string[]): string[] {

@@ -16,6 +16,7 @@ export class KeyBook {
   readonly name: string
   readonly #materials: ReadonlyMap<number, Secret>
   readonly #prepared = new Map<string, PreparedKey>()
+  readonly #fitting = new Map<number, ReadonlySet<number>>()
   readonly #controls = new Map<number, Secret>()
   /** Versions in the order in which they are tried; the one that opened last comes first. */
   #order: number[]
@@ -27,7 +28,7 @@ export class KeyBook {
     if (first !== null) this.prefer(first)
   }
 
-  /** Loads and proves every version that can open. @throws KEYRING_DAMAGED and its like */
+  /** Loads and proves every version that can open. @throws KEYRING_DAMAGED and its like for the one that seals */
   static async load(home: Home, ring: Keyring, name: string): Promise<KeyBook> {
     const materials = await loadOpeners(home, ring, name, { withRetired: true })
     return new KeyBook(name, materials, keyOf(ring, name).seals)
@@ -53,17 +54,41 @@ export class KeyBook {
     return this.#materials.get(version)?.length === aead.keyLength
   }
 
-  /** @throws KEY_MALFORMED when the material has another length than the AEAD's key */
+  /**
+   * The versions whose material has the length that the AEAD takes. Others, such as a short key of an older
+   * cipher, open nothing there.
+   * @throws KEY_MALFORMED when there are versions and none of them fits: the declaration is wrong
+   */
+  fitting(aead: Aead): ReadonlySet<number> {
+    const known = this.#fitting.get(aead.keyLength)
+    if (known !== undefined) return known
+    const fitting = new Set(this.versions.filter((version) => this.fits(version, aead)))
+    const [first] = this.#order
+    if (fitting.size === 0 && first !== undefined) throw this.#malformed(first, aead)
+    this.#fitting.set(aead.keyLength, fitting)
+    return fitting
+  }
+
+  #malformed(version: number, aead: Aead): KvxError {
+    return new KvxError(
+      'KEY_MALFORMED',
+      `${this.name}@${version} has ${this.#materials.get(version)?.length ?? 0} bytes; ${aead.name} takes ${aead.keyLength}`,
+      { hint: 'Declare the AEAD that the application really uses, or import the key that it really has.' },
+    )
+  }
+
+  /**
+   * @throws KEY_MALFORMED when the material has another length than the AEAD's key; KEYRING_DAMAGED when the
+   *   version is not at hand
+   */
   key(version: number, aead: Aead): PreparedKey {
     const material = this.#materials.get(version)
-    if (material === undefined) throw new TypeError(`version ${version} is not in the book`)
-    if (material.length !== aead.keyLength) {
-      throw new KvxError(
-        'KEY_MALFORMED',
-        `${this.name}@${version} has ${material.length} bytes; ${aead.name} takes ${aead.keyLength}`,
-        { hint: 'Declare the AEAD that the application really uses, or import the key that it really has.' },
-      )
+    if (material === undefined) {
+      throw new KvxError('KEYRING_DAMAGED', `the key of ${this.name}@${version} is not at hand`, {
+        hint: `Bring its file back from a backup: \`kvx backup list ${this.name}\`.`,
+      })
     }
+    if (material.length !== aead.keyLength) throw this.#malformed(version, aead)
     return this.#prepare(`${version}/${aead.name}`, aead, material)
   }
 

@@ -25,6 +25,21 @@ export type NewVersion = {
   readonly run: string | null
 }
 
+/** Numbers have nine digits at most: `NAME@VERSION`, file names and version columns rely on it. */
+const lastVersion = 999_999_999
+
+/** @throws STATE_TRANSITION when no number is left for a new version */
+export function refuseNumbersUsedUp(name: string, next: number): void {
+  if (next <= lastVersion) return
+  throw new KvxError(
+    'STATE_TRANSITION',
+    `${name} has no number left for a new version after ${lastVersion}`,
+    {
+      hint: `Nothing was changed. Declare a key of another name, import the current key there under a smaller number, and go on with that.`,
+    },
+  )
+}
+
 /** Reserves the next number for a run: durable, and never given to anything else. */
 export async function reserve(workspace: Workspace, name: string, run: string): Promise<number> {
   return changeKeyring(workspace.home, (ring) => {
@@ -32,6 +47,7 @@ export async function reserve(workspace: Workspace, name: string, run: string): 
     const mine = Object.entries(key.versions).find(([, record]) => record.run === run)
     if (mine !== undefined) return Number(mine[0])
     const version = key.next
+    refuseNumbersUsedUp(name, version)
     key.versions[String(version)] = reservedVersion('generated', run)
     key.next = version + 1
     return version

@@ -2,6 +2,7 @@ import { parseDuration } from '../core/duration.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { makePublisher } from '../keyring/publish/publish.ts'
+import { unreadable } from '../keyring/publish/publisher.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { now } from '../platform/clock.ts'
 import { backupFiles } from './ciphertext-backup.ts'
@@ -106,6 +107,14 @@ async function publishedCopies(
   for (const config of workspace.config.keys[subject.name]?.publish ?? []) {
     const publisher = makePublisher(config)
     const slots = await publisher.inspect()
+    if (slots.current === unreadable || slots.previous === unreadable) {
+      entries.push({
+        kind: 'published',
+        message: `${publisher.place} cannot be read as a key and may still hold it`,
+        settle: `kvx key publish ${subject.name}`,
+      })
+      continue
+    }
     if (slots.current !== fingerprint && slots.previous !== fingerprint) continue
     entries.push({
       kind: 'published',

@@ -56,6 +56,7 @@ export async function makePlan(session: Session, request: PlanRequest): Promise<
   }
   if (request.onError === 'stop') refuseUnreadable(censuses)
   refuseRetired(session.ring, request.key, censuses)
+  refuseForeignLabels(request, censuses)
   const terms: PlanTerms = {
     schema: 'kvx.plan/1',
     kind: request.kind,
@@ -79,6 +80,9 @@ export type Counts = {
   readonly nulls: number
   readonly plaintext: number
   readonly unreadable: number
+  /** Missing in plans of before this was counted. */
+  readonly mislabelled?: number
+  /** Records by each version that they need; one that needs several counts under each. */
   readonly byVersion: Readonly<Record<string, number>>
 }
 
@@ -89,13 +93,30 @@ export function countsOf(census: Census): Counts {
     nulls: census.nulls,
     plaintext: census.plaintext,
     unreadable: census.unreadable,
+    mislabelled: census.mislabelled,
     byVersion: Object.fromEntries([...census.byVersion].map(([version, count]) => [String(version), count])),
   }
 }
 
-/** How many records are sealed under another version than the target. */
+/** How many sealed records a run to the target would change: those that sweeps do not find under it. */
 export function toChange(census: Census, target: number): number {
-  return [...census.byVersion].reduce((sum, [version, count]) => sum + (version === target ? 0 : count), 0)
+  return census.sealed - (census.settled.get(target) ?? 0)
+}
+
+/** A version column that holds a name is the application's own language: kvx writes numbers only. */
+function refuseForeignLabels({ to }: PlanRequest, censuses: readonly Census[]): void {
+  for (const { envelope, foreignLabels } of censuses) {
+    const count = [...foreignLabels].reduce((sum, [version, n]) => sum + (version === to ? 0 : n), 0)
+    if (count === 0) continue
+    throw new KvxError(
+      'LAYOUT_MISMATCH',
+      `the version column of ${envelope} holds no number in ${count} ${count === 1 ? 'record' : 'records'} that would change; nothing was changed`,
+      {
+        hint: `kvx would have to write the number ${to} there, which its application does not write. Take \`version\` out of the envelope if no reader goes by it, or let the application write numbers first.`,
+        details: { envelope, records: count },
+      },
+    )
+  }
 }
 
 function refuseUnreadable(censuses: readonly Census[]): void {

@@ -6,6 +6,7 @@ import type { Workspace } from '../keyring/workspace.ts'
 import { isoNow } from '../platform/clock.ts'
 import { writeState } from '../platform/state-file.ts'
 import type { Counts } from './plan.ts'
+import { quarantineFile } from './quarantine-file.ts'
 import type { QuarantineRow, RunRow } from './journal.ts'
 
 export type EnvelopeResult = {
@@ -23,7 +24,9 @@ export type EnvelopeResult = {
 
 export type RunReport = {
   readonly envelopes: readonly EnvelopeResult[]
+  /** The first of the records that were set aside; `quarantine.jsonl` beside the report names all of them. */
   readonly quarantine: readonly QuarantineRow[]
+  readonly quarantined: number
   readonly seconds: number
 }
 
@@ -57,7 +60,9 @@ export async function writeReport(
     planDigest: run.planDigest,
     at: isoNow(),
     envelopes: report.envelopes.map((result) => ({ ...result, before: result.before ?? null })),
+    quarantined: report.quarantined,
     quarantine: report.quarantine.map((row) => ({ ...row })),
+    quarantineFile: report.quarantined === 0 ? null : quarantineFile,
     checks: [
       'every record was opened through the declared chain before the first write',
       'every rewritten record was read back in its transaction and opened with the new version',
@@ -86,6 +91,8 @@ function markdown(
       `| ${one.name} | ${one.records} | ${one.changed} | ${one.unchanged} | ${one.retried} | ${one.quarantined} | ${versions(one.before)} | ${versions(one.after)} |`,
   )
   const aside = report.quarantine.map(({ envelope, record, reason }) => `- ${envelope} ${record}: ${reason}`)
+  const rest = report.quarantined - aside.length
+  if (rest > 0) aside.push(`- and ${rest} more: ${quarantineFile} beside this file names all of them`)
   return [
     `# ${run.kind} ${run.id}`,
     '',

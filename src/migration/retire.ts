@@ -18,6 +18,14 @@ import { refuseBegun } from './erasure.ts'
 import { stopIfInterrupted, type Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
+import {
+  droppedFacts,
+  forgetPlaces,
+  refuseMissingPlaces,
+  rememberPlaces,
+  type DropPlaces,
+  type KnownPlace,
+} from './places.ts'
 import { countsOf } from './plan.ts'
 import { openSession } from './session.ts'
 
@@ -33,6 +41,8 @@ export type RetireRequest = {
   readonly version: number
   /** So many records that open with no known key may stay behind, with the reason that is signed. */
   readonly acceptLoss: { readonly count: number; readonly reason: string } | undefined
+  /** Places that had values and are gone for good, by name, with the reason that is signed. */
+  readonly drop: DropPlaces | undefined
   readonly events: Events
 }
 
@@ -91,7 +101,8 @@ function partlyDone(journal: Journal, name: string): RunRow | undefined {
 /**
  * The gate: two full scans, a reader's cache-ttl apart, prove that no value needs the version. Then it is marked
  * with a signed certificate and taken out of the published places. The material stays in the home.
- * @throws VALUES_REMAIN (the key is untouched), UNREADABLE_RECORDS
+ * @throws VALUES_REMAIN (the key is untouched), UNREADABLE_RECORDS; PLACE_MISSING when a place that had values is
+ *   not declared any more, or has none
  */
 export async function retireVersion(
   workspace: Workspace,
@@ -102,30 +113,40 @@ export async function retireVersion(
   const subject = `${name}@${version}`
   const config = configuredKey(workspace.config, name)
   checkRetirable(await readKeyring(workspace.home), journal, request)
-  return withIntent(workspace.audit, { action: 'key.retire', subject }, async (conclusion) => {
-    const scans = await twoScans(workspace, request, cacheTtlMs(config))
-    const certificate = await writeCertificate(workspace, request, scans)
+  const { drop } = request
+  const data = drop === undefined ? {} : { dropPlaces: drop.names, reason: drop.reason }
+  return withIntent(workspace.audit, { action: 'key.retire', subject, data }, async (conclusion) => {
+    const proof = await twoScans(workspace, request, cacheTtlMs(config))
+    const { scans, dropped } = proof
+    const certificate = await writeCertificate(workspace, request, proof)
     await changeKeyring(workspace.home, (ring) => {
       checkRetirable(ring, journal, request)
       const key = keyOf(ring, name)
       versionOf(key, name, version).retired = { at: isoNow(), actor: currentActor(), certificate }
       if (key.previous === version) key.previous = null
     })
+    await forgetPlaces(workspace.home, name, dropped)
     const places = await publishKey(workspace.home, { name, config })
     const partly = request.acceptLoss && partlyDone(journal, name)
     if (partly !== undefined) journal.setStatus(partly.id, 'done')
-    conclusion.conclude({ certificate })
+    conclusion.conclude({
+      certificate,
+      ...(dropped.length === 0 ? {} : { droppedPlaces: droppedFacts(dropped) }),
+    })
     return { subject, certificate: join(workspace.home.path, certificate), scans, places }
   })
 }
 
-async function twoScans(
-  workspace: Workspace,
-  request: RetireRequest,
-  ttlMs: number,
-): Promise<readonly (readonly Census[])[]> {
+type Proof = {
+  readonly scans: readonly (readonly Census[])[]
+  readonly dropped: readonly KnownPlace[]
+}
+
+async function twoScans(workspace: Workspace, request: RetireRequest, ttlMs: number): Promise<Proof> {
   const session = await openSession(workspace, { key: request.name, exclusive: true })
   try {
+    const { drop } = request
+    let dropped = await refuseMissingPlaces(session, request, { drop })
     const scans: Census[][] = []
     for (const delay of [0, ttlMs]) {
       await wait(delay)
@@ -138,10 +159,12 @@ async function twoScans(
           ? 0
           : census.plaintext
       refuseRemaining(request, scan, undeclared)
+      dropped = await refuseMissingPlaces(session, request, { drop, censuses: scan })
       scans.push(scan)
     }
     for (const workload of session.workloads) await workload.settle()
-    return scans
+    await rememberPlaces(session, scans.at(-1) ?? [])
+    return { scans, dropped }
   } finally {
     await session.close()
   }
@@ -174,6 +197,18 @@ function refuseRemaining(
       },
     )
   }
+  const lying = scan.filter((census) => census.wrongLabels.has(version))
+  if (lying.length > 0) {
+    const total = lying.reduce((sum, census) => sum + (census.wrongLabels.get(version) ?? 0), 0)
+    throw new KvxError(
+      'VALUES_REMAIN',
+      `${total} ${total === 1 ? 'record names' : 'records name'} ${subject}, and another version opens ${total === 1 ? 'it' : 'them'}: ${lying.map(({ envelope }) => envelope).join(', ')}; the key is untouched`,
+      {
+        hint: 'A reader that goes by the number would ask for the retired key. Set the numbers right with `kvx rewrap` or `kvx reencrypt`, then retire again.',
+        details: { subject, remaining: total },
+      },
+    )
+  }
   const unreadable = scan.reduce((sum, census) => sum + census.unreadable + undeclared(census), 0)
   if (unreadable <= (request.acceptLoss?.count ?? 0)) return
   throw new KvxError(
@@ -190,7 +225,7 @@ function refuseRemaining(
 async function writeCertificate(
   workspace: Workspace,
   request: RetireRequest,
-  scans: readonly (readonly Census[])[],
+  { scans, dropped }: Proof,
 ): Promise<string> {
   const { name, version } = request
   const { fingerprint } = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
@@ -202,6 +237,8 @@ async function writeCertificate(
     at: isoNow(),
     actor: currentActor(),
     scans: scans.map((scan) => scan.map(countsOf)),
+    droppedPlaces: dropped.map((place) => ({ ...place })),
+    droppedReason: dropped.length === 0 ? null : (request.drop?.reason ?? null),
     acceptedLoss: request.acceptLoss === undefined ? null : { ...request.acceptLoss },
     audit: { seq: head.seq, head: head.head },
   }

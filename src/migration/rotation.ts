@@ -30,12 +30,14 @@ import {
   ensureCanary,
   madeKeyBytes,
   makeMaterial,
+  refuseNumbersUsedUp,
   reserve,
   withoutBackup,
 } from './key-steps.ts'
 import { makePlan, type Counts, type Plan, type PlanTerms } from './plan.ts'
+import { rememberPlaces } from './places.ts'
 import { refuseUnfinished, startRun } from './runs.ts'
-import { emptySession, openSession, type Session } from './session.ts'
+import { declaredPlaces, emptySession, openSession, type Session } from './session.ts'
 
 /**
  * `offline`: the application is stopped, both slots change at once. `staged`: readers get the new version in the
@@ -79,6 +81,7 @@ export async function prepareRotation(
   refuseOccupiedSlot(ring, name, config)
   refuseOneSlot(name, config, request)
   refuseUnfitKey(workspace, name, config)
+  refuseNumbersUsedUp(name, key.next)
   for (const place of config.publish) await makePublisher(place).check()
   await refuseForeignKeys(ring, name, config)
   if (!request.dryRun && config.backup === undefined && request.withoutReason === undefined)
@@ -210,7 +213,11 @@ export async function startRotation(
   journal: Journal,
   prepared: PreparedRotation,
 ): Promise<RunRow> {
-  return startRun(workspace, journal, prepared.plan, prepared.facts)
+  const run = await startRun(workspace, journal, prepared.plan, prepared.facts)
+  // What is declared under the key now is what its retirement must have looked at, also without data.
+  const workloads = declaredPlaces(workspace.config, prepared.plan.terms.key)
+  await rememberPlaces({ workspace, workloads }, prepared.plan.censuses)
+  return run
 }
 
 /**

@@ -39,6 +39,8 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
         if (opened.kind === 'sealed') opened.wipe()
       }
     }
+    const unreadable = taker.takeUnnoted()
+    if (unreadable.length > 0) await options.unreadable?.(unreadable)
     const total = Number(facts.records)
     options.events.progress({ phase: options.phase, envelope: envelope.name, done: taker.records, total })
   }

@@ -10,7 +10,7 @@ import type { Store } from '../stores/store.ts'
 import { compileEnvelopes, type Envelope } from './envelope.ts'
 import { envelopeWorkload } from './envelope-workload.ts'
 import { KeyBook } from './key-book.ts'
-import { vaultWorkload } from './vault-workload.ts'
+import { vaultPlace, vaultWorkload } from './vault-workload.ts'
 import type { Workload } from './workload.ts'
 
 /** What a command works on, with stores and keys open. Close it: it holds locks and key material. */
@@ -43,6 +43,20 @@ export function declaredWorkloads(config: Config): readonly Pick<Workload, 'name
     work: 'reencrypt' as const,
   }))
   return [...envelopes, ...vaults]
+}
+
+/** Where everything under a key is declared to lie, without opening it. */
+export function declaredPlaces(
+  config: Config,
+  key: string,
+): readonly Pick<Workload, 'name' | 'key' | 'place'>[] {
+  const envelopes = Object.keys(config.envelopes).length === 0 ? [] : compileEnvelopes(config)
+  const vaults = Object.entries(config.vaults).map(([name, vault]) => ({
+    name,
+    key: vault.key,
+    place: vaultPlace(name, vault.directory),
+  }))
+  return [...envelopes, ...vaults].filter((one) => one.key === key)
 }
 
 /** ENVELOPE_UNKNOWN with the nearest name, for a name that nothing declared has. */

@@ -25,7 +25,7 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
   const unreadable: QuarantineRow[] = []
   let [seen, changed, lost] = [0, 0, 0]
   const started = performance.now()
-  for await (const page of store.scan(envelope.set, options.batch)) {
+  for await (const page of store.scan(envelope.set, pageSize(options))) {
     await breathe(options.run)
     const pending = findPending(open, page, { target: options.target, unreadable })
     try {
@@ -60,8 +60,15 @@ function findPending(
       continue
     }
     if (opened.kind !== 'sealed') continue
-    if (isUnder(envelope, record, opened, look.target)) {
+    if (isUnder(opened, look.target)) {
       opened.wipe()
+      continue
+    }
+    if (opened.labels.foreign) {
+      // The plan found none: something writes them now. What is no number of kvx is never overwritten.
+      opened.wipe()
+      const row = { envelope: envelope.name, record: displayId(record.id), reason: 'version-column' }
+      look.unreadable.push(row)
       continue
     }
     const change = sealUnder(envelope, record, opened, { book, target: look.target })
@@ -116,6 +123,11 @@ function byId(records: readonly StoredRecord[]): ReadonlyMap<string, StoredRecor
 
 export function idKey(id: RecordId): string {
   return JSON.stringify(id.map(encodeCell))
+}
+
+/** No more records at once than a second may have. */
+function pageSize({ batch, rate }: SweepOptions): number {
+  return rate === undefined ? batch : Math.min(batch, Math.max(1, Math.floor(rate)))
 }
 
 /** Waits until the average since `started` is down to `rate` records a second; a signal is heard meanwhile. */

@@ -27,6 +27,7 @@ import { configuredVault, openConfiguredVault, versionBy } from './vault-keys.ts
 import {
   emptyRestore,
   type CensusOptions,
+  type Place,
   type RestoreOptions,
   type RestoreTally,
   type Restoring,
@@ -42,6 +43,11 @@ type OpenVault = {
   readonly vault: Vault
 }
 
+/** A vault lies in one file of its directory. */
+export function vaultPlace(name: string, directory: string): Place {
+  return { store: directory, table: name, columns: ['content'] }
+}
+
 /** A vault as the engine sees it: one record, the file, under the version that its header names. */
 export function vaultWorkload(workspace: Workspace, ring: Keyring, name: string): Workload {
   const { key, directory } = configuredVault(workspace, name)
@@ -53,6 +59,7 @@ export function vaultWorkload(workspace: Workspace, ring: Keyring, name: string)
     work: 'reencrypt',
     normalised: { vault: { directory, key } },
     plaintext: false,
+    place: vaultPlace(name, directory),
     census: async (options) => takeVaultCensus(open, options),
     sweep: async (options) => sweepVault(open, options),
     restore: (options) => vaultRestoring(open, options),
@@ -70,6 +77,8 @@ async function takeVaultCensus(open: OpenVault, options: CensusOptions): Promise
   const taker = new CensusTaker(vault.name)
   const found = await lookAt(open, options.run)
   if (found !== undefined) taker.add(found, () => vaultPath(vault))
+  const unreadable = taker.takeUnnoted()
+  if (unreadable.length > 0) await options.unreadable?.(unreadable)
   options.events.progress({
     phase: options.phase,
     envelope: vault.name,
@@ -85,10 +94,10 @@ async function lookAt(open: OpenVault, run: string | undefined): Promise<Opened 
   if (header === undefined) return undefined
   if (header === 'unreadable') return unreadable('shape')
   try {
-    const read = await readVault(vault, async ({ file, segments }) => {
-      for await (const _ of interruptible(segments(), run)) continue
-      await refuseRandomKey(file)
-      return versionBy(ring, key, file.header.fingerprint)
+    const read = await readVault(vault, async (opened) => {
+      for await (const _ of interruptible(opened.segments(), run)) continue
+      await refuseRandomKey(opened.file)
+      return versionBy(ring, key, opened.file.header.fingerprint)
     })
     if (read === undefined) return undefined
     return read.result === undefined ? unreadable('no-known-key') : sealedUnder(read.result)
@@ -109,7 +118,13 @@ function unreadable(reason: UnreadableReason): Opened {
 }
 
 function sealedUnder(version: number): Opened {
-  return { kind: 'sealed', version, under: [], wipe: () => undefined }
+  return {
+    kind: 'sealed',
+    versions: new Set([version]),
+    labels: { settled: version, wrong: new Set(), foreign: false },
+    under: [],
+    wipe: () => undefined,
+  }
 }
 
 async function headerOf(vault: Vault): Promise<VaultFile['header'] | 'unreadable' | undefined> {

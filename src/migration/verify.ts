@@ -1,4 +1,6 @@
 import { isBackedUp } from './gates.ts'
+import { rememberPlaces } from './places.ts'
+import { toChange } from './plan.ts'
 import type { Census } from './census.ts'
 import type { Events } from './events.ts'
 import type { Session } from './session.ts'
@@ -12,10 +14,13 @@ export type Verification = {
   readonly warnings: readonly { readonly code: string; readonly message: string }[]
 }
 
-/** Opens every record of the session's envelopes, or the first `sample` of each, and writes nothing. */
+/**
+ * Opens every record of the session's envelopes, or the first `sample` of each, and writes nothing to them. After
+ * a full look the home remembers where sealed things lie, unless it is a dry run.
+ */
 export async function verifyEnvelopes(
   session: Session,
-  options: { readonly events: Events; readonly sample: number | undefined },
+  options: { readonly events: Events; readonly sample: number | undefined; readonly dryRun: boolean },
 ): Promise<Verification> {
   const censuses: Census[] = []
   const warnings: { code: string; message: string }[] = []
@@ -25,12 +30,21 @@ export async function verifyEnvelopes(
     censuses.push(await workload.census({ phase: 'verify', events: options.events, ...limit }))
     warnings.push(...(await workload.warnings()))
   }
+  warnings.push(...censuses.flatMap(foreignWarning))
+  if (options.sample === undefined && !options.dryRun) await rememberPlaces(session, censuses)
   return {
     censuses,
     next: await nextCommand(session, censuses),
     findings: findingsOf(session, censuses),
     warnings,
   }
+}
+
+function foreignWarning({ envelope, foreignLabels }: Census): Verification['warnings'] {
+  const count = [...foreignLabels.values()].reduce((sum, n) => sum + n, 0)
+  if (count === 0) return []
+  const message = `the version column of ${envelope} holds no number in ${count} records; no run changes them`
+  return [{ code: 'VERSION_COLUMN', message }]
 }
 
 function findingsOf(session: Session, censuses: readonly Census[]): Verification['findings'] {
@@ -48,6 +62,12 @@ function findingsOf(session: Session, censuses: readonly Census[]): Verification
       return {
         message: `${census.plaintext} records of ${census.envelope} are not sealed`,
         hint: 'If plaintext belongs there, say so with `plaintext: true` in the envelope.',
+      }
+    }
+    if (census.mislabelled > 0) {
+      return {
+        message: `${census.mislabelled} ${census.mislabelled === 1 ? 'record' : 'records'} of ${census.envelope} name another version of ${workload.key} than the one that opens them`,
+        hint: `A reader that goes by the number cannot open them. Set it right: \`kvx ${workload.work} ${workload.name}\`.`,
       }
     }
     for (const version of census.byVersion.keys()) {
@@ -84,8 +104,7 @@ async function nextCommand(session: Session, censuses: readonly Census[]): Promi
       return `kvx backup create ${workload.key}`
     }
     const census = censuses.find(({ envelope }) => envelope === workload.name)
-    const behind = [...(census?.byVersion.keys() ?? [])].some((version) => version !== seals)
-    if (behind) return `kvx ${workload.work} ${workload.name}`
+    if (census !== undefined && toChange(census, seals) > 0) return `kvx ${workload.work} ${workload.name}`
     if (previous !== null) return `kvx retire ${workload.key}@${previous}`
   }
   return undefined

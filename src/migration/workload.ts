@@ -1,4 +1,4 @@
-import type { Census } from './census.ts'
+import type { Census, NamedRecord } from './census.ts'
 import type { BackupEntry, BackupWriter } from './ciphertext-backup.ts'
 import type { Events, Progress } from './events.ts'
 import type { QuarantineRow } from './journal.ts'
@@ -13,6 +13,8 @@ export type CensusOptions = {
   readonly run?: string
   /** Looks at so many records only; at all of them when undefined. */
   readonly sample?: number
+  /** Gets every record that does not open, a page at a time; the census itself names the first ones only. */
+  readonly unreadable?: (named: readonly NamedRecord[]) => Promise<void>
 }
 
 export type SweepOptions = {
@@ -85,6 +87,16 @@ export type RestoreOptions = {
   readonly events: Events
 }
 
+/** Where sealed things lie that need a key: what `retire` and `destroy` must have looked at. */
+export type Place = {
+  /** The database file or the directory. */
+  readonly store: string
+  /** The table, the pattern of files, or the vault. */
+  readonly table: string
+  /** The columns that lie directly under the key. */
+  readonly columns: readonly string[]
+}
+
 /**
  * Sealed things under one key that the engine looks at and moves: the records of an envelope, or the files of a
  * vault. Plan, sweeps, verify, retire and destroy know nothing else of them.
@@ -98,6 +110,7 @@ export type Workload = {
   readonly normalised: Readonly<Record<string, unknown>>
   /** Whether things that are not sealed may lie among the sealed ones. */
   readonly plaintext: boolean
+  readonly place: Place
 
   /** Opens everything once and counts it by the version that it needs. Writes nothing. */
   census(options: CensusOptions): Promise<Census>

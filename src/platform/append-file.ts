@@ -11,6 +11,8 @@ import { writeFully } from './temp-file.ts'
 export type Appender = {
   /** Appends all bytes. Not durable before `sync`. On failure the file is cut back to its length before. */
   append(bytes: Uint8Array): Promise<void>
+  /** Takes back everything after this length, for a file that is no record of what was done. */
+  cut(length: number): Promise<void>
   /** Makes everything appended so far survive a power cut. */
   sync(): Promise<void>
   close(): Promise<void>
@@ -96,6 +98,16 @@ function appenderOf(handle: FileHandle, path: string, size: number): Appender {
         await giveUp(error, length)
       }
       length += bytes.length
+    },
+    async cut(to) {
+      requireUsable()
+      try {
+        await handle.truncate(to)
+      } catch (error) {
+        await giveUp(error, length)
+      }
+      length = to
+      durable = Math.min(durable, to)
     },
     async sync() {
       requireUsable()

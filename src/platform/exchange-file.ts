@@ -190,8 +190,9 @@ type GiveBack = {
 async function giveBack(target: string, leftover: string, state: GiveBack): Promise<void> {
   for (;;) {
     if (!sameInode(await lstatFacts(target), state.placed)) break // replaced or removed since: what we hold is older
-    if (!(await exchangeNames(leftover, target))) continue
+    const isDone = await exchangeNames(leftover, target)
     const found = await holdPresent(leftover, state.handles)
+    if (!isDone) continue // the target was removed in this moment
     if (sameInode(found.facts, state.placed)) break
     state.placed = state.held
     state.held = found.facts

@@ -9,6 +9,7 @@ export function censusLine(key: string, census: Census): string {
     ...[...census.byVersion].map(([version, records]) => `${key}@${version} ${count(records)}`),
     ...(census.nulls > 0 ? [`empty ${count(census.nulls)}`] : []),
     ...(census.plaintext > 0 ? [`plaintext ${count(census.plaintext)}`] : []),
+    ...(census.mislabelled > 0 ? [`mislabelled ${count(census.mislabelled)}`] : []),
     // A random key that opens anything ends the scan with an error, so a finished one opened nothing.
     'random key opened 0',
     `unreadable ${count(census.unreadable)}`,

@@ -70,7 +70,10 @@ export const counts = z.object({
   nulls: count,
   plaintext: count,
   unreadable: count,
-  byVersion,
+  mislabelled: count.optional().describe('records that name another version than the one that opens them'),
+  byVersion: byVersion.describe(
+    'records by the version that they need; one that needs several counts under each',
+  ),
 })
 
 const moved = z.object({

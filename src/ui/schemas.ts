@@ -106,9 +106,12 @@ export const documentData = {
       z.object({
         name: text,
         records: count,
-        byVersion: byVersion.describe('records by NAME@VERSION'),
+        byVersion: byVersion.describe(
+          'records by NAME@VERSION; one whose values need several versions counts under each',
+        ),
         unreadable: count,
         plaintext: count,
+        mislabelled: count.describe('records that name another version than the one that opens them'),
         empty: count,
         named: z.array(z.object({ record: text, reason: text })),
       }),

@@ -14,7 +14,7 @@ export class PieceDigest {
   /** The piece may be changed once this has returned; waiting for it holds back a fast source. */
   async add(piece: Buffer): Promise<void> {
     // Segments lie in buffers of their own, never in shared memory.
-    const digest = webcrypto.subtle.digest('SHA-256', piece as Buffer<ArrayBuffer>)
+    const digest = webcrypto.subtle.digest('SHA-256', piece)
     digest.catch(() => undefined) // who waits for it hears of it
     this.#waiting.push(digest)
     if (this.#waiting.length > inFlight) await this.#settleFirst()

@@ -100,7 +100,7 @@ export class MemberScanner {
         return this.#value(chunk, at)
       case 'next':
         return this.#next(chunk, at)
-      default:
+      case 'nothing':
         return this.#refuse('something follows the JSON object')
     }
   }

@@ -105,21 +105,22 @@ function refuseWeak(path: string, key: Buffer): void {
   })
 }
 
+const readRight = (rights: number): number => rights & 4
+
 /** Who reads the key reads the vault: a new file gets the key file's group and readers, and nobody writes but its owner. */
 async function accessLike(path: string): Promise<Access> {
   const handle = await openForReading(path, true)
   try {
     const { gid } = await handle.stat()
     const acl = await readAcl(handle.fd, path)
-    const read = (rights: number): number => rights & 4
     const readers = (entries: typeof acl.users): typeof acl.users =>
-      entries.map(({ id, rights }) => ({ id, rights: read(rights) }))
+      entries.map(({ id, rights }) => ({ id, rights: readRight(rights) }))
     const narrowed = {
       owner: 6,
       users: readers(acl.users),
-      group: read(acl.group),
+      group: readRight(acl.group),
       groups: readers(acl.groups),
-      mask: acl.mask === undefined ? undefined : read(acl.mask),
+      mask: acl.mask === undefined ? undefined : readRight(acl.mask),
       other: 0,
     }
     // Only root can give a file to a group that it is not in itself.
@@ -143,8 +144,9 @@ export function createTestKeyProvider(keys: Readonly<Record<string, Buffer>>): K
 /** A provider as vaults use it, with keys as secrets. */
 export function providedKeys(provider: KeyProvider): VaultKeys {
   const secret = (bytes: Buffer): Secret => {
-    const take = freshCopies.has(provider) ? Secret.take : Secret.copy
-    if (bytes.length === vaultKeyLength) return take(bytes)
+    if (bytes.length === vaultKeyLength) {
+      return freshCopies.has(provider) ? Secret.take(bytes) : Secret.copy(bytes)
+    }
     throw new KvxError(
       'KEY_MALFORMED',
       `the key provider gave a key of ${bytes.length} bytes; vaults take ${vaultKeyLength}`,

@@ -150,9 +150,10 @@ function tooLarge(what: string, length: number): KvxError {
   )
 }
 
+const ignore = (): void => undefined
+
 /** Content that comes in from outside, checked while it passes. @throws USAGE as {@link parseMembers} does */
 export async function* checkedContent(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const ignore = (): void => undefined
   const scanner = new MemberScanner({ begin: ignore, value: ignore, end: ignore }, refuseInput)
   for await (const piece of source) {
     scanner.push(Buffer.from(piece.buffer, piece.byteOffset, piece.length))

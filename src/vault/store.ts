@@ -69,7 +69,7 @@ export function createStore(options: StoreOptions): Store {
   }
   return {
     put: async (name, members) => {
-      const put = parseMembers(Buffer.from(String(JSON.stringify(members))))
+      const put = parseMembers(Buffer.from(JSON.stringify(members)))
       await writeVault(open(name), (old) => changeMembers(old, { put, remove: new Set() }))
     },
     get: get as Store['get'],

@@ -58,7 +58,7 @@ export async function openVaultFile(path: string, name: string): Promise<VaultFi
       streamHeader: parseStreamHeader(parameters, prefix),
       segments: planSegments(parameters, rest),
     }))
-    return { reader, header, headerBytes: bytes, ...body, close: reader.close }
+    return { reader, header, headerBytes: bytes, ...body, close: async () => reader.close() }
   } catch (error) {
     await reader.close()
     throw error

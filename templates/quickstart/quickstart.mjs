@@ -289,8 +289,8 @@ let done = 0
 let failure
 try {
   for (const [command, prove] of steps) {
-    process.stdout.write(`${String(done + 1).padStart(2)}  $ ${command}\n`)
-    process.stdout.write(`      ${prove()}\n`)
+    process.stdout.write(`${String(done + 1).padStart(2)}  $ ${String(command)}\n`)
+    process.stdout.write(`      ${String(prove())}\n`)
     done++
   }
 } catch (error) {

@@ -62,10 +62,10 @@ describe('armorPackets', () => {
 
 /** RFC 4880, 6.1, by polynomial division over the bits, with 24 zeros behind them. */
 function crcBySteps(bytes: Uint8Array): string {
-  const bits = [...bytes, 0, 0, 0].flatMap((byte) => [...byte.toString(2).padStart(8, '0')].map(Number))
-  const start = [...(0xb704ce).toString(2)].map(Number)
+  const bits = [...bytes, 0, 0, 0].flatMap((byte) => byte.toString(2).padStart(8, '0').split('').map(Number))
+  const start = (0xb704ce).toString(2).split('').map(Number)
   const register = bits.map((bit, at) => bit ^ (start[at] ?? 0))
-  const polynomial = [...(0x1864cfb).toString(2)].map(Number)
+  const polynomial = (0x1864cfb).toString(2).split('').map(Number)
   for (let at = 0; at + 24 < register.length; at++) {
     if (register[at] === 1) polynomial.forEach((bit, i) => (register[at + i] = (register[at + i] ?? 0) ^ bit))
   }

@@ -96,7 +96,7 @@ describe('two operators', () => {
     const both = await Promise.all(
       [1, 2, 3].map(async () => workspace.start(['rewrap', '--yes', '--json', ...slowly])),
     )
-    const exits = both.map(({ exit }) => exit).sort()
+    const exits = both.map(({ exit }) => exit ?? -1).sort((a, b) => a - b)
     expect(exits).toEqual([0, 8, 8])
     expect(runs(workspace).filter(({ kind }) => kind === 'rewrap')).toHaveLength(1)
     expectAllMoved(workspace)

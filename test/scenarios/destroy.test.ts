@@ -314,11 +314,18 @@ describe('a destruction that is killed', () => {
     const base = await due(copyOf(settled))
     const command = ['destroy', '--due', '--no-input']
     const points = killPoints(copyOf(base), command)
+    const key = readFileSync(keyFile(base))
     let killed = 0
+    let begun = 0
     for (const point of points) {
       const workspace = copyOf(base)
       if (killAt(workspace, command, point)) killed++
       const at = `${point.call} ${point.when}`
+      const isWhole = existsSync(keyFile(workspace)) && readFileSync(keyFile(workspace)).equals(key)
+      if (!isWhole && stateOf(workspace) !== 'destroyed') {
+        expect(workspace.json('destroy', 'master@1', '--cancel').exit, at).toBe(2)
+        begun++
+      }
       expect(workspace.json('verify').exit, `verify after ${at}`).toBe(0)
       expect(workspace.json('destroy', '--due').error, at).toBeUndefined()
       expect(stateOf(workspace), at).toBe('destroyed')
@@ -328,6 +335,7 @@ describe('a destruction that is killed', () => {
       workspace.close()
     }
     expect(killed).toBeGreaterThan(12)
+    expect(begun, 'deaths in the middle of the erasure').toBeGreaterThan(2)
   }, 180_000)
 
   test('does not let a begun erasure be taken back, and says how to finish it', async () => {

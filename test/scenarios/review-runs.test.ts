@@ -391,6 +391,6 @@ test('a warning is told when the command fails, too', () => {
   unlinkSync(keyFile(workspace, 1))
   const failed = workspace.json('rewrap', '--yes')
   expect(failed).toMatchObject({ exit: 5, error: { code: 'UNREADABLE_RECORDS' } })
-  expect(failed.warnings).toContainEqual(expect.objectContaining({ code: 'KEY_FILE_MISSING' }))
-  expect(workspace.run('rewrap', '--yes').stderr).toContain('warning: the key file of master@1 is missing')
+  expect(failed.warnings).toContainEqual(expect.objectContaining({ code: 'KEY_FILE_UNUSABLE' }))
+  expect(workspace.run('rewrap', '--yes').stderr).toMatch(/^warning: .*key file of master@1/m)
 })

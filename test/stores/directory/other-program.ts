@@ -2,7 +2,7 @@
  * A second process beside the tests: the application that goes on writing, or kvx itself to be killed. It prints
  * a line when it is ready and answers when its input ends.
  */
-import { writeSync } from 'node:fs'
+import { readFileSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { FileApplication, type FormatName, replace } from './application.ts'
 
@@ -48,5 +48,27 @@ function race(): void {
   })
 }
 
+/**
+ * Replaces one file in bursts of writes, so that a second one meets what the first one set off. After each burst
+ * the last text must come to stay there, bare or under the prefixes of the store. Tells how many did not.
+ */
+async function burst(): Promise<void> {
+  const path = `${directory}/f`
+  let lost = 0
+  say('ready')
+  for (let count = 0; count < Number(option); count++) {
+    for (const write of ['first', 'second', 'third', 'last']) {
+      replace(path, `${write} ${count}`)
+      await sleep(Math.random() * 12)
+    }
+    const holds = (): boolean => readFileSync(path, 'utf8').replace(/^(kvx:)*/, '') === `last ${count}`
+    for (let tries = 0; !holds() && tries < 100; tries++) await sleep(10)
+    await sleep(40)
+    if (!holds()) lost++
+  }
+  say({ lost })
+}
+
 if (mode === 'write') await write()
+else if (mode === 'burst') await burst()
 else race()

@@ -60,3 +60,29 @@ it(`loses none of ${tries} writes of an atomic writer that hits the very moment 
   expect(outcomes['changed']).toBeGreaterThan(tries / 4)
   expect(outcomes['lost']).toBeGreaterThan(tries / 4)
 }, 600_000)
+
+it('leaves the newest in place when a writer writes again while its file is given back', async () => {
+  const directory = memoryDirectory()
+  putFiles(directory, { f: 'last -1' })
+  const store = await openStore(directory, { online: 'exchange' })
+  const writer = startOther('burst', directory, '150')
+  await writer.next()
+  let result: unknown
+  void writer.next().then((answer) => {
+    result = answer
+  })
+  const outcomes: Record<string, number> = {}
+  while (result === undefined) {
+    const [record] = await store.fetch(setOf(), [['f']])
+    const content = record?.cells['content']
+    if (record === undefined || !(content instanceof Uint8Array)) throw new Error('the file is not there')
+    const next = Buffer.concat([Buffer.from(content.length < 1000 ? 'kvx:' : ''), content])
+    const swap = { id: record.id, expected: { content }, change: { content: next } }
+    const [outcome = 'none'] = await store.swap(setOf(), [swap], accept)
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
+  }
+  expect(result).toEqual({ lost: 0 })
+  expect(outcomes['changed']).toBeGreaterThan(20)
+  expect(outcomes['lost']).toBeGreaterThan(20)
+  expect(readdirSync(directory)).toEqual(['f'])
+}, 300_000)

@@ -150,9 +150,11 @@ function shortDigest(bytes: Uint8Array): string {
 async function putInPlace(target: string, fresh: Fresh, exchange: Exchange): Promise<Exchanged> {
   const { old, expected, handles } = exchange
   try {
-    if (!(await exchangeNames(fresh.path, target))) {
+    const now = await lstatFacts(target) // most of what was lost shows here, and the new bytes never get the name
+    const isSame = now !== undefined && sameFile(now, expected.facts)
+    if (!isSame || !(await exchangeNames(fresh.path, target))) {
       await discard(fresh.path)
-      return { outcome: 'gone' }
+      return { outcome: now === undefined || isSame ? 'gone' : 'lost' }
     }
   } catch (error) {
     await discard(fresh.path)

@@ -42,6 +42,7 @@ function nameOf(workspace: VaultWorkspace, path: string): string | undefined {
   if (path === workspace.file('vaults')) return 'vaults'
   if (path === workspace.vault) return 'old'
   if (path === workspace.file('vaults/.tk.enc.kvx-new')) return 'new'
+  if (path.includes('.tk.generation')) return 'memory'
   if (/\/runs\/[^/]+\/backup$/.test(path)) return 'backup'
   if (/\/backup\/tk\.enc\.g/.test(path)) return 'kept'
   if (path.endsWith('/backup/ciphertext.jsonl')) return 'entries'

@@ -62,8 +62,8 @@ async function burst(): Promise<void> {
       await sleep(Math.random() * 12)
     }
     const holds = (): boolean => readFileSync(path, 'utf8').replace(/^(kvx:)*/, '') === `last ${count}`
-    for (let tries = 0; !holds() && tries < 100; tries++) await sleep(10)
-    await sleep(40)
+    await sleep(60)
+    for (let tries = 0; !holds() && tries < 200; tries++) await sleep(10)
     if (!holds()) lost++
   }
   say({ lost })

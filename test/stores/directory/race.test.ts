@@ -68,9 +68,10 @@ it('leaves the newest in place when a writer writes again while its file is give
   const writer = startOther('burst', directory, '150')
   await writer.next()
   let result: unknown
-  void writer.next().then((answer) => {
-    result = answer
-  })
+  const waitForResult = async (): Promise<void> => {
+    result = await writer.next()
+  }
+  void waitForResult()
   const outcomes: Record<string, number> = {}
   while (result === undefined) {
     const [record] = await store.fetch(setOf(), [['f']])

@@ -2,7 +2,6 @@ import { keyOf, readKeyring, versionOf, versionOfSubject } from '../src/keyring/
 import { openWorkspace, type Workspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'
 import { countsOf } from '../src/migration/plan.ts'
-import { refuseUnfinished } from '../src/migration/runs.ts'
 import { checkRetirable, finishRetirement, retireVersion, type Retirement } from '../src/migration/retire.ts'
 import { censusLine } from '../src/ui/census-view.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
@@ -42,9 +41,7 @@ export default class Retire extends KvxCommand {
         const ring = await readKeyring(workspace.home)
         const { retired } = versionOf(keyOf(ring, name), name, version)
         const acceptLoss = acceptedLoss(flags)
-        // A run that a process works on right now is named with that process.
-        if (retired === null && acceptLoss === undefined) await refuseUnfinished(workspace, journal, name)
-        if (retired === null) checkRetirable(ring, journal, { name, version, acceptLoss })
+        if (retired === null) await requireRetirable(workspace, journal, ring, { name, version, acceptLoss })
         if (retired !== null && !flags['dry-run'])
           return await finished(workspace, { name, version, retired })
         if (flags['dry-run']) {

@@ -236,5 +236,6 @@ function settleTime(workspace: Workspace, ring: Keyring, name: string, version: 
   const { history } = versionOf(keyOf(ring, name), name, version)
   const activated = history.findLast(({ to }) => to === 'active')
   const ttl = cacheTtlMs(configuredKey(workspace.config, name))
-  return activated === undefined ? 0 : Date.parse(activated.at) + ttl
+  // The time of a step is cut to the second: up to a second more has to pass.
+  return activated === undefined || ttl === 0 ? 0 : Date.parse(activated.at) + ttl + 1000
 }

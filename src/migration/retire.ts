@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { signDocument } from '../audit/signed-document.ts'
 import { withIntent } from '../audit/with-intent.ts'
-import { KvxError } from '../core/errors.ts'
+import { isKvxError, KvxError } from '../core/errors.ts'
 import { changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { publicationDrift, publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
@@ -27,6 +27,7 @@ import {
   type KnownPlace,
 } from './places.ts'
 import { countsOf } from './plan.ts'
+import { refuseUnfinished } from './runs.ts'
 import { openSession } from './session.ts'
 
 export type Retirement = {
@@ -87,6 +88,21 @@ export function checkRetirable(
     )
   }
   refuseOpenRun(journal, name, request.acceptLoss && partlyDone(journal, name)?.id)
+}
+
+/** The same; a run that a process works on right now is named with that process. @throws LOCKED besides */
+export async function requireRetirable(
+  workspace: Workspace,
+  journal: Journal,
+  ring: Keyring,
+  request: Pick<RetireRequest, 'name' | 'version' | 'acceptLoss'>,
+): Promise<void> {
+  try {
+    checkRetirable(ring, journal, request)
+  } catch (error) {
+    if (isKvxError(error, 'RUN_OPEN')) await refuseUnfinished(workspace, journal, request.name)
+    throw error
+  }
 }
 
 function partlyDone(journal: Journal, name: string): RunRow | undefined {

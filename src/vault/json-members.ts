@@ -101,7 +101,7 @@ export class MemberScanner {
       case 'next':
         return this.#next(chunk, at)
       case 'nothing':
-      case 'nothing':
+      default:
         return this.#refuse('something follows the JSON object')
     }
   }

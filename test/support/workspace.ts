@@ -275,6 +275,7 @@ export type RingFile = {
             string,
             {
               readonly state: string
+              readonly history: readonly { readonly at: string; readonly to: string }[]
               readonly fingerprint: string | null
               readonly canary: string | null
               readonly retired: object | null

@@ -2,7 +2,12 @@ import { keyOf, readKeyring, versionOf, versionOfSubject } from '../src/keyring/
 import { openWorkspace, type Workspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'
 import { countsOf } from '../src/migration/plan.ts'
-import { checkRetirable, finishRetirement, retireVersion, type Retirement } from '../src/migration/retire.ts'
+import {
+  finishRetirement,
+  requireRetirable,
+  retireVersion,
+  type Retirement,
+} from '../src/migration/retire.ts'
 import { censusLine } from '../src/ui/census-view.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
 import { argument } from './_program/arguments.ts'

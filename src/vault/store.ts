@@ -69,7 +69,9 @@ export function createStore(options: StoreOptions): Store {
   }
   return {
     put: async (name, members) => {
-      const put = parseMembers(Buffer.from(JSON.stringify(members)))
+      // For `undefined` and functions it gives no text, whatever its type says.
+      const text = JSON.stringify(members) as string | undefined
+      const put = parseMembers(Buffer.from(text ?? ''))
       await writeVault(open(name), (old) => changeMembers(old, { put, remove: new Set() }))
     },
     get: get as Store['get'],

@@ -126,7 +126,7 @@ export class Journal {
   /** Newest first. */
   list(): readonly RunRow[] {
     const rows = this.#do((database) =>
-      database.prepare('SELECT * FROM run ORDER BY created DESC, id DESC').all(),
+      database.prepare('SELECT * FROM run ORDER BY created DESC, rowid DESC').all(),
     )
     return rows.map((row) => ({ ...row }) as unknown as RunRow)
   }

@@ -106,5 +106,7 @@ function retiredNow(name: string, version: number, done: Retirement): Outcome {
 }
 
 function unpublished(places: Retirement['places']): readonly string[] {
-  return places.filter(({ changed }) => changed).map(({ place }) => `unpublished from ${place}`)
+  return places
+    .filter(({ changed }) => changed)
+    .map(({ place }) => `taken out of the second slot of ${place}`)
 }

@@ -1,3 +1,4 @@
+import { keyOf, versionOf } from '../../src/keyring/keyring.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { executeDataRun, prepareDataRun } from '../../src/migration/data-run.ts'
 import { isBackedUp } from '../../src/migration/gates.ts'
@@ -52,8 +53,12 @@ export async function runDataCommand(
       const { session, plan, pending } = prepared
       try {
         events.end()
-        const backedUp = await isBackedUp(workspace, session.ring, plan.terms.key, plan.terms.to)
-        const shown = planLines(plan, backedUp ? 'tested or confirmed' : 'none yet')
+        const { key, to } = plan.terms
+        const without =
+          versionOf(keyOf(session.ring, key), key, to).withoutBackup?.reason ?? withoutReason(flags)
+        const backedUp = await isBackedUp(workspace, session.ring, key, to)
+        const backup = backedUp ? 'tested or confirmed' : 'none yet'
+        const shown = planLines(plan, without === undefined ? backup : `none (${without})`)
         if (flags['dry-run'] || pending === 0) return planned(plan.censuses.map(countsOf), shown, pending)
         if (!flags.json && !flags.quiet) process.stderr.write(`${shown.join('\n')}\n`)
         await confirmStep(`Change ${pending} records?`, answersOf(flags))

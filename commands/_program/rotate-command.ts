@@ -1,5 +1,6 @@
 import { KvxError } from '../../src/core/errors.ts'
-import type { Workspace } from '../../src/keyring/workspace.ts'
+import { hasPreviousSlots } from '../../src/keyring/readers.ts'
+import { configuredKey, type Workspace } from '../../src/keyring/workspace.ts'
 import type { Events } from '../../src/migration/events.ts'
 import type { Journal, RunRow } from '../../src/migration/journal.ts'
 import { countsOf } from '../../src/migration/plan.ts'
@@ -69,7 +70,14 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
   })
   try {
     events.end()
-    const shown = planLines(prepared.plan, 'made and proven before the first use')
+    const without = withoutReason(flags)
+    const backup = without === undefined ? 'made and proven before the first use' : `none (${without})`
+    const shown = [
+      ...planLines(prepared.plan, backup),
+      ...(hasPreviousSlots(configuredKey(workspace.config, name))
+        ? []
+        : ['  until the run is over, the published place holds no key']),
+    ]
     if (flags['dry-run']) return planned(flags, ...shown)
     if (!flags.json && !flags.quiet) process.stderr.write(`${shown.join('\n')}\n`)
     await confirmStep(`Rotate ${name}?`, answersOf(flags))

@@ -17,7 +17,11 @@ export default class RunList extends KvxCommand {
       try {
         const runs = journal.list()
         const [open] = journal.unfinished()
-        const next = open === undefined ? [] : [`Next: kvx run resume ${open.id}`]
+        const command =
+          open?.status === 'waiting'
+            ? `kvx rotate ${open.key} --activate`
+            : `kvx run resume ${open?.id ?? ''}`
+        const next = open === undefined ? [] : [`Next: ${command}`]
         return { data: { runs }, lines: [...runTable(runs), ...next] }
       } finally {
         journal.close()

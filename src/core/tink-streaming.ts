@@ -119,6 +119,13 @@ export function planSegments(parameters: StreamingParameters, streamLength: numb
   }
 }
 
+/** Node gives a new buffer for each piece; small ones cost much less than one of a whole segment. */
+const step = 32_768
+
+function room(into: Buffer | undefined, length: number): Buffer {
+  return into?.subarray(0, length) ?? Buffer.allocUnsafeSlow(length)
+}
+
 /** Seals and opens the segments of one stream. `wipe` ends its use. */
 export class SegmentCipher {
   readonly #algorithm: 'aes-128-gcm' | 'aes-256-gcm'
@@ -158,25 +165,39 @@ export class SegmentCipher {
     }
   }
 
-  /** Ciphertext and tag in two parts, to be written one after the other. */
-  seal(index: number, isLast: boolean, plaintext: Uint8Array): readonly [Buffer, Buffer] {
+  /**
+   * Ciphertext and tag.
+   * @param into is used for them where it is given: {@link SegmentCipher} makes no large buffers of its own then
+   */
+  seal(index: number, isLast: boolean, plaintext: Uint8Array, into?: Buffer): Buffer {
     const options = { authTagLength: tagLength }
     const cipher = createCipheriv(this.#algorithm, this.#usable(), this.#nonce(index, isLast), options)
-    const ciphertext = cipher.update(plaintext)
+    const sealed = room(into, plaintext.length + tagLength)
+    for (let at = 0; at < plaintext.length; at += step) {
+      sealed.set(cipher.update(plaintext.subarray(at, at + step)), at)
+    }
     cipher.final()
-    return [ciphertext, cipher.getAuthTag()]
+    sealed.set(cipher.getAuthTag(), plaintext.length)
+    return sealed
   }
 
   /**
    * The plaintext, which the caller wipes, or undefined when key, associated data, number, last flag, ciphertext
-   * and tag don't belong together.
+   * and tag don't belong together. Plaintext that was not verified is wiped and never returned.
+   * @param into as for `seal`
    */
-  open(index: number, isLast: boolean, sealed: Uint8Array): Buffer | undefined {
-    if (sealed.length < tagLength) return undefined
+  open(index: number, isLast: boolean, sealed: Uint8Array, into?: Buffer): Buffer | undefined {
+    const length = sealed.length - tagLength
+    if (length < 0) return undefined
     const options = { authTagLength: tagLength }
     const decipher = createDecipheriv(this.#algorithm, this.#usable(), this.#nonce(index, isLast), options)
-    decipher.setAuthTag(sealed.subarray(-tagLength))
-    const plaintext = decipher.update(sealed.subarray(0, -tagLength))
+    decipher.setAuthTag(sealed.subarray(length))
+    const plaintext = room(into, length)
+    for (let at = 0; at < length; at += step) {
+      const piece = decipher.update(sealed.subarray(at, Math.min(at + step, length)))
+      plaintext.set(piece, at)
+      piece.fill(0)
+    }
     try {
       decipher.final()
       return plaintext

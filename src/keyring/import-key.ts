@@ -5,7 +5,10 @@ import { decodeKey, type KeyEncoding } from '../core/key-encoding.ts'
 import type { Secret } from '../core/secret.ts'
 import { readFileCapped } from '../platform/files.ts'
 import { readStdin } from '../platform/stdin.ts'
-import { readKeyring } from './keyring.ts'
+import { fingerprintOf } from '../core/fingerprint.ts'
+import type { KeyState } from '../core/key-state.ts'
+import { readKeyring, versionsOf } from './keyring.ts'
+import { hasMaterial } from './material.ts'
 import { envFilePublisher } from './publish/env-file.ts'
 import { makePublisher } from './publish/publish.ts'
 import { registerVersion, type Registered } from './register.ts'
@@ -25,7 +28,7 @@ export type ImportRequest = {
 
 export type Imported = {
   readonly name: string
-  readonly versions: readonly (Registered & { readonly state: 'active' | 'deactivated' })[]
+  readonly versions: readonly (Registered & { readonly state: KeyState })[]
   readonly warnings: readonly { readonly code: string; readonly message: string }[]
 }
 
@@ -45,6 +48,8 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
   const found = await readSource(request, config)
   try {
     if (found.current === undefined) throw emptySource(request)
+    const known = await knownAlready(workspace, request, found)
+    if (known !== undefined) return { name: request.name, versions: known, warnings: found.warnings }
     const plan = numbered(request, found, await alreadyThere(workspace, request.name))
     if (request.dryRun) return { name: request.name, versions: [], warnings: found.warnings }
     const intent = {
@@ -74,6 +79,28 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
     found.current?.wipe()
     found.previous?.wipe()
   }
+}
+
+/** The same bytes again are nothing to do, whichever versions they are: a staged one, or those of a rollback. */
+async function knownAlready(
+  workspace: Workspace,
+  request: ImportRequest,
+  found: Found,
+): Promise<Imported['versions'] | undefined> {
+  const { name } = request
+  const key = (await readKeyring(workspace.home)).keys[name]
+  if (key === undefined || request.version !== undefined) return undefined
+  const known: Imported['versions'][number][] = []
+  for (const material of [found.previous, found.current]) {
+    if (material === undefined) continue
+    const fingerprint = fingerprintOf(material)
+    const entry = versionsOf(key).find(([, record]) => record.fingerprint === fingerprint)
+    if (entry === undefined) return undefined
+    const [version, { canary, state }] = entry
+    if (canary === null || !(await hasMaterial(workspace.home, name, version))) return undefined
+    known.push({ version, fingerprint, changed: false, state })
+  }
+  return known.at(-1)?.version === key.seals ? known : undefined
 }
 
 async function alreadyThere(workspace: Workspace, name: string): Promise<number | null> {

@@ -154,7 +154,7 @@ export function partialFailure(applied: Applied, run: string, key: string): KvxE
   if (aside === 0) return undefined
   return new KvxError(
     'RECORDS_QUARANTINED',
-    `${aside} ${aside === 1 ? 'record was' : 'records were'} set aside because they do not open`,
+    `${aside} ${aside === 1 ? 'record was set aside because it does' : 'records were set aside because they do'} not open`,
     {
       hint: `\`kvx run show ${run}\` names them with their reasons. Mend them, then \`kvx run resume ${run}\`.`,
       details: { run, quarantined: aside },

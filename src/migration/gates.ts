@@ -14,8 +14,10 @@ import type { Journal } from './journal.ts'
 export function refuseOpenRun(journal: Journal, key: string, except?: string): void {
   const open = journal.unfinished().find((run) => run.key === key && run.id !== except)
   if (open === undefined) return
+  // A resume of a run that waits for its readers or its backup would only find that it waits.
+  const on = open.status === 'waiting' ? `kvx rotate ${key} --activate` : `kvx run resume ${open.id}`
   throw new KvxError('RUN_OPEN', `the ${open.kind} ${open.id} of ${key} is not finished (${open.status})`, {
-    hint: `Go on with \`kvx run resume ${open.id}\`, or undo it with \`kvx run rollback ${open.id}\`. Where both refuse: \`kvx run abandon ${open.id} --reason TEXT\`.`,
+    hint: `Go on with \`${on}\`, or undo it with \`kvx run rollback ${open.id}\`. Where both refuse: \`kvx run abandon ${open.id} --reason TEXT\`.`,
     details: { run: open.id, status: open.status },
   })
 }

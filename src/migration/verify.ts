@@ -32,12 +32,10 @@ export async function verifyEnvelopes(
   }
   warnings.push(...censuses.flatMap(foreignWarning))
   if (options.sample === undefined && !options.dryRun) await rememberPlaces(session, censuses)
-  return {
-    censuses,
-    next: await nextCommand(session, censuses),
-    findings: findingsOf(session, censuses),
-    warnings,
-  }
+  const findings = findingsOf(session, censuses)
+  // What a finding says to do comes first.
+  const next = findings === undefined ? await nextCommand(session, censuses) : undefined
+  return { censuses, next, findings, warnings }
 }
 
 function foreignWarning({ envelope, foreignLabels }: Census): Verification['warnings'] {

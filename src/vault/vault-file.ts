@@ -102,6 +102,7 @@ export async function* openSegments(file: VaultFile, key: Secret): AsyncGenerato
   const buffers = Array.from({ length: Math.min(count, readAhead + 1) }, () =>
     Buffer.allocUnsafeSlow(parameters.segmentLength),
   )
+  const room = Buffer.allocUnsafeSlow(parameters.segmentLength)
   let reading = 0
   try {
     for (let index = 0; index < count; index++) {
@@ -110,7 +111,7 @@ export async function* openSegments(file: VaultFile, key: Secret): AsyncGenerato
         ahead.push(readSegment(file, reading, buffers[reading % buffers.length]))
       }
       const sealed = await ahead.shift()
-      const plaintext = sealed && cipher.open(index, file.segments.at(index).isLast, sealed)
+      const plaintext = sealed && cipher.open(index, file.segments.at(index).isLast, sealed, room)
       if (plaintext === undefined) throw notAuthentic(file, index)
       try {
         yield plaintext
@@ -181,11 +182,14 @@ export async function sealVault(request: SealRequest, write: Write): Promise<voi
   const cipher = SegmentCipher.derive(parameters, key, { header, associatedData })
   const pen = writeBehind(write)
   const buffer = Buffer.allocUnsafeSlow(parameters.segmentLength)
+  const sealed = [0, 1].map(() => Buffer.allocUnsafeSlow(parameters.segmentLength))
   let [index, filled] = [0, 0]
   const sealOne = async (isLast: boolean): Promise<void> => {
     const plaintext = buffer.subarray(0, filled)
     await request.onSegment?.(plaintext)
-    await pen(cipher.seal(index++, isLast, plaintext))
+    // One of the two is on its way to the file while the other one is filled.
+    await pen(cipher.seal(index, isLast, plaintext, sealed[index % 2]))
+    index++
     filled = 0
   }
   try {
@@ -200,22 +204,21 @@ export async function sealVault(request: SealRequest, write: Write): Promise<voi
       }
     }
     await sealOne(true)
-    await pen([])
+    await pen()
   } finally {
     buffer.fill(0)
     cipher.wipe()
-    await pen([]).catch(() => undefined)
+    await pen().catch(() => undefined)
   }
 }
 
 /** Starts a write and waits for the one before it. With nothing to write it waits for the last. */
-function writeBehind(write: Write): (parts: readonly Uint8Array[]) => Promise<void> {
+function writeBehind(write: Write): (bytes?: Uint8Array) => Promise<void> {
   let last: Promise<void> = Promise.resolve()
-  return async (parts) => {
+  return async (bytes) => {
     await last
-    last = (async () => {
-      for (const part of parts) await write(part)
-    })()
+    if (bytes === undefined) return
+    last = write(bytes)
     last.catch(() => undefined)
   }
 }

@@ -58,7 +58,7 @@ function seal(parameters: StreamingParameters, stream: Stream, plaintext: Buffer
   const parts: Uint8Array[] = [renderStreamHeader(parameters, stream.header)]
   for (let at = 0, index = 0; ; index++) {
     const end = Math.min(plaintext.length, at + segmentCapacity(parameters, index))
-    parts.push(...cipher.seal(index, end === plaintext.length, plaintext.subarray(at, end)))
+    parts.push(cipher.seal(index, end === plaintext.length, plaintext.subarray(at, end)))
     if (end === plaintext.length) return Buffer.concat(parts)
     at = end
   }

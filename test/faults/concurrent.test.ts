@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { DatabaseSync } from 'node:sqlite'
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { plainTwoLevels, secretOf } from '../support/application.ts'
 import { kvxBin, startKvx } from '../support/cli.ts'
+import { runs } from '../support/rotations.ts'
 import {
   closeImported,
   importedWorkspace,
@@ -34,17 +34,6 @@ function rotated(options: Partial<WorkspaceOptions> = {}): Workspace {
   const workspace = begun(options)
   workspace.ok(...rotateOffline)
   return workspace
-}
-
-type Run = { readonly id: string; readonly status: string; readonly kind: string }
-
-function runs(workspace: Workspace): readonly Run[] {
-  const database = new DatabaseSync(join(workspace.home, 'kvx.db'), { timeout: 5000 })
-  try {
-    return database.prepare('SELECT id, status, kind FROM run ORDER BY created, id').all() as Run[]
-  } finally {
-    database.close()
-  }
 }
 
 /** Starts a command and waits until it has moved some records. */

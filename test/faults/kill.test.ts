@@ -3,18 +3,16 @@
  * everything up to the call before has happened. N grows until a run is not killed any more.
  */
 import { hkdfSync } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, type TestContext, test } from 'vitest'
 import { numberedValues, plainTwoLevels, versionColumn, xchachaWrap } from '../support/application.ts'
 import { startKvx } from '../support/cli.ts'
 import { needsTool } from '../support/needs.ts'
+import { material, type Run, runs, untested } from '../support/rotations.ts'
 import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
 
 const rows = 24
-const untested = ['--without-backup', '--reason', 'a test system'] as const
 const open: Workspace[] = []
 const fired = new Map<string, number>()
 
@@ -63,30 +61,13 @@ async function finish(workspace: Workspace, args: readonly string[], again = fal
   expect(exit, `kvx ${command.join(' ')}\n${stdout}${stderr}`).toBe(0)
 }
 
-type Run = { readonly id: string; readonly status: string; readonly kind: string }
-
-function allRuns(workspace: Workspace): readonly Run[] {
-  const path = join(workspace.home, 'kvx.db')
-  if (!existsSync(path)) return []
-  const database = new DatabaseSync(path)
-  try {
-    return database.prepare('SELECT id, status, kind FROM run ORDER BY created, id').all() as Run[]
-  } finally {
-    database.close()
-  }
-}
-
 function openRuns(workspace: Workspace): readonly Run[] {
-  return allRuns(workspace).filter(({ status }) => status === 'open' || status === 'waiting')
+  return runs(workspace).filter(({ status }) => status === 'open' || status === 'waiting')
 }
 
 /** design.md section 1, computed without kvx's code. */
 function fingerprint(key: Buffer): string {
   return Buffer.from(hkdfSync('sha256', key, '', 'kvx/key-fingerprint/v1', 32)).toString('hex')
-}
-
-function material(workspace: Workspace, version: number): Buffer {
-  return readFileSync(join(workspace.home, `keys/master.v${version}.key`))
 }
 
 /** The keyring is whole, what it records lies in the home, and the database is sound. */
@@ -159,7 +140,7 @@ const auditHolds = command('audit', 'verify')
 const rollBack =
   (kind: string) =>
   async (workspace: Workspace): Promise<void> => {
-    const run = allRuns(workspace).find((one) => one.kind === kind)
+    const run = runs(workspace).find((one) => one.kind === kind)
     await command('run', 'rollback', run?.id ?? 'none', '--yes')(workspace)
     expectUnder(workspace, 1)
   }
@@ -312,7 +293,7 @@ const operations: readonly Operation[] = [
     title: 'run rollback',
     begin: () => template({ place: 'file-one-slot', shape: numberedValues }),
     before: [rotateData],
-    args: (workspace) => ['run', 'rollback', allRuns(workspace)[0]?.id ?? 'none', '--yes', '--batch', '8'],
+    args: (workspace) => ['run', 'rollback', runs(workspace)[0]?.id ?? 'none', '--yes', '--batch', '8'],
     calls: { fsync: 5, pwrite64: 13, rename: 2, unlink: 3 },
     atLeast: 14,
     always: expectAllOrNothing,

@@ -21,6 +21,7 @@ const shapes = {
   'hex iv:tag:ct': application.hexWithColons,
   'a prefix and base64url parts': application.prefixedParts,
   'a version column that the AAD of the wrap binds': application.versionColumn,
+  'a version that the AAD of the value binds too': application.boundVersion,
   'several columns for one value, and a second value': application.severalColumns,
   'values directly under the key, nulls and declared plaintext': application.oneLevel,
   'two numbered values a record directly under the key': application.numberedValues,
@@ -79,6 +80,35 @@ describe('the main job in one run', () => {
       Array.from({ length: 20 }, () => 'vault:v2:'),
     )
     expect(readFileSync(workspace.published, 'utf8')).toMatch(/^PORT=8080\n.*\nLOG=info\nAPP_KEK_OLD=/s)
+  })
+
+  test('moves every envelope of the key, each as it needs, and retires when the last one is moved', () => {
+    const workspace = withClose(makeWorkspace({ shape: application.plainTwoLevels, rows: 20 }))
+    const settings = Array.from({ length: 10 }, (_, index) => index + 1)
+    workspace.sql((database) => {
+      database.exec('CREATE TABLE settings (id INTEGER PRIMARY KEY, value TEXT)')
+      const insert = database.prepare('INSERT INTO settings VALUES (?, ?)')
+      for (const id of settings)
+        insert.run(id, application.bindable(application.oneLevel.seal(workspace.firstKey, id)['value']))
+    })
+    workspace.begin()
+    const more = ['  app.settings:', '    store: app', '    table: settings', '    id: id', '    key: master']
+    const lines = [...more, ...application.oneLevel.envelope.map((line) => `    ${line}`), '']
+    workspace.writeConfig(workspace.configuration() + lines.join('\n'))
+    workspace.ok('rotate', 'master', '--offline', '--yes', ...withoutBackup)
+    workspace.ok('rewrap', '--yes')
+    const early = workspace.json('retire', 'master@1', '--confirm', 'master@1')
+    expect(early).toMatchObject({ exit: 6, error: { code: 'VALUES_REMAIN' } })
+    expect(early.error?.message).toContain('app.settings 10')
+    workspace.ok('reencrypt', '--yes')
+    workspace.ok('retire', 'master@1', '--confirm', 'master@1')
+    const key = workspace.publishedKey('current')
+    if (key === undefined) throw new Error('no key is published')
+    const rows = workspace.sql((database) => database.prepare('SELECT * FROM settings').all())
+    expect(
+      rows.map((row) => application.oneLevel.open(key, Number(row['id']), row as application.Row)),
+    ).toEqual(settings.map((id) => [application.secretOf(id)]))
+    expect(workspace.read(key)).toMatchObject({ opened: 20, failed: 0 })
   })
 
   test('gives every rewritten value a nonce of its own', () => {

@@ -260,6 +260,34 @@ export const versionColumn: Shape = (() => {
   }
 })()
 
+/** The value's own AAD binds the version of the KEK too, so that it changes with each rewrap. */
+export const boundVersion: Shape = (() => {
+  const aad = (id: number, row: Row): Buffer => Buffer.from(`${id}/v${String(row['kek'])}`)
+  const dek = dekOf(aes256Gcm, raw(12), aad)
+  const form = base64(12)
+  const bound = `aad: '{id} "/v" {kek}'`
+  return {
+    ddl: 'kek TEXT NOT NULL, dek BLOB, body TEXT',
+    envelope: [
+      'version: kek',
+      `dek: { column: dek, ${gcm}, layout: "nonce:12 ct tag:16", ${bound} }`,
+      `value: { column: body, ${gcm}, layout: "base64(nonce:12 ct tag:16)", ${bound} }`,
+    ],
+    purpose: 'kek',
+    work: 'rewrap',
+    seal: (key, id) => {
+      const row = { kek: String(key.version) }
+      const wrapped = dek.wrap(key, id, row, 12)
+      const parts = aes256Gcm.seal(wrapped.dek, randomBytes(12), Buffer.from(secretOf(id)), aad(id, row))
+      return { ...row, dek: wrapped.cell, body: form.write(parts) }
+    },
+    open: (key, id, row) => {
+      const opened = dek.unwrap(key, id, row, row['dek'])
+      return [aes256Gcm.open(opened, form.read(row['body']), aad(id, row)).toString()]
+    },
+  }
+})()
+
 /** One value spread over three columns, beside a second value, both under one DEK. */
 export const severalColumns: Shape = (() => {
   const dek = dekOf(aes256Gcm, base64(12))

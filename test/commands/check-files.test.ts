@@ -18,7 +18,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { createHome } from '../../src/keyring/init-home.ts'
 import { expectSilence, treeHash } from '../checks/tree.ts'
 import { type CliOptions, kvx, kvxBin, kvxJson } from '../support/cli.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
+import { needsOtherUsers, needsRoot, needsTool } from '../support/needs.ts'
 import { GpgHome } from '../support/gpg.ts'
 import { run, trustedDirectory } from '../support/trusted-directory.ts'
 
@@ -153,7 +153,7 @@ describe('the owner', () => {
   })
 
   test('may be the user who runs kvx, without root', (context) => {
-    needsRoot(context)
+    needsOtherUsers(context)
     const { directory, path } = keyFile()
     chownSync(directory, 65534, 65534)
     chownSync(path, 65534, 65534)
@@ -163,7 +163,7 @@ describe('the owner', () => {
   })
 
   test('a file that may not be read is an error, and the others are still checked', (context) => {
-    needsRoot(context)
+    needsOtherUsers(context)
     const { directory } = keyFile(0o644)
     chmodSync(directory, 0o755)
     writeFileSync(join(directory, 'closed.key'), randomBytes(32), { mode: 0o600 })

@@ -8,7 +8,7 @@ import { createHome } from '../../src/keyring/init-home.ts'
 import { expectSilence, treeHash } from '../checks/tree.ts'
 import { kvx, kvxBin, kvxJson } from '../support/cli.ts'
 import { GpgHome } from '../support/gpg.ts'
-import { needsTool } from '../support/needs.ts'
+import { needsOtherUsers, needsTool } from '../support/needs.ts'
 import { run, trustedDirectory } from '../support/trusted-directory.ts'
 
 type Facts = Readonly<Record<string, unknown>>
@@ -218,7 +218,7 @@ describe('what is no regular file', () => {
   })
 
   test('a file that may not be read ends in 9 with the way to read it', (context) => {
-    if (process.geteuid?.() !== 0) context.skip('needs root')
+    needsOtherUsers(context)
     const path = fileWith(key)
     execFileSync('chmod', ['755', join(path, '..')])
     const document = kvxJson(['inspect', path], { uid: 65534, gid: 65534, cwd: '/' })

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { expectSilence, treeHash } from '../checks/tree.ts'
 import { kvx, kvxJson } from '../support/cli.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
+import { needsOtherUsers, needsRoot, needsTool } from '../support/needs.ts'
 import { mount, run, trustedDirectory } from '../support/trusted-directory.ts'
 
 beforeEach((context) => needsTool(context, 'setfacl'))
@@ -94,7 +94,7 @@ describe('a refusal changes nothing, says why, and ends as its kind does', () =>
   })
 
   test('a directory that this user does not own, and one that he closed for himself', (context) => {
-    needsRoot(context)
+    needsOtherUsers(context)
     const roots = trustedDirectory(0o755)
     const closed = nobodysDirectory()
     chmodSync(closed, 0o500)
@@ -117,7 +117,7 @@ describe('a refusal changes nothing, says why, and ends as its kind does', () =>
   })
 
   test('an owner or group that this user cannot give', (context) => {
-    needsRoot(context)
+    needsOtherUsers(context)
     const directory = nobodysDirectory()
     for (const who of [
       ['--owner', 'root'],

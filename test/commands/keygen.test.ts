@@ -16,7 +16,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { createHome } from '../../src/keyring/init-home.ts'
 import { aclOf, expectSilence, treeHash } from '../checks/tree.ts'
 import { type CliOptions, kvx, kvxBin, kvxJson, kvxOk, startKvx } from '../support/cli.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
+import { needsOtherUsers, needsRoot, needsTool } from '../support/needs.ts'
 import { run, trustedDirectory } from '../support/trusted-directory.ts'
 
 beforeEach((context) => needsTool(context, 'setfacl'))
@@ -86,7 +86,7 @@ describe('a bare key file', () => {
   })
 
   test('is made as any user who owns the directory, without a configuration', (context) => {
-    needsRoot(context)
+    needsOtherUsers(context)
     const directory = nobodysDirectory()
     const made = keygen(['tk', '--dir', directory, '--reader', '4242'], { ...nobody, cwd: '/' })
     expect(made).toMatchObject({ mode: '0640', readers: ['4242'] })

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -88,6 +88,20 @@ describe('two operators', () => {
     const exits = both.map(({ exit }) => exit ?? -1).sort((a, b) => a - b)
     expect(exits).toEqual([0, 8, 8])
     expect(runs(workspace).filter(({ kind }) => kind === 'rewrap')).toHaveLength(1)
+    expectAllMoved(workspace)
+  })
+
+  test('with homes of their own cannot meet in one store', async () => {
+    const workspace = rotated()
+    execFileSync('cp', ['-a', workspace.home, workspace.file('.kvx2')])
+    const first = await atWork(workspace, 'rewrap', '--yes', '--batch', '2', '--rate', '1')
+    const refused = workspace.json('rewrap', '--yes', '--home', workspace.file('.kvx2'))
+    expect(refused).toMatchObject({ exit: 8, error: { code: 'LOCKED' } })
+    expect(refused.error?.message).toContain(`process ${first.child.pid}`)
+    first.child.kill('SIGTERM')
+    expect((await first.ended).exit).toBe(10)
+    workspace.ok('rewrap', '--yes', '--home', workspace.file('.kvx2'))
+    workspace.ok('run', 'resume')
     expectAllMoved(workspace)
   })
 

@@ -5,14 +5,12 @@ import { beforeEach, expect, test } from 'vitest'
 import { createFile } from '../../src/platform/create-file.ts'
 import { removeFile } from '../../src/platform/files.ts'
 import { replaceFile } from '../../src/platform/replace-file.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
-import { needsReachableNode } from '../support/platform-process.ts'
+import { needsOtherUsers, needsTool } from '../support/needs.ts'
 import { run, trustedDirectory } from '../support/trusted-directory.ts'
 
 beforeEach((context) => {
-  needsRoot(context)
+  needsOtherUsers(context)
   needsTool(context, 'setfacl')
-  needsReachableNode(context)
 })
 
 type Probe = { stop(): Promise<{ opens: number; read: number; denied: number; short: number }> }

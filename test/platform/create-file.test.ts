@@ -13,8 +13,8 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { expectedAcl, readAclAt } from '../../src/platform/acl.ts'
 import { createFile } from '../../src/platform/create-file.ts'
 import { lstatFacts } from '../../src/platform/files.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
-import { callInProcess, inPlaceOf, needsReachableNode } from '../support/platform-process.ts'
+import { needsOtherUsers, needsRoot, needsTool } from '../support/needs.ts'
+import { callInProcess, inPlaceOf } from '../support/platform-process.ts'
 import { callWithFault } from '../support/strace.ts'
 import { mount, run, trustedDirectory } from '../support/trusted-directory.ts'
 
@@ -164,8 +164,7 @@ describe('refusals before anything is written', () => {
   })
 
   test('an owner or a group that only root could give', async (context) => {
-    needsRoot(context)
-    needsReachableNode(context)
+    needsOtherUsers(context)
     const directory = trustedDirectory()
     run('chown', '65534:65534', directory)
     const path = join(directory, 'key')
@@ -182,8 +181,7 @@ describe('refusals before anything is written', () => {
   })
 
   test('a directory that this user may not write in: permission denied with advice', async (context) => {
-    needsRoot(context)
-    needsReachableNode(context)
+    needsOtherUsers(context)
     const directory = trustedDirectory(0o755)
     const args = [join(directory, 'key'), { utf8: 'k' }, { mode: 0o600 }]
     const result = await callInProcess('create-file.ts', 'createFile', args, { uid: 65534, gid: 65534 })

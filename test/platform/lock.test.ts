@@ -3,8 +3,8 @@ import { mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { acquireLock, acquireLocks } from '../../src/platform/lock.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
-import { needsReachableNode, platformFile } from '../support/platform-process.ts'
+import { needsOtherUsers, needsTool } from '../support/needs.ts'
+import { platformFile } from '../support/platform-process.ts'
 import { trustedDirectory } from '../support/trusted-directory.ts'
 
 beforeEach((context) => needsTool(context, 'flock'))
@@ -147,8 +147,7 @@ describe('in one process', () => {
 })
 
 test('a user who cannot see the holder is refused all the same', async (context) => {
-  needsRoot(context)
-  needsReachableNode(context)
+  needsOtherUsers(context)
   const directory = trustedDirectory(0o755)
   const lock = await acquireLock(directory, 'the home')
   const { says } = await contend(directory, { uid: 65534 })

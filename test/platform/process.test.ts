@@ -6,7 +6,7 @@ import { currentActor } from '../../src/platform/actor.ts'
 import { isoNow } from '../../src/platform/clock.ts'
 import { swapWarning } from '../../src/platform/harden.ts'
 import { randomBytes, randomId, randomSecret } from '../../src/platform/random.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
+import { needsOtherUsers, needsRoot, needsTool } from '../support/needs.ts'
 import { callInProcess, platformFile, runModule } from '../support/platform-process.ts'
 import { trustedDirectory } from '../support/trusted-directory.ts'
 
@@ -170,7 +170,7 @@ describe('clock, random and actor', () => {
   })
 
   test('an actor without an account is a number, and cannot name itself by the variables of sudo', async (context) => {
-    needsRoot(context)
+    needsOtherUsers(context)
     const env = { SUDO_USER: 'root', SUDO_UID: '0' }
     const result = await callInProcess('actor.ts', 'currentActor', [], { uid: 777_777, gid: 777_777, env })
     expect(result.value).toMatch(/^\(uid 777777\) on \S+$/)

@@ -16,8 +16,8 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { expectedAcl, readAclAt } from '../../src/platform/acl.ts'
 import { lstatFacts, readFileCapped } from '../../src/platform/files.ts'
 import { replaceFile } from '../../src/platform/replace-file.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
-import { callInProcess, inPlaceOf, needsReachableNode } from '../support/platform-process.ts'
+import { needsOtherUsers, needsRoot, needsTool } from '../support/needs.ts'
+import { callInProcess, inPlaceOf } from '../support/platform-process.ts'
 import { mount, run, trustedDirectory } from '../support/trusted-directory.ts'
 
 beforeEach((context) => needsTool(context, 'setfacl'))
@@ -291,8 +291,7 @@ describe('refusals that leave the old file as it is', () => {
   })
 
   test('a file of another owner or group, by a user who is not root: refused before anything is written', async (context) => {
-    needsRoot(context)
-    needsReachableNode(context)
+    needsOtherUsers(context)
     needsTool(context, 'strace')
     const directory = trustedDirectory()
     const path = oldFile(directory)

@@ -13,8 +13,8 @@ import { effectiveAcl, readAclAt } from '../../src/platform/acl.ts'
 import { appendDurable, openAppender } from '../../src/platform/append-file.ts'
 import { lstatFacts } from '../../src/platform/files.ts'
 import { writeState } from '../../src/platform/state-file.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
-import { callInProcess, needsReachableNode } from '../support/platform-process.ts'
+import { needsOtherUsers, needsRoot, needsTool } from '../support/needs.ts'
+import { callInProcess } from '../support/platform-process.ts'
 import { mount, run, trustedDirectory } from '../support/trusted-directory.ts'
 
 const bytes = Buffer.from('state')
@@ -55,8 +55,7 @@ describe('writeState', () => {
   })
 
   test('refuses a file of another owner, as a user who is not root', async (context) => {
-    needsRoot(context)
-    needsReachableNode(context)
+    needsOtherUsers(context)
     const directory = trustedDirectory()
     run('chown', '65534:65534', directory)
     const path = join(directory, 'state')

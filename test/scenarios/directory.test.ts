@@ -21,7 +21,7 @@ import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, type TestContext, test } from 'vitest'
 import { kvx, kvxBin, kvxJson, type KvxDocument, startKvx } from '../support/cli.ts'
-import { needsTool } from '../support/needs.ts'
+import { needsOtherUsers, needsTool } from '../support/needs.ts'
 
 const untested = ['--without-backup', '--reason', 'a test system'] as const
 const folders: string[] = []
@@ -605,7 +605,7 @@ describe('bad input', () => {
   })
 
   test('refuses files of another owner when it is not root, before anything is written', (context: TestContext) => {
-    if (process.geteuid?.() !== 0) context.skip('needs root: other owners')
+    needsOtherUsers(context)
     const site = makeSite(bundoc, 3)
     chownSync(site.path, 65534, 65534)
     const chown = (path: string): void => {

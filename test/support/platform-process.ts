@@ -1,7 +1,5 @@
 import { type SpawnOptions, spawn } from 'node:child_process'
-import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { TestContext } from 'vitest'
 
 export type CallOptions = {
   /** A program and its arguments that run the call: `['strace', '-f']`, `['prlimit', '--nofile=16']`. */
@@ -73,19 +71,4 @@ async function runToEnd(line: readonly string[], options: CallOptions): Promise<
 /** A wrapper that runs the call where another file lies in place of a tool. Needs root and mount namespaces. */
 export function inPlaceOf(tool: string, other: string): string[] {
   return ['unshare', '-m', 'sh', '-c', `mount --bind ${other} ${tool} && exec "$@"`, 'sh']
-}
-
-/** Skips a test that runs Node as another user where that user cannot reach Node or the clone. */
-export function needsReachableNode(context: TestContext): void {
-  for (const path of [process.execPath, script]) {
-    for (let end = path.indexOf('/', 1); end > 0; end = path.indexOf('/', end + 1)) {
-      if (!othersMayEnter(path.slice(0, end))) {
-        context.skip(`other users cannot enter ${path.slice(0, end)}, where Node or the clone lies`)
-      }
-    }
-  }
-}
-
-function othersMayEnter(directory: string): boolean {
-  return (statSync(directory).mode & 0o001) !== 0
 }

@@ -45,7 +45,7 @@ export type Run = { readonly id: string; readonly status: string; readonly kind:
 export function runs(workspace: Workspace): readonly Run[] {
   const database = new DatabaseSync(join(workspace.home, 'kvx.db'), { timeout: 5000 })
   try {
-    return database.prepare('SELECT id, status, kind FROM run ORDER BY created, id').all() as Run[]
+    return database.prepare('SELECT id, status, kind FROM run ORDER BY created, rowid').all() as Run[]
   } finally {
     database.close()
   }

@@ -5,8 +5,7 @@ import { join } from 'node:path'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { createKeyProvider, createStore } from '../../src/index.ts'
 import { kvxOk } from '../support/cli.ts'
-import { needsRoot, needsTool } from '../support/needs.ts'
-import { needsReachableNode } from '../support/platform-process.ts'
+import { needsOtherUsers, needsTool } from '../support/needs.ts'
 import { run } from '../support/trusted-directory.ts'
 import { kvcrypt, vaultPlace, type VaultPlace, writeKey } from './vault-tools.ts'
 
@@ -15,9 +14,8 @@ const [tkReaders, maReaders] = [4_242_401, 4_242_402]
 const user = 4_242_499
 
 beforeEach((context) => {
-  needsRoot(context)
+  needsOtherUsers(context)
   needsTool(context, 'setfacl')
-  needsReachableNode(context)
 })
 
 /** Keys as `kvx keygen` makes them for groups of readers, and a vault under each. */

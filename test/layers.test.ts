@@ -54,7 +54,8 @@ const workings = [
 const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/core': [],
   'src/platform': ['src/core'],
-  'src/stores': below,
+  // Only open-store.ts: drivers take plain options.
+  'src/stores': [...below, 'src/config'],
   'src/checks': below,
   'src/audit': below,
   'src/backup': below,

@@ -5,16 +5,9 @@ import type { z } from 'zod'
 import { KvxError } from '../core/errors.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
 import { nearest } from './nearest.ts'
-import {
-  configSchema,
-  type ConfigFile,
-  type DirectoryStoreConfig,
-  type EnvelopeConfig,
-  type KeyConfig,
-  type SealedConfig,
-  type StoreConfig,
-  type VaultConfig,
-} from './schema.ts'
+import { completeEnvelope, envelopeMembers, sealedMembers, type EnvelopeConfig } from './envelopes.ts'
+import { configSchema, type ConfigFile, type KeyConfig, type VaultConfig } from './schema.ts'
+import { locateStore, storeMembers, type StoreConfig } from './stores.ts'
 
 /** The configuration of one command, frozen. Paths are absolute. */
 export type Config = {
@@ -168,10 +161,10 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^keys\.[^.]+\.backup\.shares$/, ['threshold', 'of', 'custodians']],
   [/^keys\.[^.]+\.backup\.shares\.custodians\.\d+$/, ['name', 'openpgp']],
   [/^vaults\.[^.]+$/, ['directory', 'key']],
-  [/^stores\.[^.]+$/, ['sqlite', 'directory', 'match', 'format', 'online', 'backup-retention']],
+  [/^stores\.[^.]+$/, storeMembers],
   [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
-  [/^envelopes\..+\.(dek|value|value\.\d+)$/, ['column', 'layout', 'aead', 'aad']],
-  [/^envelopes\..+$/, ['store', 'table', 'id', 'key', 'dek', 'value', 'version', 'plaintext']],
+  [/^envelopes\..+\.(dek|value|value\.\d+)$/, sealedMembers],
+  [/^envelopes\..+$/, envelopeMembers],
 ]
 
 function memberNames(path: readonly PropertyKey[]): readonly string[] {
@@ -198,7 +191,7 @@ function freeze(
   const absolute = (name: string): string => (isAbsolute(name) ? name : join(folder, name))
   const home = chooseHome(path, file.home, facts)
   const stores = Object.fromEntries(
-    Object.entries(file.stores).map(([name, store]) => [name, locatedStore(store, absolute)]),
+    Object.entries(file.stores).map(([name, store]) => [name, locateStore(store, absolute)]),
   )
   checkReferences(file, facts.place)
   const config: Config = {
@@ -221,9 +214,7 @@ function freeze(
     envelopes: Object.fromEntries(
       Object.entries(file.envelopes).map(([name, envelope]) => [
         name,
-        completeEnvelope(envelope, stores[envelope.store], (member) =>
-          facts.place(['envelopes', name, member]),
-        ),
+        completed(envelope, stores[envelope.store], (member) => facts.place(['envelopes', name, member])),
       ]),
     ),
     digest: facts.digest,
@@ -232,37 +223,15 @@ function freeze(
   return Object.freeze(config)
 }
 
-function locatedStore(store: ConfigFile['stores'][string], absolute: (name: string) => string): StoreConfig {
-  if ('sqlite' in store) return { ...store, sqlite: absolute(store.sqlite) }
-  return { ...store, directory: absolute(store.directory) }
-}
-
-/** Table, id and column of an envelope in a directory store follow from the store where they are left out. */
-function completeEnvelope(
+function completed(
   envelope: ConfigFile['envelopes'][string],
   store: StoreConfig | undefined,
   where: (member: string) => string,
 ): EnvelopeConfig {
-  if (store?.sqlite === undefined && store !== undefined) return inDirectory(envelope, store)
-  const { table, id } = envelope
-  if (table !== undefined && id !== undefined) return { ...envelope, table, id }
-  const missing = table === undefined ? 'table' : 'id'
-  throw invalid(where(missing), `the envelope has no member "${missing}", which a store of tables needs`)
-}
-
-function inDirectory(envelope: ConfigFile['envelopes'][string], store: DirectoryStoreConfig): EnvelopeConfig {
-  const { directory, match, format } = store
-  const named = (part: SealedConfig): SealedConfig =>
-    format === 'file' && typeof part.layout === 'string' ? { column: 'content', ...part } : part
-  const { dek, value } = envelope
-  return {
-    ...envelope,
-    table: envelope.table ?? match,
-    id: envelope.id ?? (format === 'jsonl' ? ['path', 'line'] : 'path'),
-    ...(dek && { dek: named(dek) }),
-    value: Array.isArray(value) ? value.map(named) : named(value),
-    place: { directory, match, format },
-  }
+  if (store === undefined) throw new TypeError('references were checked')
+  const complete = completeEnvelope(envelope, store)
+  if (typeof complete !== 'string') return complete
+  throw invalid(where(complete), `the envelope has no member "${complete}", which a store of tables needs`)
 }
 
 function located(absolute: (name: string) => string) {

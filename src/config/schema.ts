@@ -1,10 +1,9 @@
 import { z } from 'zod'
+import { envelopeSchema } from './envelopes.ts'
+import { storeSchema } from './stores.ts'
+import { duration, name } from './values.ts'
 
 /** What `kvx.yaml` may say. Unknown members are errors everywhere. */
-
-const name = z
-  .string()
-  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i, 'a name has letters, digits, dot, dash and underscore, 64 at most')
 
 const encoding = z.enum(['raw', 'base64', 'base64url', 'hex', 'ascii'])
 const textEncoding = z.enum(['base64', 'base64url', 'hex', 'ascii'])
@@ -14,9 +13,6 @@ const fingerprint = z
 const mode = z.string().regex(/^0?[0-7]{3}$/, 'a mode is octal text, e.g. "0640"')
 const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
 
-const duration = z
-  .string()
-  .regex(/^\d{1,5}[smhdy]$/, 'a duration is a number and a unit: 30s, 5m, 2h, 7d, 3y')
 const program = z
   .array(z.string().min(1))
   .min(1)
@@ -80,43 +76,6 @@ const key = z.strictObject({
   backup: backup.optional(),
 })
 
-/** How long backups of the application are kept: so long values under an old key may come back. */
-const retention = { 'backup-retention': duration.optional() }
-
-const sqliteStore = z.strictObject({ sqlite: z.string().min(1), ...retention })
-
-const directoryStore = z.strictObject({
-  directory: z.string().min(1),
-  /** Files below it that are the store's: `*` and `?` inside a name, `**` for any number of directories. */
-  match: z.string().min(1),
-  /** One value a file, one document of JSON a file, or one a line. */
-  format: z.enum(['file', 'json', 'jsonl']).default('file'),
-  /** The application goes on during a run and replaces files by rename. Without it, it is stopped. */
-  online: z.literal('exchange').optional(),
-  ...retention,
-})
-
-const store = z.union([sqliteStore, directoryStore])
-
-const sealed = z.strictObject({
-  column: z.string().min(1).optional(),
-  layout: z.union([z.string().min(1), z.record(z.string(), z.string().min(1))]),
-  aead: z.string(),
-  aad: z.string().optional(),
-})
-
-const envelope = z.strictObject({
-  store: name,
-  /** A directory store's pattern stands in for the table, and the file's path for the id. */
-  table: z.string().min(1).optional(),
-  id: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
-  key: name,
-  dek: sealed.optional(),
-  value: z.union([sealed, z.array(sealed).min(1)]),
-  version: z.string().min(1).optional(),
-  plaintext: z.boolean().default(false),
-})
-
 const vault = z.strictObject({
   /** The directory of `NAME.enc`. */
   directory: z.string().min(1),
@@ -136,8 +95,8 @@ export const configSchema = z.strictObject({
   'home-backup': z.string().min(1).optional(),
   keys: section(key),
   vaults: section(vault),
-  stores: section(store),
-  envelopes: section(envelope),
+  stores: section(storeSchema),
+  envelopes: section(envelopeSchema),
 })
 
 export type ConfigFile = z.output<typeof configSchema>
@@ -146,15 +105,3 @@ export type PublisherConfig = KeyConfig['publish'][number]
 export type FilePublisherConfig = z.output<typeof filePublisher>
 export type EnvFilePublisherConfig = z.output<typeof envFilePublisher>
 export type VaultConfig = z.output<typeof vault>
-/** A store as the file says it; a directory store has no `sqlite`. */
-export type StoreConfig =
-  | z.output<typeof sqliteStore>
-  | (z.output<typeof directoryStore> & { readonly sqlite?: undefined })
-export type DirectoryStoreConfig = z.output<typeof directoryStore>
-/** An envelope with what its store implies. `place` says where a directory store's records lie. */
-export type EnvelopeConfig = ConfigFile['envelopes'][string] & {
-  readonly table: string
-  readonly id: string | string[]
-  readonly place?: Pick<DirectoryStoreConfig, 'directory' | 'match' | 'format'>
-}
-export type SealedConfig = z.output<typeof sealed>

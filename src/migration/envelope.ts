@@ -1,5 +1,6 @@
 import type { Config } from '../config/config.ts'
-import type { EnvelopeConfig, SealedConfig } from '../config/schema.ts'
+import type { EnvelopeConfig, SealedConfig } from '../config/envelopes.ts'
+import { storePlace, storeTerms, type StoreConfig } from '../config/stores.ts'
 import { aeadNamed, type Aead } from '../core/aead/aead.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import { compileLayout, type Layout } from '../core/layout/layout.ts'
@@ -60,7 +61,7 @@ function compileEnvelope(config: Config, name: string): Envelope {
     key: declared.key,
     set: { table: declared.table, id, columns: usedColumns(everything, declared.version, id) },
     place: {
-      store: pathOf(config.stores[declared.store]),
+      store: storePlace(storeOf(config, declared)),
       table: declared.table,
       columns: underKey.map(({ column }) => column),
     },
@@ -72,8 +73,10 @@ function compileEnvelope(config: Config, name: string): Envelope {
   }
 }
 
-function pathOf(store: Config['stores'][string] | undefined): string {
-  return store?.sqlite ?? store?.directory ?? ''
+function storeOf(config: Config, { store }: EnvelopeConfig): StoreConfig {
+  const found = config.stores[store]
+  if (found === undefined) throw new TypeError('references were checked')
+  return found
 }
 
 function usedColumns(parts: readonly Sealed[], version: string | undefined, id: readonly string[]): string[] {
@@ -133,6 +136,5 @@ function located<T>(config: Config, at: readonly PropertyKey[], compile: () => T
 
 /** Where the data lies and how it is read. Comments, order and spelling of the file do not matter to a run. */
 function normalise(declared: EnvelopeConfig, config: Config): Readonly<Record<string, unknown>> {
-  const { sqlite = '' } = config.stores[declared.store] ?? {}
-  return { ...declared, store: { name: declared.store, sqlite } }
+  return { ...declared, store: { name: declared.store, ...storeTerms(storeOf(config, declared)) } }
 }

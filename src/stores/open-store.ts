@@ -1,20 +1,10 @@
 import { dirname } from 'node:path'
+import type { StoreConfig } from '../config/stores.ts'
 import type { Store } from './store.ts'
-
-/** What the configuration says of a store. Paths are absolute. */
-export type StoreConfig =
-  | { readonly sqlite: string }
-  | {
-      readonly sqlite?: undefined
-      readonly directory: string
-      readonly match: string
-      readonly format: 'file' | 'json' | 'jsonl'
-      readonly online?: 'exchange' | undefined
-    }
 
 /** @throws FILE_NOT_FOUND, STORE_SHAPE, LOCKED, STORE_UNAVAILABLE */
 export async function openStore(name: string, config: StoreConfig): Promise<Store> {
-  if (config.sqlite !== undefined) {
+  if (config.driver === 'sqlite') {
     const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
     return openSqliteStore({ name, path: config.sqlite })
   }
@@ -25,5 +15,5 @@ export async function openStore(name: string, config: StoreConfig): Promise<Stor
 
 /** The directory whose lock keeps two runs away from one store. */
 export function lockDirectoryOf(config: StoreConfig): string {
-  return config.sqlite === undefined ? config.directory : dirname(config.sqlite)
+  return config.driver === 'directory' ? config.directory : dirname(config.sqlite)
 }

@@ -1,0 +1,11 @@
+import { z } from 'zod'
+
+/** Kinds of values that several sections of `kvx.yaml` have. */
+
+export const duration = z
+  .string()
+  .regex(/^\d{1,5}[smhdy]$/, 'a duration is a number and a unit: 30s, 5m, 2h, 7d, 3y')
+
+export const name = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i, 'a name has letters, digits, dot, dash and underscore, 64 at most')

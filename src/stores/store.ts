@@ -48,6 +48,20 @@ export type StoreFacts = {
  */
 export type ReadBack = (records: readonly StoredRecord[]) => void
 
+/** One table, or what a driver has in its place, as `kvx discover` looks at it. */
+export type CatalogueTable = {
+  readonly table: string
+  /** Columns that are unique together and never null, e.g. the primary key; undefined when there are none. */
+  readonly id: readonly string[] | undefined
+  /** Columns that a sealed value could lie in. `type` is the store's own word, for people. */
+  readonly columns: readonly { readonly name: string; readonly type: string }[]
+  /** About how many records; undefined when counting is expensive. */
+  readonly records: bigint | undefined
+}
+
+/** Swaps of one record set, for a transaction that spans several. */
+export type SwapBatch = { readonly set: RecordSet; readonly swaps: readonly Swap[] }
+
 export type Store = {
   readonly name: string
   readonly driver: string
@@ -75,6 +89,19 @@ export type Store = {
    *   for longer than the busy time-out; DISK_FULL, IO_ERROR
    */
   swap(set: RecordSet, swaps: readonly Swap[], readBack: ReadBack): Promise<readonly SwapOutcome[]>
+
+  /**
+   * One transaction over several record sets, all or nothing: when one swap is lost or gone, none is written and
+   * the outcomes say which. `readBack` is called once for each batch, in their order, inside the transaction.
+   * Missing where the store has no transaction over several records.
+   */
+  swapTogether?(
+    batches: readonly SwapBatch[],
+    readBack: (records: readonly StoredRecord[], batch: number) => void,
+  ): Promise<readonly (readonly SwapOutcome[])[]>
+
+  /** What there is besides what was declared, system tables left out. Reads no value. */
+  catalogue?(): Promise<readonly CatalogueTable[]>
 
   /** Inserts whole records that are missing. Answers for each: inserted, or present already (left alone). */
   insertMissing(

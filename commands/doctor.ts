@@ -1,10 +1,12 @@
 import { Flags } from '@oclif/core'
 import { loadConfig } from '../src/config/config.ts'
 import { KvxError } from '../src/core/errors.ts'
+import { homeAt } from '../src/keyring/home.ts'
 import { rebuildKeyring } from '../src/keyring/rebuild.ts'
 import { openWorkspace } from '../src/keyring/workspace.ts'
 import { examine } from '../src/migration/doctor.ts'
 import { Journal } from '../src/migration/journal.ts'
+import { waitingRotations } from '../src/migration/waiting-rotations.ts'
 import { doctorLines } from '../src/ui/doctor-view.ts'
 import { keyData, keyTable } from '../src/ui/key-view.ts'
 import { confirmStep } from '../src/ui/prompts.ts'
@@ -66,7 +68,8 @@ type RebuildFlags = Parameters<typeof answersOf>[0] & {
 async function rebuild(flags: RebuildFlags): Promise<Outcome> {
   const config = await loadConfig(flags)
   if (!flags['dry-run']) await confirmStep(`Make ${config.home}/keyring.json again?`, answersOf(flags))
-  const { ring, kept, warnings } = await rebuildKeyring(config, { dryRun: flags['dry-run'] })
+  const waiting = waitingRotations(homeAt(config.home))
+  const { ring, kept, warnings } = await rebuildKeyring(config, { waiting, dryRun: flags['dry-run'] })
   return {
     data: { keys: Object.entries(ring.keys).map(([name, key]) => keyData(name, key)), kept: kept ?? null },
     lines: [

@@ -1,14 +1,16 @@
 import { packetTags, readFraming, recipientKeyId } from '../src/backup/packets.ts'
 import { inspectFile } from '../src/checks/inspect.ts'
 import type { Sniffed } from '../src/checks/sniff.ts'
+import { isKvxError } from '../src/core/errors.ts'
 import { inspectLines } from '../src/ui/inspect-view.ts'
+import { headerCheckValue, isVaultFile, parseVaultHeader } from '../src/vault/header.ts'
 import { argument } from './_program/arguments.ts'
 import { KvxCommand } from './_program/kvx-command.ts'
 
 export default class Inspect extends KvxCommand {
   static override summary = 'Tell what a file is, without any key.'
   static override description =
-    'Knows keys and their encodings, OpenPGP messages and their recipients, shares, keyrings, configurations and backup manifests of kvx, SQLite databases, PEM, SSH, age, JSON and JSON Web Keys, and values that look sealed. Prints no part of a content: sizes, names of formats, and public ids such as check values. Never hangs on a FIFO or device, writes nothing.'
+    'Knows keys and their encodings, OpenPGP messages and their recipients, shares, keyrings, configurations, backup manifests and vaults of kvx, SQLite databases, PEM, SSH, age, JSON and JSON Web Keys, and values that look sealed. Prints no part of a content: sizes, names of formats, and public ids such as check values. Never hangs on a FIFO or device, writes nothing.'
   static override examples = [
     {
       description: 'Is this a key, and which one?',
@@ -17,6 +19,10 @@ export default class Inspect extends KvxCommand {
     {
       description: 'Who can open this backup?',
       command: '<%= config.bin %> inspect /var/lib/kvx/backups/master.v1.7K3M9QZ2.asc',
+    },
+    {
+      description: 'Which generation of the vault is this copy, and under which key?',
+      command: '<%= config.bin %> inspect /mnt/backup/tk.enc',
     },
     {
       description: 'The same as JSON for a script',
@@ -33,9 +39,24 @@ export default class Inspect extends KvxCommand {
   async run(): Promise<void> {
     await this.finish('kvx.inspect/1', async () => {
       const { args } = await this.parse(Inspect)
-      const found = await inspectFile(args.file, openPgpMessage)
+      const found = await inspectFile(args.file, { openPgp: openPgpMessage, vault: vaultFile })
       return { data: found, lines: inspectLines(found) }
     })
+  }
+}
+
+/** The open header of a vault; nothing of it is proven before the body opened. */
+function vaultFile(bytes: Buffer): Sniffed | undefined {
+  if (!isVaultFile(bytes)) return undefined
+  try {
+    const { header } = parseVaultHeader(bytes, '')
+    const { name, generation } = header
+    const [version, suite] = [bytes[8] ?? 0, bytes[9] ?? 0]
+    const facts = { name, generation: String(generation), checkValue: headerCheckValue(header), version, suite }
+    return { kind: 'kvx-vault', facts }
+  } catch (error) {
+    if (!isKvxError(error)) throw error
+    return { kind: 'kvx-vault', facts: { problem: error.message.replace(/^.*?: /, '') } }
   }
 }
 

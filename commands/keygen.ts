@@ -3,6 +3,7 @@ import { isKvxError, KvxError } from '../src/core/errors.ts'
 import { checkValueOf } from '../src/core/fingerprint.ts'
 import { keyPathIn, makeBareKey, parseKeyMode, requireKeyName } from '../src/keyring/bare-key.ts'
 import { makeRegisteredKey } from '../src/keyring/make-key.ts'
+import { rememberPublications } from '../src/migration/publications.ts'
 import { materialPath } from '../src/keyring/home.ts'
 import { configuredKey, openWorkspace } from '../src/keyring/workspace.ts'
 import { groupName, userName } from '../src/platform/accounts.ts'
@@ -149,6 +150,7 @@ async function registeredKey(name: string, flags: KeygenFlags): Promise<MadeKey>
   })
   requirePurpose(name, configuredPurpose(workspace.config, name, flags), flags.purpose)
   const { registered, places } = await makeRegisteredKey(workspace, name, flags['dry-run'] === true)
+  if (flags['dry-run'] !== true) await rememberPublications(workspace)
   const path = materialPath(workspace.home, name, 1)
   const facts = await lstatFacts(path)
   const uid = facts?.uid ?? process.geteuid?.() ?? 0

@@ -76,6 +76,7 @@ export default class Restore extends KvxCommand {
   async run(): Promise<void> {
     await this.finish('kvx.restore/1', async () => {
       const { args, flags } = await this.parse(Restore)
+      refuseUnused(flags)
       if (flags.from === 'shares') {
         if (args.file === undefined) return await fromShares(flags, answersOf(flags))
         throw new KvxError('USAGE', 'shares are never given as an argument', {
@@ -121,6 +122,30 @@ export default class Restore extends KvxCommand {
       }
     })
   }
+}
+
+/** What a source has no use for. A flag that does nothing is refused: it may be the one that matters. */
+const unused = {
+  gpg: ['manifest', 'share-fd'],
+  shares: [],
+  home: ['out', 'audit-to', 'manifest', 'share-fd'],
+} as const
+
+type SourceFlags = Pick<ShareFlags, 'out' | 'audit-to' | 'manifest' | 'share-fd'> & {
+  readonly from: keyof typeof unused
+}
+
+function refuseUnused(flags: SourceFlags): void {
+  const found = unused[flags.from].find((name) => flags[name] !== undefined)
+  if (found !== undefined) {
+    throw new KvxError('USAGE', `\`--${found}\` has no use with \`--from ${flags.from}\``, {
+      hint: 'Leave it out. Nothing was written.',
+    })
+  }
+  if (flags.out === undefined || flags['audit-to'] === undefined) return
+  throw new KvxError('USAGE', '`--out` writes a file outside of every home, and no log', {
+    hint: 'Leave out `--audit-to`: the entry of such a restore is the one in your own notes. Nothing was written.',
+  })
 }
 
 type ShareFlags = {

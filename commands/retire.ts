@@ -14,7 +14,9 @@ import { argument } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import {
   acceptedLoss,
+  acceptedShrunk,
   acceptLossFlags,
+  acceptShrunkFlags,
   answersOf,
   dropPlaceFlags,
   droppedPlaces,
@@ -25,7 +27,7 @@ import {
 export default class Retire extends KvxCommand {
   static override summary = 'Prove that no value needs a version any more, mark it, and unpublish it.'
   static override description =
-    'Two full scans of every declared place, a reader’s cache-ttl apart. One value that needs the version, or a place that had values and is not declared any more: exit 6, and the key is untouched. The material stays in the home; `key unretire` takes the mark back.'
+    'Two full scans of every declared place, a reader’s cache-ttl apart. One value that needs the version, or a place that had values and is not declared any more, or has lost over a half of them: exit 6, and the key is untouched. The material stays in the home; `key unretire` takes the mark back.'
   static override examples = [
     {
       description: 'The gate, with the name typed at the prompt',
@@ -34,7 +36,7 @@ export default class Retire extends KvxCommand {
     { description: 'In a script', command: '<%= config.bin %> retire master@1 --confirm master@1' },
   ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
-  static override flags = { ...progressFlags, ...acceptLossFlags, ...dropPlaceFlags }
+  static override flags = { ...progressFlags, ...acceptLossFlags, ...dropPlaceFlags, ...acceptShrunkFlags }
 
   async run(): Promise<void> {
     await this.finish('kvx.retire/1', async () => {
@@ -62,6 +64,7 @@ export default class Retire extends KvxCommand {
             version,
             acceptLoss,
             drop: droppedPlaces(flags),
+            acceptShrunk: acceptedShrunk(flags),
             events,
           })
           events.end()

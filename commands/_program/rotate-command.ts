@@ -1,5 +1,5 @@
 import { KvxError } from '../../src/core/errors.ts'
-import { hasPreviousSlots } from '../../src/keyring/readers.ts'
+import { everyReader, hasPreviousSlots } from '../../src/keyring/readers.ts'
 import { configuredKey, type Workspace } from '../../src/keyring/workspace.ts'
 import type { Events } from '../../src/migration/events.ts'
 import type { Journal, RunRow } from '../../src/migration/journal.ts'
@@ -72,11 +72,11 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
     events.end()
     const without = withoutReason(flags)
     const backup = without === undefined ? 'made and proven before the first use' : `none (${without})`
+    const key = configuredKey(workspace.config, name)
     const shown = [
       ...planLines(prepared.plan, backup),
-      ...(hasPreviousSlots(configuredKey(workspace.config, name))
-        ? []
-        : ['  until the run is over, the published place holds no key']),
+      ...(flags.offline ? [`  offline: ${everyReader(key)} must be stopped until it is over`] : []),
+      ...(hasPreviousSlots(key) ? [] : ['  until the run is over, the published place holds no key']),
     ]
     if (flags['dry-run']) return planned(flags, ...shown)
     if (!flags.json && !flags.quiet) process.stderr.write(`${shown.join('\n')}\n`)

@@ -1,4 +1,5 @@
 import { Flags } from '@oclif/core'
+import { looksLikeKey } from '../../src/audit/entry-guard.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { onSignals } from '../../src/platform/interrupt.ts'
 import { progressReporter, type ProgressForm } from '../../src/ui/progress.ts'
@@ -75,6 +76,17 @@ export const dropPlaceFlags = {
   }),
 }
 
+export const acceptShrunkFlags = {
+  'accept-shrunk': Flags.string({
+    description: 'an envelope that lost over a half of its values on purpose; recorded with --reason',
+    multiple: true,
+    multipleNonGreedy: true,
+    helpValue: 'NAME',
+    dependsOn: ['reason'],
+    helpGroup: 'GATES',
+  }),
+}
+
 type GateFlags = { readonly 'without-backup'?: boolean; readonly reason?: string | undefined }
 
 /** The recorded reason to go without a backup, if the operator gave one. */
@@ -98,8 +110,21 @@ export function droppedPlaces(flags: {
   return names === undefined ? undefined : { names, reason: checkedReason(flags.reason) }
 }
 
+export function acceptedShrunk(flags: {
+  readonly 'accept-shrunk'?: readonly string[] | undefined
+  readonly reason?: string | undefined
+}): { readonly names: readonly string[]; readonly reason: string } | undefined {
+  const names = flags['accept-shrunk']
+  return names === undefined ? undefined : { names, reason: checkedReason(flags.reason) }
+}
+
 /** @throws USAGE for what is not one line */
 export function checkedReason(reason: string | undefined): string {
+  if (reason !== undefined && looksLikeKey(reason)) {
+    throw new KvxError('USAGE', 'the reason holds what looks like a 32-byte key, and it would be recorded for ever', {
+      hint: 'Say it in words, or shorten a digest to its first digits. If it is a key, replace that key: your shell has it in its history. Nothing was changed.',
+    })
+  }
   if (reason !== undefined && /^[\x20-\x7e\u00a1-\uffff]{1,200}$/.test(reason)) return reason
   throw new KvxError('USAGE', 'a reason is one line of up to 200 characters', {
     hint: 'For example `--reason "test system"`.',

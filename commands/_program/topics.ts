@@ -22,6 +22,7 @@ export const helpGroups: readonly { readonly title: string; readonly commands: r
       'check',
       'inspect',
       'verify',
+      'discover',
       'rotate',
       'rewrap',
       'reencrypt',

@@ -13,7 +13,7 @@ import { type Answers, askLine } from '../../src/ui/prompts.ts'
 import { confirmedLines, shareSetData } from '../../src/ui/share-view.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand, type Outcome } from '../_program/kvx-command.ts'
-import { answersOf } from '../_program/run-flags.ts'
+import { answersOf, checkedReason } from '../_program/run-flags.ts'
 
 export default class BackupConfirm extends KvxCommand {
   static override summary =
@@ -94,7 +94,8 @@ type SetFlags = {
 
 /** One share by its receipt, or a set whose last custodians cannot be asked. */
 async function confirmSet(workspace: Workspace, flags: SetFlags, answers: Answers): Promise<Outcome> {
-  const { id, index, 'accept-unconfirmed': accepted, reason = '' } = flags
+  const { id, index, 'accept-unconfirmed': accepted } = flags
+  const reason = accepted === undefined ? '' : checkedReason(flags.reason)
   const by = currentActor()
   const indices = accepted?.split(',').map((part) => Number(part.trim()))
   if (indices === undefined && index === undefined) {

@@ -5,7 +5,7 @@ import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
-import { answersOf } from '../_program/run-flags.ts'
+import { answersOf, checkedReason } from '../_program/run-flags.ts'
 
 export default class KeyCompromise extends KvxCommand {
   static override summary = 'Mark a version as compromised: it opens only to move values away.'
@@ -24,12 +24,13 @@ export default class KeyCompromise extends KvxCommand {
   async run(): Promise<void> {
     await this.finish('kvx.key.compromise/1', async () => {
       const { args, flags } = await this.parse(KeyCompromise)
+      const reason = checkedReason(flags.reason)
       const workspace = await openWorkspace(flags)
       const { name, version } = versionOfSubject(args.subject)
       const subject = `${name}@${version}`
       if (!flags['dry-run']) {
         await confirmStep(`Mark as compromised ${subject}?`, answersOf(flags))
-        await setState(workspace, { name, version, reason: flags.reason }, 'compromised')
+        await setState(workspace, { name, version, reason }, 'compromised')
       }
       const lines = flags['dry-run']
         ? [`would do: compromise ${subject}`]

@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core'
 import { checkValueOf } from '../../src/core/fingerprint.ts'
 import { importKey } from '../../src/keyring/import-key.ts'
+import { rememberPublications } from '../../src/migration/publications.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
@@ -52,6 +53,7 @@ export default class KeyImport extends KvxCommand {
         encoding: flags.encoding,
         dryRun: flags['dry-run'],
       })
+      if (!flags['dry-run']) await rememberPublications(workspace)
       const versions = imported.versions.map((one) => ({ ...one, checkValue: checkValueOf(one.fingerprint) }))
       return {
         data: { name: args.name, versions },

@@ -3,6 +3,7 @@ import { readKeyring } from '../../src/keyring/keyring.ts'
 import { publicationDrift, publishKey } from '../../src/keyring/publish/publish.ts'
 import { configuredKey, openWorkspace } from '../../src/keyring/workspace.ts'
 import { refuseWithdrawn } from '../../src/migration/gates.ts'
+import { rememberPublications } from '../../src/migration/publications.ts'
 import { Journal } from '../../src/migration/journal.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { argument } from '../_program/arguments.ts'
@@ -43,6 +44,7 @@ export default class KeyPublish extends KvxCommand {
       const places = await withIntent(workspace.audit, { action: 'key.publish', subject: name }, async () =>
         publishKey(workspace.home, { name, config }),
       )
+      await rememberPublications(workspace)
       return {
         data: { name, published: places },
         lines: places.map(

@@ -5,7 +5,7 @@ import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
-import { answersOf } from '../_program/run-flags.ts'
+import { answersOf, checkedReason } from '../_program/run-flags.ts'
 
 export default class KeyResume extends KvxCommand {
   static override summary = 'Take a suspended version back into use.'
@@ -24,12 +24,13 @@ export default class KeyResume extends KvxCommand {
   async run(): Promise<void> {
     await this.finish('kvx.key.resume/1', async () => {
       const { args, flags } = await this.parse(KeyResume)
+      const reason = checkedReason(flags.reason)
       const workspace = await openWorkspace(flags)
       const { name, version } = versionOfSubject(args.subject)
       const subject = `${name}@${version}`
       if (!flags['dry-run']) {
         await confirmStep(`Resume ${subject}?`, answersOf(flags))
-        await resumeVersion(workspace, { name, version, reason: flags.reason })
+        await resumeVersion(workspace, { name, version, reason })
       }
       const lines = flags['dry-run']
         ? [`would do: resume ${subject}`]

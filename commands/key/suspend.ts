@@ -5,7 +5,7 @@ import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
-import { answersOf } from '../_program/run-flags.ts'
+import { answersOf, checkedReason } from '../_program/run-flags.ts'
 
 export default class KeySuspend extends KvxCommand {
   static override summary = 'Stop a version from sealing and opening until it is resumed.'
@@ -25,12 +25,13 @@ export default class KeySuspend extends KvxCommand {
   async run(): Promise<void> {
     await this.finish('kvx.key.suspend/1', async () => {
       const { args, flags } = await this.parse(KeySuspend)
+      const reason = checkedReason(flags.reason)
       const workspace = await openWorkspace(flags)
       const { name, version } = versionOfSubject(args.subject)
       const subject = `${name}@${version}`
       if (!flags['dry-run']) {
         await confirmStep(`Suspend ${subject}?`, answersOf(flags))
-        await setState(workspace, { name, version, reason: flags.reason }, 'suspended')
+        await setState(workspace, { name, version, reason }, 'suspended')
       }
       const lines = flags['dry-run']
         ? [`would do: suspend ${subject}`]

@@ -1,5 +1,6 @@
 import { KvxError } from '../../src/core/errors.ts'
 import { pickMember, wholeContent } from '../../src/vault/members.ts'
+import { parseExact } from '../../src/ui/exact-json.ts'
 import { valueText } from '../../src/ui/vault-view.ts'
 import { argument, optionalArgument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
@@ -38,7 +39,7 @@ export default class VaultGet extends KvxCommand {
       }
       const json = result.toString('utf8')
       result.fill(0)
-      const value: unknown = JSON.parse(json)
+      const value = parseExact(json)
       return {
         data: {
           vault: args.vault,

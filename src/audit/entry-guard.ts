@@ -12,6 +12,11 @@ const keyLike = [
   /^(?=.*[a-z])(?=.*[A-Z])(?=.*\d)[A-Za-z0-9_-]{43}$/, // 32 bytes in base64url without padding
 ]
 
+/** True for a text that holds what has the form of a 32-byte key: it must never stand in the log. */
+export function looksLikeKey(text: string): boolean {
+  return keyLike.some((form) => form.test(text))
+}
+
 /**
  * The last look before something is written for ever: refuses whatever has the form of a 32-byte key, except
  * in fields that are named after public values (`…fingerprint…`, `…digest…`, `…sha256…`, `head`).
@@ -27,7 +32,7 @@ export function requireSafeEntry(entry: EntryDraft & { readonly actor: string; r
   }
   for (const [name, value] of Object.entries(entry.data)) {
     if (!factName.test(name)) throw refused('data', 'has a name that is not one word')
-    if (keyLike.some((form) => form.test(name))) throw refused('data', 'has a name that looks like a key')
+    if (looksLikeKey(name)) throw refused('data', 'has a name that looks like a key')
     requireSafeFact(name, value)
   }
 }
@@ -47,7 +52,7 @@ function requireSafeText(name: string, text: string): void {
   if (text.length > maxText) throw refused(name, `has more than ${maxText} characters`)
   if (!text.isWellFormed()) throw refused(name, 'is not well-formed Unicode')
   if (name === 'head' || publicName.test(name)) return
-  if (keyLike.some((form) => form.test(text))) throw refused(name, 'looks like a key')
+  if (looksLikeKey(text)) throw refused(name, 'looks like a key')
 }
 
 function refused(name: string, why: string): KvxError {

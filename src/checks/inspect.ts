@@ -3,7 +3,7 @@ import { groupName, userName } from '../platform/accounts.ts'
 import { fileError, quotedPath, shownPath } from '../platform/file-errors.ts'
 import { type FileFacts, factsOf, modeText } from '../platform/file-facts.ts'
 import { lstatFacts, openForReading } from '../platform/files.ts'
-import { type Look, type Sniffed, sniff } from './sniff.ts'
+import { type ForeignLooks, type Sniffed, sniff } from './sniff.ts'
 
 /** The data of `kvx.inspect/1`. */
 export type Inspection = Sniffed & {
@@ -23,7 +23,7 @@ const beginningBytes = 4096
  * sockets are named and not opened.
  * @throws FILE_NOT_FOUND, IO_ERROR
  */
-export async function inspectFile(path: string, openPgp: Look): Promise<Inspection> {
+export async function inspectFile(path: string, foreign: ForeignLooks): Promise<Inspection> {
   const named = path === '' ? undefined : await lstatFacts(path)
   if (named === undefined) throw missing(path)
   if (named.type !== 'file' && named.type !== 'symlink') {
@@ -38,7 +38,7 @@ export async function inspectFile(path: string, openPgp: Look): Promise<Inspecti
     const bytes = Buffer.allocUnsafeSlow(isWhole ? facts.size : beginningBytes)
     try {
       const length = await readInto(handle, bytes)
-      const found = sniff(bytes.subarray(0, length), isWhole, openPgp)
+      const found = sniff(bytes.subarray(0, length), isWhole, foreign)
       const names = facts.nlink > 1 ? { names: facts.nlink } : {}
       return {
         ...(await common(path, facts)),
@@ -87,6 +87,7 @@ const nextCommands: Readonly<Record<string, (path: string) => string>> = {
   empty: (path) => `kvx check ${path}`,
   'kvx-config': () => 'kvx key list',
   'kvx-keyring': () => 'kvx key list',
+  'kvx-vault': () => 'kvx vault list',
   'openpgp-message': (path) => `kvx restore --from gpg ${path}`,
   'kvx-backup-manifest': () => 'kvx backup list',
 }

@@ -13,17 +13,33 @@ export type Sniffed = { readonly kind: string; readonly facts: Facts }
 /** Tells what contents are, or undefined when they are something else. */
 export type Look = (bytes: Buffer) => Sniffed | undefined
 
+/** Looks of other parts of kvx, handed in since checks depend on none of them. */
+export type ForeignLooks = {
+  /** Tells OpenPGP messages; sees whole files only. */
+  readonly openPgp: Look
+  /** Tells vaults of kvx by their header. */
+  readonly vault: Look
+}
+
 /**
  * What the content of a file is, told without any key. The caller wipes the bytes.
  * @param isWhole false when the bytes are only the beginning of the file
- * @param openPgp tells OpenPGP messages; handed in, since checks depend on no other part of kvx
  */
-export function sniff(bytes: Buffer, isWhole: boolean, openPgp: Look): Sniffed {
+export function sniff(bytes: Buffer, isWhole: boolean, { openPgp, vault }: ForeignLooks): Sniffed {
   if (bytes.length === 0) return { kind: 'empty', facts: {} }
   // Keys and shares come first: what looks after them may make a string of what it reads.
   const secrets: readonly Look[] = isWhole ? [keyLook, shareLook] : []
   const whole: readonly Look[] = isWhole ? [openPgp, jsonLook, encodedLook, envLook] : []
-  const looks: readonly Look[] = [databaseLook, ...secrets, ageLook, pemLook, ...whole, configLook, textLook]
+  const looks: readonly Look[] = [
+    databaseLook,
+    vault,
+    ...secrets,
+    ageLook,
+    pemLook,
+    ...whole,
+    configLook,
+    textLook,
+  ]
   for (const look of looks) {
     const found = look(bytes)
     if (found !== undefined) return found

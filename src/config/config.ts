@@ -5,7 +5,13 @@ import type { z } from 'zod'
 import { KvxError } from '../core/errors.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
 import { nearest } from './nearest.ts'
-import { completeEnvelope, envelopeMembers, sealedMembers, type EnvelopeConfig } from './envelopes.ts'
+import {
+  completeEnvelope,
+  envelopeMembers,
+  sealedMembers,
+  wrappedMembers,
+  type EnvelopeConfig,
+} from './envelopes.ts'
 import { configSchema, type ConfigFile, type KeyConfig, type VaultConfig } from './schema.ts'
 import { locateStore, storeMembers, type StoreConfig } from './stores.ts'
 
@@ -150,7 +156,7 @@ function mistakes(issues: readonly Issue[]): number {
 
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^$/, ['kvx', 'home', 'home-backup', 'keys', 'vaults', 'stores', 'envelopes']],
-  [/^keys\.[^.]+$/, ['purpose', 'publish', 'backup', 'cryptoperiod']],
+  [/^keys\.[^.]+$/, ['purpose', 'derive', 'make', 'publish', 'backup', 'cryptoperiod']],
   [
     /^keys\.[^.]+\.publish\.\d+$/,
     'file env-file current previous encoding owner group mode readers instances cache-ttl probe reload'.split(
@@ -163,7 +169,8 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^vaults\.[^.]+$/, ['directory', 'key']],
   [/^stores\.[^.]+$/, storeMembers],
   [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
-  [/^envelopes\..+\.(dek|value|value\.\d+)$/, sealedMembers],
+  [/^envelopes\..+\.(dek|kek)$/, wrappedMembers],
+  [/^envelopes\..+\.(value|value\.\d+)$/, sealedMembers],
   [/^envelopes\..+$/, envelopeMembers],
 ]
 

@@ -20,7 +20,7 @@ const program = z
 
 /** What kvx knows of the readers of a published place. */
 const readers = {
-  /** How many readers there are. More than one cannot be restarted at the same instant. */
+  /** How many readers there are. They cannot be restarted at the same instant, so that each must have a version first. */
   instances: z.int().positive().default(1),
   /** How long a reader may go on with a key or DEK that it has opened before. */
   'cache-ttl': duration.optional(),
@@ -70,6 +70,15 @@ const backup = z
 
 const key = z.strictObject({
   purpose: z.enum(['kek', 'data', 'vault']),
+  /** What the application makes its cipher's key of: an expression of `key`, the configured bytes. */
+  derive: z.string().min(1).optional(),
+  /** What new versions are made of: 32 random bytes unless told, or printable characters. */
+  make: z
+    .union([
+      z.strictObject({ bytes: z.int().min(16).max(1024) }),
+      z.strictObject({ characters: z.int().min(22).max(1024) }),
+    ])
+    .optional(),
   /** How long a version may seal, and how long it may open. */
   cryptoperiod: z.strictObject({ seal: duration.optional(), open: duration.optional() }).optional(),
   publish: z.array(z.union([filePublisher, envFilePublisher])).default([]),

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import { describeSource, knownText, locateSource, secretSource, type SecretSource } from './secret-source.ts'
+import { postgresDefaults, serverPlace } from './server-place.ts'
 import { duration } from './values.ts'
 
 /** What `stores:` of `kvx.yaml` may say: a driver each, told apart by the member that says where it lies. */
@@ -8,22 +10,50 @@ const retention = { 'backup-retention': duration.optional() }
 
 const sqliteStore = z.strictObject({ sqlite: z.string().min(1), ...retention })
 
-const directoryStore = z.strictObject({
-  directory: z.string().min(1),
-  /** Files below it that are the store's: `*` and `?` inside a name, `**` for any number of directories. */
-  match: z.string().min(1),
-  /** One value a file, one document of JSON a file, or one a line. */
-  format: z.enum(['file', 'json', 'jsonl']).default('file'),
-  /** The application goes on during a run and replaces files by rename. Without it, it is stopped. */
-  online: z.literal('exchange').optional(),
+/** A page of a storage engine is far smaller. */
+const maxRecordBytes = 16 * 1_048_576
+
+const directoryStore = z
+  .strictObject({
+    directory: z.string().min(1),
+    /** Files below it that are the store's: `*` and `?` inside a name, `**` for any number of directories. */
+    match: z.string().min(1),
+    /** One value a file, one document of JSON a file, one a line, or records of one size. */
+    format: z.enum(['file', 'json', 'jsonl', 'records']).default('file'),
+    /** Of `records`: bytes of each, e.g. 8220 for a sealed page of 8192. */
+    'record-size': z.int().min(1).max(maxRecordBytes).optional(),
+    /** Of `records`: bytes before the first one, which stay as they are. */
+    'header-size': z.int().min(0).max(maxRecordBytes).optional(),
+    /** The application goes on during a run and replaces files by rename. Without it, it is stopped. */
+    online: z.literal('exchange').optional(),
+    ...retention,
+  })
+  .refine(
+    (store) => (store.format === 'records') === (store['record-size'] !== undefined),
+    '`format: records` and `record-size` belong together',
+  )
+  .refine(
+    (store) => store.format === 'records' || store['header-size'] === undefined,
+    '`header-size` is for `format: records`',
+  )
+
+const postgresStore = z.strictObject({
+  /** The URL of the database. */
+  postgres: secretSource,
+  /** Where a table that is written without one lies; the search path of the role unless told. */
+  schema: z.string().min(1).optional(),
+  /** How long one statement may take; what role and server say unless told. */
+  'statement-timeout': duration.optional(),
   ...retention,
 })
 
-export const storeSchema = z.union([sqliteStore, directoryStore])
+const schemas = [sqliteStore, directoryStore, postgresStore] as const
+
+export const storeSchema = z.union(schemas)
 
 /** Every member that a store may have, for the nearest name of a misspelt one. */
 export const storeMembers: readonly string[] = [
-  ...new Set([sqliteStore, directoryStore].flatMap((schema) => Object.keys(schema.shape))),
+  ...new Set(schemas.flatMap((schema) => Object.keys(schema.shape))),
 ]
 
 type WrittenStore = z.output<typeof storeSchema>
@@ -32,20 +62,34 @@ type WrittenStore = z.output<typeof storeSchema>
 export type StoreConfig =
   | (z.output<typeof sqliteStore> & { readonly driver: 'sqlite' })
   | (z.output<typeof directoryStore> & { readonly driver: 'directory' })
+  | (z.output<typeof postgresStore> & { readonly driver: 'postgres' })
 
 export function locateStore(store: WrittenStore, absolute: (path: string) => string): StoreConfig {
   if ('sqlite' in store) return { driver: 'sqlite', ...store, sqlite: absolute(store.sqlite) }
-  return { driver: 'directory', ...store, directory: absolute(store.directory) }
+  if ('directory' in store) return { driver: 'directory', ...store, directory: absolute(store.directory) }
+  return { driver: 'postgres', ...store, postgres: locateSource(store.postgres, absolute) }
 }
 
 /** Where a store lies, the same text for the same place and without a secret: a path, a server and its database. */
 export function storePlace(store: StoreConfig): string {
-  return store.driver === 'sqlite' ? store.sqlite : store.directory
+  if (store.driver === 'sqlite') return store.sqlite
+  if (store.driver === 'directory') return store.directory
+  const schema = store.schema === undefined ? '' : `?schema=${encodeURIComponent(store.schema)}`
+  return `postgres://${placeOfServer(store.postgres)}${schema}`
+}
+
+/** An address that only opening the store would tell is named by where it comes from. */
+function placeOfServer(source: SecretSource): string {
+  const known = knownText(source)
+  return known === undefined ? describeSource(source) : serverPlace(known, postgresDefaults())
 }
 
 /** What else of a store decides which records it has and how they are read: part of a plan's digest. */
 export function storeTerms(store: StoreConfig): Readonly<Record<string, unknown>> {
   if (store.driver === 'sqlite') return { sqlite: store.sqlite }
+  if (store.driver === 'postgres') return { postgres: storePlace(store) }
   const { directory, match, format } = store
-  return { directory, match, format }
+  const sizes =
+    format === 'records' ? { recordSize: store['record-size'], headerSize: store['header-size'] ?? 0 } : {}
+  return { directory, match, format, ...sizes }
 }

@@ -13,9 +13,9 @@ import { envFilePublisher } from './publish/env-file.ts'
 import { makePublisher } from './publish/publish.ts'
 import { registerVersion, type Registered } from './register.ts'
 import { configuredKey, type Workspace } from './workspace.ts'
+import { keyLengths } from './key-lengths.ts'
 
 const maxKeyFileBytes = 65_536
-const lengths = { expectLength: { min: 16, max: 1024 } }
 
 export type ImportRequest = {
   readonly name: string
@@ -211,7 +211,7 @@ function decoded(bytes: Buffer, request: ImportRequest, config: KeyConfig): Foun
   try {
     if (bytes.length === 0) throw emptySource(request)
     const encoding = request.encoding ?? declaredEncoding(config) ?? 'raw'
-    const { material, warnings } = decodeKey(bytes, encoding, lengths)
+    const { material, warnings } = decodeKey(bytes, encoding, keyLengths(encoding))
     return { current: material, previous: undefined, warnings }
   } finally {
     bytes.fill(0)

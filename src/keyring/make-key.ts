@@ -1,16 +1,14 @@
 import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
 import { fingerprintOf } from '../core/fingerprint.ts'
-import { randomSecret } from '../platform/random.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import type { KeyRecord } from './keyring-file.ts'
 import { readKeyring } from './keyring.ts'
 import { hasMaterial, readMaterial } from './material.ts'
+import { newMaterial } from './new-material.ts'
 import { makePublisher, publishKey, type PublishedPlace } from './publish/publish.ts'
 import { registerVersion, type Registered } from './register.ts'
 import { configuredKey, type Workspace } from './workspace.ts'
-
-const madeKeyBytes = 32
 
 /**
  * Makes version 1 of a key that the configuration names: registered in the home (0600), active, published as
@@ -54,7 +52,7 @@ export async function makeRegisteredKey(
     // A crash may have left the file of an earlier attempt, which was never used: go on with it.
     const material = (await hasMaterial(workspace.home, name, 1))
       ? await readMaterial(workspace.home, name, 1)
-      : randomSecret(madeKeyBytes)
+      : newMaterial(config)
     try {
       const registered = await registerVersion(workspace, {
         name,

@@ -16,7 +16,11 @@ export async function writeMaterial(
   version: number,
   material: Secret,
 ): Promise<void> {
-  const path = materialPath(home, name, version)
+  await writeBareMaterial(materialPath(home, name, version), material)
+}
+
+/** Raw bytes, mode 0600, never over a file that is there. @throws TARGET_EXISTS */
+export async function writeBareMaterial(path: string, material: Secret): Promise<void> {
   const bytes = material.lend((lent) => {
     const copy = Buffer.allocUnsafeSlow(lent.length)
     lent.copy(copy)

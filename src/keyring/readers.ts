@@ -15,6 +15,13 @@ export function cacheTtlMs(key: KeyConfig): number {
   )
 }
 
+/** Who must have a version before anything is sealed with it, in words; the number where it was declared. */
+export function everyReader(key: KeyConfig | undefined): string {
+  const places = key?.publish ?? []
+  const count = places.reduce((sum, { instances }) => sum + instances, 0)
+  return count > places.length ? `each of the ${count} readers` : 'every reader'
+}
+
 /** Whether readers can open with a second key in every published place. */
 export function hasPreviousSlots(key: KeyConfig): boolean {
   return key.publish.every((place) => place.previous !== undefined)

@@ -31,21 +31,28 @@ export type Rebuilt = {
   readonly warnings: readonly { readonly code: string; readonly message: string }[]
 }
 
+/** A version that an unfinished rotation made, and that has not sealed yet. */
+export type WaitingVersion = { readonly version: number; readonly run: string }
+
+export type RebuildOptions = {
+  /** By the name of their key, as the journal of runs tells them. */
+  readonly waiting: ReadonlyMap<string, WaitingVersion>
+  readonly dryRun: boolean
+}
+
 /**
  * Makes `keyring.json` again from what is true for bytes: key files, manifests of backups (for purposes and for
- * versions whose file is gone), and published places, which tell which version seals. States that nothing tells
- * are `deactivated`: such a version opens and seals nothing. An existing keyring is kept beside the new one.
+ * versions whose file is gone), and published places, which tell which version seals; a version that a rotation
+ * waits with stays `pre-activation`. States that nothing tells are `deactivated`: such a version opens and seals
+ * nothing. An existing keyring is kept beside the new one.
  * @throws USAGE when no key file is there to begin from
  */
-export async function rebuildKeyring(
-  config: Config,
-  options: { readonly dryRun: boolean },
-): Promise<Rebuilt> {
+export async function rebuildKeyring(config: Config, options: RebuildOptions): Promise<Rebuilt> {
   const home = homeAt(config.home)
   const { signer } = await loadAuditKey(home.audit)
   const lock = await acquireLock(home.path, 'the keyring', { waitMs: 10_000 })
   try {
-    const { ring, guesses } = await collect(home, config)
+    const { ring, guesses } = await collect(home, config, options.waiting)
     if (Object.keys(ring.keys).length === 0) {
       throw new KvxError('USAGE', `there is no key file in ${home.keys} to rebuild from`, {
         hint: 'Make the home from its copy: `kvx restore --from home FILE`.',
@@ -57,7 +64,7 @@ export async function rebuildKeyring(
         message:
           'histories, retirements and reservations are lost with the old keyring; run `kvx verify` before anything else',
       },
-      ...guesses.map((message) => ({ code: 'SEALS_GUESSED', message })),
+      ...guesses,
     ]
     if (options.dryRun) return { ring, kept: undefined, warnings }
     const audit = openAudit(home.audit, { signer })
@@ -82,9 +89,10 @@ async function replace(home: Home, ring: Keyring): Promise<string | undefined> {
 async function collect(
   home: Home,
   config: Config,
-): Promise<{ readonly ring: Keyring; readonly guesses: readonly string[] }> {
+  waiting: RebuildOptions['waiting'],
+): Promise<{ readonly ring: Keyring; readonly guesses: Rebuilt['warnings'] }> {
   const ring = emptyKeyring()
-  const guesses: string[] = []
+  const guesses: Rebuilt['warnings'][number][] = []
   for (const file of await listDirectory(home.keys)) {
     const match = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})\.v([1-9]\d{0,8})\.key$/.exec(file)
     if (match?.[1] === undefined || match[2] === undefined) continue
@@ -98,8 +106,7 @@ async function collect(
   }
   for (const [name, key] of Object.entries(ring.keys)) {
     key.purpose = config.keys[name]?.purpose ?? key.purpose
-    const guess = await settleFromPlaces(config, name, key)
-    if (guess !== undefined) guesses.push(guess)
+    guesses.push(...(await settleFromPlaces(config, { name, key }, waiting.get(name))))
   }
   return { ring, guesses }
 }
@@ -134,21 +141,18 @@ async function addFromFile(
 /**
  * The first published place that holds a known key tells which version seals and which is the previous one. Where
  * none does, the newest seals: numbers only grow.
- * @returns what an operator must be told of a guess
+ * @returns what an operator must be told of guesses
  */
-async function settleFromPlaces(config: Config, name: string, key: KeyRecord): Promise<string | undefined> {
-  const numbered = Object.entries(key.versions).map(([version, record]) => ({
-    version: Number(version),
-    record,
-  }))
-  const byFingerprint = (fingerprint: string | undefined): number | null =>
-    numbered.find(({ record }) => fingerprint !== undefined && record.fingerprint === fingerprint)?.version ??
-    null
-  for (const place of config.keys[name]?.publish ?? []) {
-    const slots = await makePublisher(place).inspect()
-    key.seals ??= byFingerprint(slots.current)
-    key.previous ??= byFingerprint(slots.previous)
-  }
+async function settleFromPlaces(
+  config: Config,
+  { name, key }: { readonly name: string; readonly key: KeyRecord },
+  waiting: WaitingVersion | undefined,
+): Promise<Rebuilt['warnings']> {
+  await readPlaces(config, name, key)
+  const waits = takeWaiting(key, waiting)
+  const numbered = Object.entries(key.versions)
+    .map(([version, record]) => ({ version: Number(version), record }))
+    .filter(({ version }) => version !== waits)
   const isPublished = (config.keys[name]?.publish.length ?? 0) > 0
   const isGuess = key.seals === null && isPublished
   key.seals ??= newestOf(numbered, key.previous)
@@ -159,8 +163,52 @@ async function settleFromPlaces(config: Config, name: string, key: KeyRecord): P
     if (version !== key.seals) moveState(record, subject, 'deactivated', 'the keyring was rebuilt')
     record.rollout = { how: 'import', at: isoNow(), actor: currentActor() }
   }
-  if (!isGuess) return undefined
-  return `no published place holds a current key of ${name}: ${name}@${key.seals}, the newest, is taken for the one that seals; look with \`kvx verify\` before \`kvx key publish ${name}\``
+  return [...(isGuess ? [sealsGuessed(name, key.seals)] : []), ...stateGuessed(name, key)]
+}
+
+async function readPlaces(config: Config, name: string, key: KeyRecord): Promise<void> {
+  const byFingerprint = (fingerprint: string | undefined): number | null => {
+    const found = Object.entries(key.versions).find(
+      ([, record]) => fingerprint !== undefined && record.fingerprint === fingerprint,
+    )
+    return found === undefined ? null : Number(found[0])
+  }
+  for (const place of config.keys[name]?.publish ?? []) {
+    const slots = await makePublisher(place).inspect()
+    key.seals ??= byFingerprint(slots.current)
+    key.previous ??= byFingerprint(slots.previous)
+  }
+}
+
+/**
+ * A rotation that goes on later finds its version as it left it: staged where readers have it, and in no case one
+ * that sealed.
+ * @returns its number; undefined where nothing waits
+ */
+function takeWaiting(key: KeyRecord, waiting: WaitingVersion | undefined): number | undefined {
+  if (waiting === undefined || waiting.version === key.seals) return undefined
+  const { version, run } = waiting
+  const record = key.versions[String(version)]
+  if (record === undefined || Object.keys(key.versions).length === 1) return undefined
+  record.run = run
+  record.origin = 'generated'
+  if (key.previous === version) [key.staged, key.previous] = [version, null]
+  return version
+}
+
+function sealsGuessed(name: string, seals: number): Rebuilt['warnings'][number] {
+  return {
+    code: 'SEALS_GUESSED',
+    message: `no published place holds a current key of ${name}: ${name}@${seals}, the newest, is taken for the one that seals; look with \`kvx verify\` before \`kvx key publish ${name}\``,
+  }
+}
+
+/** A newer version in the previous slot was staged, or rolled back. As one that opens it loses no value. */
+function stateGuessed(name: string, { seals, previous }: KeyRecord): Rebuilt['warnings'] {
+  if (previous === null || seals === null || previous < seals) return []
+  const subject = `${name}@${previous}`
+  const message = `${subject} lies in the previous slot and is newer than ${name}@${seals}, which seals: it was staged, or rolled back, and no run tells which. It is taken as deactivated, so that it opens whatever lies under it; \`kvx retire ${subject}\` frees the slot when nothing does`
+  return [{ code: 'STATE_GUESSED', message }]
 }
 
 /** One whose key file is there, and not the one in the previous slot, where there is a choice. */

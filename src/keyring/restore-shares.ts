@@ -1,22 +1,19 @@
 import { dirname, resolve } from 'node:path'
-import { withIntent } from '../audit/with-intent.ts'
 import type { BackupWarning } from '../backup/errors.ts'
 import { readTravellingManifest } from '../backup/shares/examine.ts'
 import { RestoreSession } from '../backup/shares/restore-session.ts'
 import { type ShareSet, shownSet, verifyShareSet } from '../backup/shares/share-set.ts'
 import { listShareSets } from '../backup/shares/share-sets.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
-import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
+import { checkValueOf } from '../core/fingerprint.ts'
 import type { Rebuilt } from '../core/share/recombine.ts'
-import type { Secret } from '../core/secret.ts'
-import { createFile } from '../platform/create-file.ts'
 import { quotedPath, shownPath } from '../platform/file-errors.ts'
 import { exists } from '../platform/files.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
-import { materialPath } from './home.ts'
 import { readKeyring, versionsOf } from './keyring.ts'
 import type { Keyring } from './keyring-file.ts'
-import { hasMaterial, readMaterial, writeMaterial } from './material.ts'
+import { writeBareMaterial } from './material.ts'
+import { isKeyringProven, putKeyBack } from './put-key-back.ts'
 import { openWorkspace, type Workspace } from './workspace.ts'
 
 export type SharesRequest = {
@@ -96,7 +93,7 @@ async function intoFile(
   const session = new RestoreSession(known.named.set)
   const rebuilt = await rebuild(request, session, () => known.given ?? known.named.set?.fingerprint)
   try {
-    if (!request.dryRun) await writeBare(path, rebuilt.material)
+    if (!request.dryRun) await writeBareMaterial(path, rebuilt.material)
     const { set } = session
     const key = { name: set?.name ?? null, version: set?.version ?? null }
     const facts = { ...key, path, proven: known.given !== undefined, changed: !request.dryRun }
@@ -108,26 +105,22 @@ async function intoFile(
 }
 
 async function intoHome(request: SharesRequest, known: Known): Promise<RestoredFromShares> {
-  const workspace = await openWorkspace({ ...request, auditTo: request.auditTo })
+  const workspace = await openWorkspace(request)
   const ring = await readKeyring(workspace.home)
-  const session = new RestoreSession(known.named.set, await ownSets(workspace))
+  const own = await ownSets(workspace)
+  const session = new RestoreSession(known.named.set, own)
   const expected = (): string | undefined =>
     known.given ?? session.set?.fingerprint ?? onlyFingerprint(ring, session.checkValue)
   const rebuilt = await rebuild(request, session, expected)
   try {
     const { name, version } = recordedAs(ring, rebuilt)
-    const subject = `${name}@${version}`
-    const path = materialPath(workspace.home, name, version)
-    const isThere = await holdsSame(workspace, { name, version }, rebuilt.fingerprint)
-    const facts = { name, version, path, proven: true, changed: !isThere && !request.dryRun }
-    if (facts.changed) {
-      await request.confirm(subject)
-      const data = { source: 'shares', set: session.setId?.toUpperCase() ?? '' }
-      await withIntent(workspace.audit, { action: 'key.restore', subject, data }, async () =>
-        writeMaterial(workspace.home, name, version, rebuilt.material),
-      )
-    }
-    return restored(rebuilt, session, { ...facts, warnings: known.named.warnings })
+    const { fingerprint, material } = rebuilt
+    const source = { source: 'shares', set: session.setId?.toUpperCase() ?? '' }
+    const put = await putKeyBack(workspace, { name, version, fingerprint, material }, { ...request, source })
+    const isVouchedFor =
+      known.given !== undefined || own.some(({ fingerprint: signed }) => signed === fingerprint)
+    const proven = isVouchedFor || (await isKeyringProven(workspace))
+    return restored(rebuilt, session, { name, version, ...put, proven, warnings: known.named.warnings })
   } finally {
     rebuilt.material.wipe()
     session.wipe()
@@ -164,19 +157,6 @@ async function rebuild(
   }
 }
 
-async function writeBare(path: string, material: Secret): Promise<void> {
-  const bytes = material.lend((lent) => {
-    const copy = Buffer.allocUnsafeSlow(lent.length)
-    lent.copy(copy)
-    return copy
-  })
-  try {
-    await createFile(path, bytes, { mode: 0o600 })
-  } finally {
-    bytes.fill(0)
-  }
-}
-
 function onlyFingerprint(ring: Keyring, checkValue: string | undefined): string | undefined {
   const all = Object.values(ring.keys).flatMap((key) =>
     versionsOf(key).flatMap(([, { fingerprint }]) => fingerprint ?? []),
@@ -194,23 +174,6 @@ function recordedAs(ring: Keyring, rebuilt: Rebuilt): { readonly name: string; r
   const checkValue = checkValueOf(rebuilt.fingerprint)
   throw new KvxError('VERSION_UNKNOWN', `the keyring knows no key with the check value ${checkValue}`, {
     hint: 'Write it to a file with `--out FILE`, then take it over: `kvx key import NAME --from file:FILE --encoding raw`.',
-  })
-}
-
-/** True when the key is in its place already. @throws KEY_EXISTS when another one is */
-async function holdsSame(
-  workspace: Workspace,
-  at: { readonly name: string; readonly version: number },
-  fingerprint: string,
-): Promise<boolean> {
-  const { name, version } = at
-  if (!(await hasMaterial(workspace.home, name, version))) return false
-  const live = await readMaterial(workspace.home, name, version)
-  const same = fingerprintOf(live) === fingerprint
-  live.wipe()
-  if (same) return true
-  throw new KvxError('KEY_EXISTS', `the home has another key in the place of ${name}@${version}`, {
-    hint: `It is not overwritten. Look at it with \`kvx inspect ${materialPath(workspace.home, name, version)}\`, move it away, then restore again.`,
   })
 }
 

@@ -1,3 +1,4 @@
+import { looksLikeKey } from '../audit/entry-guard.ts'
 import { withIntent } from '../audit/with-intent.ts'
 import type { BackupWarning } from '../backup/errors.ts'
 import {
@@ -7,7 +8,7 @@ import {
   requirePlan,
   type SharePlan,
 } from '../backup/shares/custodians.ts'
-import type { StoredShareSet } from '../backup/shares/share-sets.ts'
+import { listShareSets, type StoredShareSet } from '../backup/shares/share-sets.ts'
 import { splitToCustodians } from '../backup/shares/split.ts'
 import { shownSet } from '../backup/shares/share-set.ts'
 import { sharedKeyLength } from '../core/share/shamir.ts'
@@ -58,8 +59,10 @@ export async function splitKeyOf(workspace: Workspace, request: SplitKeyRequest)
   const record = versionOf(key, name, version)
   requireSplittable(record, subject)
   const plan = requirePlan(planOf(workspace, request))
+  refuseKeyLikeNames(plan)
   const { checked, warnings } = await checkCustodians(plan.custodians, { keyFiles: request.keyFiles ?? [] })
-  const planned = { subject, plan, custodians: checked, warnings }
+  const pending = await pendingSets(workspace, name, version)
+  const planned = { subject, plan, custodians: checked, warnings: [...warnings, ...pending] }
   if (request.dryRun === true) return { ...planned, stored: undefined }
   const material = await loadMaterial(workspace.home, name, version, record)
   const facts = { threshold: plan.threshold, of: plan.of, custodians: plan.custodians.map((one) => one.name) }
@@ -101,6 +104,30 @@ function requireSplittable(record: VersionRecord, subject: string): void {
       hint: `Back it up by OpenPGP alone: \`kvx backup create ${subject}\`.`,
     },
   )
+}
+
+/** Names of custodians stand in the log, in the manifest and on every card. */
+function refuseKeyLikeNames({ custodians }: SharePlan): void {
+  const at = custodians.findIndex(({ name }) => looksLikeKey(name))
+  if (at === -1) return
+  throw new KvxError('USAGE', `the name of custodian ${at + 1} looks like a 32-byte key`, {
+    hint: 'Name the person. Nothing was split.',
+  })
+}
+
+/** Earlier sets that nobody finished confirming: of two sets, one is handed out. */
+async function pendingSets(
+  workspace: Workspace,
+  name: string,
+  version: number,
+): Promise<readonly BackupWarning[]> {
+  const { sets } = await listShareSets(workspace.home.backups)
+  return sets
+    .filter(({ set }) => set.name === name && set.version === version && set.state === 'pending')
+    .map(({ set }) => ({
+      code: 'SET_PENDING',
+      message: `the set ${shownSet(set)} of ${set.created.slice(0, 10)} is pending too: hand out one of the two; shares of different sets rebuild nothing together`,
+    }))
 }
 
 /** Flags win over the configuration; a number that nobody gave follows from the custodians. */

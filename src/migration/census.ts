@@ -1,4 +1,5 @@
-import type { Opened, UnreadableReason } from './chain.ts'
+import type { Opened } from './envelope/open-record.ts'
+import type { UnreadableReason } from './envelope/reasons.ts'
 
 /** How many problem records are named one by one; the others are counted. */
 const maxNamed = 1000

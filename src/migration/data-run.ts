@@ -73,7 +73,7 @@ export async function prepareDataRun(
     })
     const pending = plan.censuses.reduce((sum, census) => sum + toChange(census, target), 0)
     if (pending > 0 && !request.dryRun) {
-      refuseUnknownRollout(ring, subject, request.rolledOut)
+      refuseUnknownRollout(workspace, ring, subject, request.rolledOut)
       await refuseUnbacked(workspace, ring, subject, request.withoutReason)
     }
     return { session, plan, pending, declared: request }

@@ -22,8 +22,8 @@ import {
   refuseMissingPlaces,
   rememberPlaces,
   type DropPlaces,
-  type KnownPlace,
 } from './places.ts'
+import type { KnownPlace } from './places-file.ts'
 import { openSession } from './session.ts'
 
 export type Subject = { readonly name: string; readonly version: number }
@@ -239,7 +239,8 @@ async function refuseClockBehind(workspace: Workspace): Promise<void> {
 
 function ledgerOpen(subject: Subject, ledger: readonly LedgerEntry[]): KvxError {
   const [first] = ledger
-  const settle = first?.settle === undefined ? 'Only time settles it.' : `Settle it: \`${first.settle}\`.`
+  const without = first?.kind === 'published' ? 'No command reaches it.' : 'Only time settles it.'
+  const settle = first?.settle === undefined ? without : `Settle it: \`${first.settle}\`.`
   return new KvxError(
     'LEDGER_OPEN',
     `${label(subject)} may still be needed: ${ledger.map(({ message }) => message).join('; ')}`,

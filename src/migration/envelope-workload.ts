@@ -1,6 +1,7 @@
+import { requireSealable } from './envelope/sealable.ts'
 import { restoreRecords } from './restore-records.ts'
-import type { Envelope } from './envelope.ts'
-import type { KeyBook } from './key-book.ts'
+import type { Envelope } from './envelope/envelope.ts'
+import type { KeyBook } from './envelope/key-book.ts'
 import { takeCensus } from './scan.ts'
 import type { Store } from '../stores/store.ts'
 import { sweepOnce } from './sweep.ts'
@@ -11,14 +12,15 @@ export type OpenEnvelope = { readonly envelope: Envelope; readonly store: Store;
 
 /** The records of an envelope as the engine sees them. */
 export function envelopeWorkload(open: OpenEnvelope): Workload {
-  const { envelope, store } = open
+  const { envelope, store, book } = open
   return {
     name: envelope.name,
     key: envelope.key,
-    work: envelope.dek === undefined ? 'reencrypt' : 'rewrap',
+    work: envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
     normalised: envelope.normalised,
     plaintext: envelope.plaintext,
     place: envelope.place,
+    requireSealable: (target) => requireSealable(envelope, target, book),
     census: async (options) => takeCensus(open, options),
     sweep: async (options) => sweepOnce(open, options),
     restore: (options) => restoreRecords(open, options),

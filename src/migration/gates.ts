@@ -5,7 +5,7 @@ import type { Workspace } from '../keyring/workspace.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import { changeKeyring, keyOf, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
-import { hasPreviousSlots } from '../keyring/readers.ts'
+import { everyReader, hasPreviousSlots } from '../keyring/readers.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
 import type { Journal } from './journal.ts'
@@ -65,11 +65,16 @@ type Subject = { readonly name: string; readonly version: number }
  * Nothing is sealed under a version that a reader may not have yet.
  * @throws ROLLOUT_NOT_DECLARED unless the rollout was probed or declared before, or is declared now
  */
-export function refuseUnknownRollout(ring: Keyring, { name, version }: Subject, declared: boolean): void {
+export function refuseUnknownRollout(
+  workspace: Workspace,
+  ring: Keyring,
+  { name, version }: Subject,
+  declared: boolean,
+): void {
   if (declared || versionOf(keyOf(ring, name), name, version).rollout !== null) return
   throw new KvxError(
     'ROLLOUT_NOT_DECLARED',
-    `it is not known whether every reader has ${name}@${version} yet`,
+    `it is not known whether ${everyReader(workspace.config.keys[name])} has ${name}@${version} yet`,
     {
       hint: `A reader that took its key at start cannot open what is sealed under a newer one. Restart the readers, then declare it: add \`--rolled-out\`.`,
     },
@@ -84,7 +89,7 @@ export async function requireRollout(
   declared: boolean,
 ): Promise<void> {
   const { name, version } = subject
-  refuseUnknownRollout(ring, subject, declared)
+  refuseUnknownRollout(workspace, ring, subject, declared)
   if (versionOf(keyOf(ring, name), name, version).rollout !== null) return
   await changeKeyring(workspace.home, (draft) => {
     versionOf(keyOf(draft, name), name, version).rollout = {

@@ -6,10 +6,11 @@ import { fingerprintOf } from '../core/fingerprint.ts'
 import { createBackupOf } from '../keyring/backup-key.ts'
 import { changeKeyring, keyOf, readKeyring, reservedVersion, versionOf } from '../keyring/keyring.ts'
 import { hasMaterial, loadMaterial, readMaterial, writeMaterial } from '../keyring/material.ts'
-import type { Workspace } from '../keyring/workspace.ts'
+import { newMaterial } from '../keyring/new-material.ts'
+import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { fsyncDirectory } from '../platform/files.ts'
 import { materialPath } from '../keyring/home.ts'
-import { randomBytes, randomSecret } from '../platform/random.ts'
+import { randomBytes } from '../platform/random.ts'
 import { removeLeftover } from '../platform/temp-file.ts'
 import { isBackedUp, recordWithoutBackup } from './gates.ts'
 
@@ -54,8 +55,6 @@ export async function reserve(workspace: Workspace, name: string, run: string): 
   })
 }
 
-export const madeKeyBytes = 32
-
 /** Material, durable on the medium, then its fingerprint in the keyring. */
 export async function makeMaterial(workspace: Workspace, at: NewVersion): Promise<void> {
   const { home } = workspace
@@ -63,7 +62,7 @@ export async function makeMaterial(workspace: Workspace, at: NewVersion): Promis
   const record = versionOf(keyOf(await readKeyring(home), name), name, version)
   if (record.fingerprint !== null) return
   if (!(await hasMaterial(home, name, version))) {
-    const fresh = randomSecret(madeKeyBytes)
+    const fresh = newMaterial(configuredKey(workspace.config, name))
     try {
       await writeMaterial(home, name, version, fresh)
     } finally {

@@ -2,18 +2,19 @@ import { parseDuration } from '../core/duration.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { makePublisher } from '../keyring/publish/publish.ts'
-import { unreadable } from '../keyring/publish/publisher.ts'
+import { type Publisher, unreadable } from '../keyring/publish/publisher.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { now } from '../platform/clock.ts'
 import { backupFiles } from './ciphertext-backup.ts'
 import type { Journal } from './journal.ts'
+import { formerPublications } from './publications.ts'
 import { runDirectory } from './runs.ts'
 
 /** Something that can still need a version. Its material does not go while one of these is open. */
 export type LedgerEntry = {
   readonly kind: 'run-backup' | 'application-backup' | 'published'
   readonly message: string
-  /** The command that settles it, or undefined where only time does. */
+  /** The command that settles it, or undefined where only time, or a person's hand, does. */
   readonly settle: string | undefined
   /** A run whose ciphertext backup is so old that the destruction of the version takes it along. */
   readonly expired?: string
@@ -106,21 +107,24 @@ async function publishedCopies(
   const entries: LedgerEntry[] = []
   for (const config of workspace.config.keys[subject.name]?.publish ?? []) {
     const publisher = makePublisher(config)
-    const slots = await publisher.inspect()
-    if (slots.current === unreadable || slots.previous === unreadable) {
-      entries.push({
-        kind: 'published',
-        message: `${publisher.place} cannot be read as a key and may still hold it`,
-        settle: `kvx key publish ${subject.name}`,
-      })
-      continue
-    }
-    if (slots.current !== fingerprint && slots.previous !== fingerprint) continue
-    entries.push({
-      kind: 'published',
-      message: `${publisher.place} still holds it`,
-      settle: `kvx key publish ${subject.name}`,
-    })
+    const found = await lookInto(publisher, fingerprint)
+    if (found === 'other') continue
+    const what = found === 'held' ? 'still holds it' : 'cannot be read as a key and may still hold it'
+    const settle = `kvx key publish ${subject.name}`
+    entries.push({ kind: 'published', message: `${publisher.place} ${what}`, settle })
+  }
+  for (const config of await formerPublications(workspace, subject.name)) {
+    const publisher = makePublisher(config)
+    // What holds something else than a key by now is no place of this key any more.
+    if ((await lookInto(publisher, fingerprint)) !== 'held') continue
+    const message = `${publisher.place} still holds it, and the configuration does not declare it any more: take it out by hand`
+    entries.push({ kind: 'published', message, settle: undefined })
   }
   return entries
+}
+
+async function lookInto(publisher: Publisher, fingerprint: string | null): Promise<'held' | 'unreadable' | 'other'> {
+  const { current, previous } = await publisher.inspect()
+  if (current === unreadable || previous === unreadable) return 'unreadable'
+  return current === fingerprint || previous === fingerprint ? 'held' : 'other'
 }

@@ -1,113 +1,73 @@
-import { dirname, isAbsolute, relative } from 'node:path'
-import { z } from 'zod'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import type { Home } from '../keyring/home.ts'
 import { isoNow } from '../platform/clock.ts'
-import { exists, readFileCapped } from '../platform/files.ts'
-import { acquireLock } from '../platform/lock.ts'
 import { notice } from '../platform/notices.ts'
-import { writeState } from '../platform/state-file.ts'
 import type { Census } from './census.ts'
+import { changePlaces, type KnownPlace, readPlaces, seenFromHome } from './places-file.ts'
+import { keepPublications } from './publications.ts'
 import type { Session } from './session.ts'
 import type { Place, Workload } from './workload.ts'
-
-/**
- * `places.json`: for each key, where sealed things under it were ever declared and how many records they had. A
- * gate that scans only what the configuration declares today would prove nothing about what was taken out of it.
- */
-const known = z.strictObject({
-  /** The envelope or vault, as it was called last. */
-  name: z.string(),
-  /** The database file or the directory; beginning with `./` beside the home. */
-  store: z.string(),
-  table: z.string(),
-  columns: z.array(z.string()),
-  /** Sealed or unreadable records that the last census found which found any; null before the first one. */
-  records: z.int().nonnegative().nullable(),
-  seen: z.iso.datetime(),
-})
-const file = z.strictObject({
-  schema: z.literal('kvx.places/1'),
-  keys: z.record(z.string(), z.array(known)),
-})
-
-export type KnownPlace = z.output<typeof known>
-type Places = z.output<typeof file>
-
-const maxBytes = 16 * 1_048_576
-const lockWaitMs = 10_000
-
-/** @throws KEYRING_DAMAGED */
-async function readPlaces(home: Home): Promise<Places> {
-  const path = home.places
-  if (!(await exists(path))) return { schema: 'kvx.places/1', keys: {} }
-  const { bytes } = await readFileCapped(path, { maxBytes })
-  try {
-    return file.parse(JSON.parse(bytes.toString('utf8')))
-  } catch {
-    throw new KvxError('KEYRING_DAMAGED', `${path} is damaged`, {
-      hint: `It holds no key: it says where sealed things were found. Put back its copy; or move it away, then \`kvx verify\` with every envelope declared that there ever was.`,
-    })
-  }
-}
-
-async function changePlaces(home: Home, change: (places: Places) => void): Promise<void> {
-  const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
-  try {
-    const places = await readPlaces(home)
-    const before = JSON.stringify(places)
-    change(places)
-    if (JSON.stringify(places) === before) return
-    await writeState(home.places, Buffer.from(`${JSON.stringify(places, null, 2)}\n`))
-    await home.afterChange?.()
-  } finally {
-    lock.release()
-  }
-}
 
 type Looked = Pick<Session, 'workspace'> & {
   readonly workloads: readonly Pick<Workload, 'name' | 'key' | 'place'>[]
 }
 
+export type Remembering = {
+  /** Places whose shrinking a person accepted: the new number is the one that counts from now on. */
+  readonly shrunk?: readonly KnownPlace[]
+}
+
 /** Remembers what a session works on: with its censuses what they found, without them that it is declared. */
-async function keepPlaces({ workspace, workloads }: Looked, censuses: readonly Census[] = []): Promise<void> {
-  if (workloads.length === 0) return
+async function keepPlaces(
+  { workspace, workloads }: Looked,
+  censuses: readonly Census[],
+  { shrunk = [] }: Remembering,
+): Promise<void> {
   await changePlaces(workspace.home, (places) => {
+    keepPublications(workspace, places)
     for (const workload of workloads) {
       const census = censuses.find(({ envelope }) => envelope === workload.name)
       const place = located(workspace.home, workload.place)
-      keepOne((places.keys[workload.key] ??= []), { name: workload.name, place }, census && countOf(census))
+      const list = (places.keys[workload.key] ??= [])
+      const isAccepted = shrunk.some((one) => isSame(one, place))
+      keepOne(list, { name: workload.name, place }, { count: census && countOf(census), isAccepted })
     }
   })
 }
 
 /** The same after a look that must be possible on a home that cannot be written: then it is told. */
-export async function rememberPlaces(session: Looked, censuses: readonly Census[]): Promise<void> {
+export async function rememberPlaces(
+  session: Looked,
+  censuses: readonly Census[],
+  options: Remembering = {},
+): Promise<void> {
   try {
-    await keepPlaces(session, censuses)
+    await keepPlaces(session, censuses, options)
   } catch (error) {
     if (!isKvxError(error)) throw error
     notice('PLACES_NOT_KEPT', `the home could not remember what was counted: ${error.message}`)
   }
 }
 
-/**
- * What lies beside the home is remembered by its way from there: an installation that moves as a whole, or is
- * copied for a drill, is still the same.
- */
-function located({ path }: Pick<Home, 'path'>, place: Place): Place {
-  const way = relative(dirname(path), place.store)
-  return way.startsWith('..') || isAbsolute(way) ? place : { ...place, store: `./${way}` }
+function located(home: Pick<Home, 'path'>, place: Place): Place {
+  return { ...place, store: seenFromHome(home, place.store) }
 }
 
 function countOf({ sealed, unreadable }: Census): number {
   return sealed + unreadable
 }
 
+/** So few are told one by one anyway; of more, losing over a half is no ordinary day. */
+const fewRecords = 10
+
+function hasShrunk(before: number | null, count: number): boolean {
+  return before !== null && before > fewRecords && count > 0 && count < before / 2
+}
+
 function keepOne(
   list: KnownPlace[],
   { name, place }: Pick<Workload, 'name' | 'place'>,
-  count: number | undefined,
+  { count, isAccepted }: { readonly count: number | undefined; readonly isAccepted: boolean },
 ): void {
   const fresh = { name, ...place, columns: [...place.columns] }
   const found = list.find((one) => isSame(one, place))
@@ -117,8 +77,9 @@ function keepOne(
   }
   const changed = found.name !== name || (count !== undefined && count !== found.records)
   found.name = name
-  // Finding none does not undo that there were some: `retire` asks about that.
-  const keep = count === undefined || (count === 0 && (found.records ?? 0) > 0)
+  // Finding none, or few, does not undo that there were some, or many: `retire` asks about that.
+  const isLess = count === 0 ? (found.records ?? 0) > 0 : hasShrunk(found.records, count ?? 0)
+  const keep = count === undefined || (isLess && !isAccepted)
   if (!keep) found.records = count
   if (changed && !keep) found.seen = isoNow()
 }
@@ -133,6 +94,9 @@ function isAt(one: KnownPlace, { store, table }: Place): boolean {
 
 /** What was dropped by name, with the reason that is signed. */
 export type DropPlaces = { readonly names: readonly string[]; readonly reason: string }
+
+/** What became smaller by name, with the reason that is signed. */
+export type AcceptShrunk = DropPlaces
 
 type MissingPlace = { readonly place: KnownPlace; readonly why: 'gone' | 'moved' | 'empty' }
 
@@ -162,6 +126,57 @@ async function missingPlaces(
     const isEmpty = census !== undefined && countOf(census) === 0 && place.records !== null
     return isEmpty ? [{ place, why: 'empty' }] : []
   })
+}
+
+export type ShrunkPlace = { readonly place: KnownPlace; readonly count: number }
+
+/** Places of the key in which the scan found less than half of what the last one did. */
+async function shrunkPlaces(
+  session: Pick<Session, 'workspace' | 'workloads'>,
+  key: string,
+  censuses: readonly Census[],
+): Promise<readonly ShrunkPlace[]> {
+  const { home } = session.workspace
+  const places = (await readPlaces(home)).keys[key] ?? []
+  return session.workloads.flatMap(({ name, place }) => {
+    const known = places.find((one) => isSame(one, located(home, place)))
+    const census = censuses.find(({ envelope }) => envelope === name)
+    if (known === undefined || census === undefined) return []
+    const count = countOf(census)
+    return hasShrunk(known.records, count) ? [{ place: known, count }] : []
+  })
+}
+
+/**
+ * A scan proves something about the values that it finds. Where most of them are gone, a person says that they were
+ * meant to go, and did not only move to where nothing looks.
+ * @returns the places that `accept` names, to be recorded
+ * @throws PLACE_MISSING
+ */
+export async function refuseShrunkPlaces(
+  session: Pick<Session, 'workspace' | 'workloads'>,
+  subject: { readonly name: string; readonly version: number },
+  look: { readonly censuses: readonly Census[]; readonly accept: AcceptShrunk | undefined },
+): Promise<readonly ShrunkPlace[]> {
+  const shrunk = await shrunkPlaces(session, subject.name, look.censuses)
+  const extra = look.accept?.names.find((name) => !shrunk.some(({ place }) => place.name === name))
+  if (extra !== undefined) {
+    throw new KvxError('USAGE', `${extra} has not lost over a half of its values since the last scan`, {
+      hint: 'Leave it out of `--accept-shrunk`.',
+    })
+  }
+  const open = shrunk.filter(({ place }) => look.accept?.names.includes(place.name) !== true)
+  if (open.length === 0) return shrunk
+  const told = open.map(({ place, count }) => `${place.name} had ${place.records} records and has ${count}`)
+  const flags = open.map(({ place }) => `--accept-shrunk ${place.name}`)
+  throw new KvxError(
+    'PLACE_MISSING',
+    `nothing is proven about most of the values that ${subject.name}@${subject.version} may have sealed: ${told.join('; ')}; the key is untouched`,
+    {
+      hint: `Did they move? Declare where they lie now, then \`kvx verify\`. Were they deleted on purpose? \`${flags.join(' ')} --reason TEXT\`.`,
+      details: { subject: `${subject.name}@${subject.version}`, places: open.map(({ place }) => place.name) },
+    },
+  )
 }
 
 const whys = {

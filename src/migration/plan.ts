@@ -7,7 +7,7 @@ import type { Keyring } from '../keyring/keyring-file.ts'
 import type { Home } from '../keyring/home.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
 import type { Census } from './census.ts'
-import { unreadableReasons } from './chain.ts'
+import { unreadableReasons } from './envelope/reasons.ts'
 import type { Events } from './events.ts'
 import type { RunKind } from './journal.ts'
 import type { Session } from './session.ts'
@@ -51,7 +51,9 @@ export type PlanRequest = {
  */
 export async function makePlan(session: Session, request: PlanRequest): Promise<Plan> {
   const censuses: Census[] = []
-  for (const workload of request.data ? session.workloads : []) {
+  const workloads = request.data ? session.workloads : []
+  for (const workload of workloads) workload.requireSealable(request.to)
+  for (const workload of workloads) {
     censuses.push(await workload.census({ phase: 'plan', events: request.events }))
   }
   if (request.onError === 'stop') refuseUnreadable(censuses)

@@ -4,7 +4,7 @@ import { keyOf, versionOf } from '../keyring/keyring.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { exists } from '../platform/files.ts'
 import { randomId } from '../platform/random.ts'
-import { unreadableReasons, type UnreadableReason } from './chain.ts'
+import { unreadableReasons, type UnreadableReason } from './envelope/reasons.ts'
 import {
   backupPath,
   openBackupWriter,

@@ -14,6 +14,7 @@ import { makeDirectory } from '../platform/files.ts'
 import { randomId } from '../platform/random.ts'
 import { writeState } from '../platform/state-file.ts'
 import type { Census } from './census.ts'
+import { refuseUndeclared } from './discover/refuse-undeclared.ts'
 import { refuseBegun } from './erasure.ts'
 import { stopIfInterrupted, type Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
@@ -22,10 +23,13 @@ import {
   droppedFacts,
   forgetPlaces,
   refuseMissingPlaces,
+  refuseShrunkPlaces,
   rememberPlaces,
+  type AcceptShrunk,
   type DropPlaces,
-  type KnownPlace,
+  type ShrunkPlace,
 } from './places.ts'
+import type { KnownPlace } from './places-file.ts'
 import { countsOf } from './plan.ts'
 import { refuseUnfinished } from './runs.ts'
 import { openSession } from './session.ts'
@@ -44,6 +48,8 @@ export type RetireRequest = {
   readonly acceptLoss: { readonly count: number; readonly reason: string } | undefined
   /** Places that had values and are gone for good, by name, with the reason that is signed. */
   readonly drop: DropPlaces | undefined
+  /** Places that lost over a half of their values on purpose, by name, with the reason that is signed. */
+  readonly acceptShrunk: AcceptShrunk | undefined
   readonly events: Events
 }
 
@@ -117,7 +123,7 @@ function partlyDone(journal: Journal, name: string): RunRow | undefined {
 /**
  * The gate: two full scans, a reader's cache-ttl apart, prove that no value needs the version. Then it is marked
  * with a signed certificate and taken out of the published places. The material stays in the home.
- * @throws VALUES_REMAIN (the key is untouched), UNREADABLE_RECORDS; PLACE_MISSING when a place that had values is
+ * @throws VALUES_REMAIN (the key is untouched), also for values that nothing declares; UNREADABLE_RECORDS; PLACE_MISSING when a place that had values is
  *   not declared any more, or has none
  */
 export async function retireVersion(
@@ -129,8 +135,11 @@ export async function retireVersion(
   const subject = `${name}@${version}`
   const config = configuredKey(workspace.config, name)
   checkRetirable(await readKeyring(workspace.home), journal, request)
-  const { drop } = request
-  const data = drop === undefined ? {} : { dropPlaces: drop.names, reason: drop.reason }
+  const { drop, acceptShrunk } = request
+  const data = {
+    ...(drop && { dropPlaces: drop.names, reason: drop.reason }),
+    ...(acceptShrunk && { shrunkPlaces: acceptShrunk.names, reason: acceptShrunk.reason }),
+  }
   return withIntent(workspace.audit, { action: 'key.retire', subject, data }, async (conclusion) => {
     const proof = await twoScans(workspace, request, cacheTtlMs(config))
     const { scans, dropped } = proof
@@ -156,13 +165,16 @@ export async function retireVersion(
 type Proof = {
   readonly scans: readonly (readonly Census[])[]
   readonly dropped: readonly KnownPlace[]
+  readonly shrunk: readonly ShrunkPlace[]
 }
 
 async function twoScans(workspace: Workspace, request: RetireRequest, ttlMs: number): Promise<Proof> {
   const session = await openSession(workspace, { key: request.name, exclusive: true })
   try {
-    const { drop } = request
+    const { drop, acceptShrunk: accept } = request
+    let shrunk: readonly ShrunkPlace[] = []
     let dropped = await refuseMissingPlaces(session, request, { drop })
+    await refuseUndeclared(workspace, request)
     const scans: Census[][] = []
     for (const delay of [0, ttlMs]) {
       await wait(delay)
@@ -176,11 +188,12 @@ async function twoScans(workspace: Workspace, request: RetireRequest, ttlMs: num
           : census.plaintext
       refuseRemaining(request, scan, undeclared)
       dropped = await refuseMissingPlaces(session, request, { drop, censuses: scan })
+      shrunk = await refuseShrunkPlaces(session, request, { accept, censuses: scan })
       scans.push(scan)
     }
     for (const workload of session.workloads) await workload.settle()
-    await rememberPlaces(session, scans.at(-1) ?? [])
-    return { scans, dropped }
+    await rememberPlaces(session, scans.at(-1) ?? [], { shrunk: shrunk.map(({ place }) => place) })
+    return { scans, dropped, shrunk }
   } finally {
     await session.close()
   }
@@ -241,7 +254,7 @@ function refuseRemaining(
 async function writeCertificate(
   workspace: Workspace,
   request: RetireRequest,
-  { scans, dropped }: Proof,
+  { scans, dropped, shrunk }: Proof,
 ): Promise<string> {
   const { name, version } = request
   const { fingerprint } = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
@@ -255,6 +268,8 @@ async function writeCertificate(
     scans: scans.map((scan) => scan.map(countsOf)),
     droppedPlaces: dropped.map((place) => ({ ...place })),
     droppedReason: dropped.length === 0 ? null : (request.drop?.reason ?? null),
+    shrunkPlaces: shrunk.map(({ place, count }) => ({ ...place, now: count })),
+    shrunkReason: shrunk.length === 0 ? null : (request.acceptShrunk?.reason ?? null),
     acceptedLoss: request.acceptLoss === undefined ? null : { ...request.acceptLoss },
     audit: { seq: head.seq, head: head.head },
   }

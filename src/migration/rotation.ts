@@ -16,19 +16,20 @@ import {
   refuseForeignKeys,
   type PublishedPlace,
 } from '../keyring/publish/publish.ts'
-import { hasPreviousSlots, isProbed, probeReaders, reloadReaders } from '../keyring/readers.ts'
+import { everyReader, hasPreviousSlots, isProbed, probeReaders, reloadReaders } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
+import { isPrintable, newLength } from '../keyring/new-material.ts'
 import { isoNow } from '../platform/clock.ts'
 import { workOnData, type DataResult, type Throttle } from './data-run.ts'
 import type { Events } from './events.ts'
 import { requireRollout } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
-import { compileEnvelopes } from './envelope.ts'
+import { compileEnvelopes } from './envelope/compile-envelope.ts'
+import { underKey } from './envelope/envelope.ts'
 import {
   ensureBackup,
   ensureCanary,
-  madeKeyBytes,
   makeMaterial,
   refuseNumbersUsedUp,
   reserve,
@@ -124,21 +125,25 @@ function factsOf({ mode, stageOnly, withoutReason }: RotationRequest): Readonly<
   }
 }
 
-/** A new key has 32 random bytes. What readers cannot use is refused before there is one. */
+/** What readers cannot use is refused before there is a new key. */
 function refuseUnfitKey(workspace: Workspace, name: string, config: KeyConfig): void {
-  if (config.publish.some(({ encoding }) => encoding === 'ascii')) {
+  const length = newLength(config)
+  if (!isPrintable(config) && config.publish.some(({ encoding }) => encoding === 'ascii')) {
     throw new KvxError('USAGE', `${name} is published as printable text, and new keys are random bytes`, {
-      hint: 'Let the application read its key as base64, hex or raw bytes, declare that encoding, then rotate.',
+      hint: `Say what new keys are made of: \`make: { characters: 32 }\` under keys.${name}, as many as the application takes.`,
     })
   }
   for (const envelope of compileEnvelopes(workspace.config)) {
     if (envelope.key !== name) continue
-    for (const { aead } of envelope.dek === undefined ? envelope.values : [envelope.dek]) {
-      if (aead.keyLength === madeKeyBytes) continue
+    for (const form of underKey(envelope).flatMap(({ forms }) => forms)) {
+      const { cipher, derive } = form
+      if (derive !== undefined || cipher.kind === 'legacy' || cipher.acceptsKeyLength(length)) continue
       throw new KvxError(
         'USAGE',
-        `${envelope.name} takes keys of ${aead.keyLength} bytes (${aead.name}), and new keys have ${madeKeyBytes}`,
-        { hint: `kvx cannot rotate ${name} while its application uses ${aead.name}. Nothing was changed.` },
+        `${envelope.name} takes keys of ${cipher.keyLengths} bytes (${cipher.name}), and new keys of ${name} have ${length}`,
+        {
+          hint: `Say how many bytes new keys have: \`make: { bytes: ${/\d+/.exec(cipher.keyLengths)?.[0] ?? 32} }\` under keys.${name}. Nothing was changed.`,
+        },
       )
     }
   }
@@ -166,7 +171,7 @@ function refuseOneSlot(name: string, config: KeyConfig, request: RotationRequest
   if (hasPreviousSlots(config)) return
   if (request.mode === 'staged') {
     throw new KvxError('USAGE', `readers of ${name} have one slot and cannot open with a second key`, {
-      hint: `Stop the application, then \`kvx rotate ${name} --offline --then data\`.`,
+      hint: `Stop ${everyReader(config)}, then \`kvx rotate ${name} --offline --then data\`.`,
     })
   }
   if (request.data) return

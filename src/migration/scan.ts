@@ -3,10 +3,12 @@ import { KvxError } from '../core/errors.ts'
 import type { StoredRecord } from '../stores/store.ts'
 import { displayId } from './cells.ts'
 import { CensusTaker, type Census } from './census.ts'
-import { openRecord, stateOf, type Opened } from './chain.ts'
+import { openInstance, versionKey } from './envelope/open-instance.ts'
+import { parseSealed, stateOf } from './envelope/instance.ts'
+import { openRecord, type OpenedRecord } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import { stopIfInterrupted } from './events.ts'
-import { openSealed, parseSealed } from './sealed-value.ts'
+import { countJoined } from './joined.ts'
 import type { CensusOptions } from './workload.ts'
 
 const pageSize = 500
@@ -21,13 +23,22 @@ const controlSample = 1000
 export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Promise<Census> {
   const { envelope, store, book } = open
   const facts = await store.inspect(envelope.set)
+  const { joined } = envelope
+  const total =
+    Number(facts.records) + (joined === undefined ? 0 : Number((await store.inspect(joined.set)).records))
   const taker = new CensusTaker(envelope.name)
+  const room = (): number => (options.sample ?? Number.POSITIVE_INFINITY) - taker.records
+  const told = async (): Promise<boolean> => {
+    await breathe(options.run)
+    const unreadable = taker.takeUnnoted()
+    if (unreadable.length > 0) await options.unreadable?.(unreadable)
+    options.events.progress({ phase: options.phase, envelope: envelope.name, done: taker.records, total })
+    return room() > 0
+  }
   let controls = controlSample
   for await (const page of store.scan(envelope.set, pageSize)) {
-    await breathe(options.run)
-    const room = (options.sample ?? Number.POSITIVE_INFINITY) - taker.records
-    if (room <= 0) break
-    for (const record of page.slice(0, room)) {
+    if (room() <= 0) break
+    for (const record of page.slice(0, room())) {
       const opened = openRecord(envelope, record, book)
       try {
         if (opened.kind === 'sealed' && controls > 0) {
@@ -39,11 +50,10 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
         if (opened.kind === 'sealed') opened.wipe()
       }
     }
-    const unreadable = taker.takeUnnoted()
-    if (unreadable.length > 0) await options.unreadable?.(unreadable)
-    const total = Number(facts.records)
-    options.events.progress({ phase: options.phase, envelope: envelope.name, done: taker.records, total })
+    await told()
   }
+  if (joined !== undefined) await countJoined(open, joined, taker, told)
+  await told()
   return taker.take()
 }
 
@@ -56,18 +66,22 @@ export async function breathe(run: string | undefined): Promise<void> {
 function refuseUnauthenticated(
   { envelope, book }: OpenEnvelope,
   record: StoredRecord,
-  opened: Opened & { kind: 'sealed' },
+  opened: OpenedRecord,
 ): void {
-  const state = stateOf(envelope, record)
-  const parts = opened.under.map(({ sealed, parsed }) => ({ sealed, parsed }))
-  if (envelope.dek !== undefined) {
-    for (const sealed of envelope.values) {
-      const parsed = parseSealed(sealed, state, envelope.plaintext)
-      if (typeof parsed !== 'string') parts.push({ sealed, parsed })
-    }
-  }
-  for (const { sealed, parsed } of parts) {
-    if (openSealed(sealed, parsed, state, book.control(sealed.aead)) === undefined) continue
+  const state = stateOf(envelope.set.id, record)
+  const lower = envelope.wraps.length === 0 ? [] : [...envelope.wraps.slice(1), ...envelope.values]
+  const below = lower.flatMap((sealed) => parseSealed(sealed, state, envelope))
+  const instances = [
+    ...opened.under.map(({ instance }) => instance),
+    ...below.flatMap((found) => (typeof found === 'string' ? [] : found)),
+  ]
+  const by = versionKey(book, 'control')
+  for (const instance of instances) {
+    // One that does not authenticate is told by its plaintext's test, which the opening asks for one key alone.
+    if (instance.form.cipher.kind === 'legacy') continue
+    const plaintext = openInstance(instance, state, by)
+    if (plaintext === undefined) continue
+    plaintext.fill(0)
     throw new KvxError(
       'LAYOUT_NOT_PROVEN',
       `${envelope.name}: a random key opens record ${displayId(record.id)}`,

@@ -4,12 +4,14 @@ import { KvxError } from '../core/errors.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { readKeyring } from '../keyring/keyring.ts'
 import type { Workspace } from '../keyring/workspace.ts'
-import { acquireLocks, type Lock } from '../platform/lock.ts'
-import { lockDirectoryOf, openStore } from '../stores/open-store.ts'
+import { acquireLocks } from '../platform/lock.ts'
+import { lockPlaceOf, lockServer, openStore } from '../stores/open-store.ts'
+import type { ServerLock } from '../stores/server-lock.ts'
 import type { Store } from '../stores/store.ts'
-import { compileEnvelopes, type Envelope } from './envelope.ts'
+import { compileEnvelopes } from './envelope/compile-envelope.ts'
+import type { Envelope } from './envelope/envelope.ts'
 import { envelopeWorkload } from './envelope-workload.ts'
-import { KeyBook } from './key-book.ts'
+import { KeyBook } from './envelope/key-book.ts'
 import { vaultPlace, vaultWorkload } from './vault-workload.ts'
 import type { Workload } from './workload.ts'
 
@@ -91,7 +93,7 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
   const ring = await readKeyring(workspace.home)
   const stores = new Map<string, Store>()
   const books = new Map<string, KeyBook>()
-  let lock: Lock | undefined
+  let lock: ServerLock | undefined
   const close = async (): Promise<void> => {
     for (const book of books.values()) book.wipe()
     for (const store of stores.values()) await store.close()
@@ -100,7 +102,8 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
   try {
     if (options.exclusive) lock = await lockStores(workspace.config, envelopes)
     for (const { store, key } of envelopes) {
-      if (!stores.has(store)) stores.set(store, await openStore(store, storeConfig(workspace.config, store)))
+      if (!stores.has(store))
+        stores.set(store, await openStore(store, storeConfig(workspace.config, store), lock))
       if (!books.has(key)) books.set(key, await KeyBook.load(workspace.home, ring, key))
     }
   } catch (error) {
@@ -133,9 +136,25 @@ function present<T>(value: T | undefined): T {
   return value
 }
 
-async function lockStores(config: Config, envelopes: readonly Envelope[]): Promise<Lock> {
-  const directories = envelopes.map(({ store }) => lockDirectoryOf(storeConfig(config, store)))
-  return acquireLocks(directories, 'the store')
+/** All of them or none: files first, then servers, each kind in an order of its own. */
+async function lockStores(config: Config, envelopes: readonly Envelope[]): Promise<ServerLock> {
+  const names = [...new Set(envelopes.map(({ store }) => store))]
+  const places = names.map((name) => ({ name, place: lockPlaceOf(storeConfig(config, name)) }))
+  const directories = places.flatMap(({ place }) => ('directory' in place ? [place.directory] : []))
+  const files = await acquireLocks(directories, 'the store')
+  const servers = new Map<string, ServerLock>()
+  const release = (): void => [files, ...servers.values()].forEach((lock) => lock.release())
+  try {
+    const byServer = places.flatMap(({ name, place }) => ('server' in place ? [{ name, place }] : []))
+    for (const { name, place } of byServer.sort((a, b) => (a.place.server < b.place.server ? -1 : 1))) {
+      if (servers.has(place.server)) continue
+      servers.set(place.server, await lockServer(name, storeConfig(config, name)))
+    }
+  } catch (error) {
+    release()
+    throw error
+  }
+  return { release, requireHeld: () => servers.forEach((lock) => lock.requireHeld()) }
 }
 
 function storeConfig(config: Config, name: string): Config['stores'][string] {

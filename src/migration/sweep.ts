@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeCell, displayId } from './cells.ts'
-import { isUnder, openRecord, proveRewritten, sealUnder, type Opened } from './chain.ts'
+import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
+import { proveRewritten } from './envelope/prove-record.ts'
+import { sealUnder } from './envelope/seal-record.ts'
 import { makeEntry } from './ciphertext-backup.ts'
 import { stopIfInterrupted } from './events.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
@@ -11,7 +13,7 @@ import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
 
 type Pending = {
   readonly record: StoredRecord
-  readonly opened: Opened & { kind: 'sealed' }
+  readonly opened: OpenedRecord
   readonly change: Cells
 }
 
@@ -37,7 +39,7 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
     }
     seen += page.length
     options.events.progress({
-      phase: envelope.dek === undefined ? 'reencrypt' : 'rewrap',
+      phase: envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
       envelope: envelope.name,
       done: seen,
       total: options.total,

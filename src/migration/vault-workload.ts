@@ -20,7 +20,8 @@ import {
 import { readVault, type Vault, vaultPath } from '../vault/vaults.ts'
 import { settleVault, writeVault } from '../vault/write-vault.ts'
 import { CensusTaker, type Census } from './census.ts'
-import type { Opened, UnreadableReason } from './chain.ts'
+import type { Opened } from './envelope/open-record.ts'
+import type { UnreadableReason } from './envelope/reasons.ts'
 import type { BackupEntry } from './ciphertext-backup.ts'
 import { stopIfInterrupted } from './events.ts'
 import { configuredVault, openConfiguredVault, versionBy } from './vault-keys.ts'
@@ -60,6 +61,7 @@ export function vaultWorkload(workspace: Workspace, ring: Keyring, name: string)
     normalised: { vault: { directory, key } },
     plaintext: false,
     place: vaultPlace(name, directory),
+    requireSealable: () => undefined, // a vault's key has 32 bytes by its format
     census: async (options) => takeVaultCensus(open, options),
     sweep: async (options) => sweepVault(open, options),
     restore: (options) => vaultRestoring(open, options),

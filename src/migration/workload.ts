@@ -112,6 +112,12 @@ export type Workload = {
   readonly plaintext: boolean
   readonly place: Place
 
+  /**
+   * Whether it could be sealed under the target as it is declared. Asked before anything is written.
+   * @throws CONFIG_INVALID, KEY_MALFORMED
+   */
+  requireSealable(target: number): void
+
   /** Opens everything once and counts it by the version that it needs. Writes nothing. */
   census(options: CensusOptions): Promise<Census>
 

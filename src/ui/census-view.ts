@@ -1,4 +1,4 @@
-import { unreadableReasons } from '../migration/chain.ts'
+import { unreadableReasons } from '../migration/envelope/reasons.ts'
 import type { Census } from '../migration/census.ts'
 import { count } from './columns.ts'
 

@@ -19,6 +19,7 @@ const kinds: Readonly<Record<string, string>> = {
   'age-secret-key': 'secret key of age',
   'kvx-share': 'share of kvx',
   'kvx-keyring': 'keyring of kvx',
+  'kvx-vault': 'vault of kvx',
   'kvx-config': 'configuration of kvx',
   'kvx-backup-manifest': 'backup manifest of kvx',
   'encoded-value': 'encoded value',

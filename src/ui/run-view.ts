@@ -3,7 +3,7 @@ import type { Census } from '../migration/census.ts'
 import type { DataResult } from '../migration/data-run.ts'
 import type { QuarantineRow, RunRow } from '../migration/journal.ts'
 import { toChange, type Plan } from '../migration/plan.ts'
-import { unreadableReasons } from '../migration/chain.ts'
+import { unreadableReasons } from '../migration/envelope/reasons.ts'
 import { columns, count } from './columns.ts'
 
 /** What a run is about to do, before the question. */

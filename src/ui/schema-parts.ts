@@ -244,3 +244,23 @@ export const ciphertextRestore = z.object({
   changedSince: count.describe('written by something else since the run'),
   unreadable: count.describe('of a dry run: their old bytes open with no key of this home'),
 })
+
+/** What `discover` found in one place; holds no part of a value. */
+export const discovered = z.object({
+  store: text,
+  table: text,
+  columns: z.array(text).describe('several where the parts of a value are spread over them'),
+  records: z.string().regex(/^\d+$/).nullable().describe('a number that can pass 2^53'),
+  looked: count,
+  looks: text,
+  opens: byVersion.describe('values that were looked at by the NAME@VERSION that opens them'),
+  level: z
+    .enum(['key', 'wrapped-key', 'below', 'unknown'])
+    .describe(
+      'sealed under the key, a key wrapped under it, sealed under a wrapped key, or opened by nothing',
+    ),
+  confidence: z.enum(['certain', 'likely', 'possible']),
+  belongsTo: text.nullable().describe('the envelope, declared or proposed, that should name it'),
+  declaration: text.nullable().describe('lines for kvx.yaml below `envelopes:`'),
+  notes: z.array(text),
+})

@@ -10,6 +10,7 @@ import {
   counts,
   dataRun,
   destruction,
+  discovered,
   fingerprint,
   generation,
   head,
@@ -116,6 +117,17 @@ export const documentData = {
         named: z.array(z.object({ record: text, reason: text })),
       }),
     ),
+  }),
+  'kvx.discover/1': z.object({
+    finds: z.array(discovered),
+    unseen: z
+      .array(z.object({ store: text, table: text.nullable(), reason: text }))
+      .describe('stores and tables that could not be looked at'),
+    tables: count,
+    records: count.describe('records that were looked at'),
+    configuration: text
+      .nullable()
+      .describe('of a place without a configuration: a kvx.yaml that declares the finds'),
   }),
   'kvx.rotate/1': rotation,
   'kvx.rewrap/1': z.union([dataRun, plannedRun]),

@@ -61,6 +61,11 @@ export function renderVaultHeader(header: VaultHeader): Buffer {
   return bytes
 }
 
+/** True for what begins as a vault does, also where the rest of it is damaged. */
+export function isVaultFile(bytes: Buffer): boolean {
+  return bytes.length >= magic.length && bytes.subarray(0, magic.length).equals(magic)
+}
+
 /**
  * Reads a header; nothing of it is proven before the body opened.
  * @param bytes the beginning of the file, {@link maxHeaderLength} bytes where it has as many

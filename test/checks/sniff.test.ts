@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { entropyOf, sniff } from '../../src/checks/sniff.ts'
 
-const none = (): undefined => undefined
+const none = { openPgp: () => undefined, vault: () => undefined }
 
 function kindOf(bytes: Uint8Array | string, isWhole = true): string {
   return sniff(Buffer.from(bytes), isWhole, none).kind
@@ -42,6 +42,9 @@ test('the beginning of a large file is not taken for the whole', () => {
 })
 
 test('a message is told by the look that was handed in', () => {
-  const found = sniff(Buffer.from('anything at all'), true, () => ({ kind: 'openpgp-message', facts: {} }))
+  const found = sniff(Buffer.from('anything at all'), true, {
+    ...none,
+    openPgp: () => ({ kind: 'openpgp-message', facts: {} }),
+  })
   expect(found.kind).toBe('openpgp-message')
 })

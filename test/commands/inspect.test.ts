@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createCipheriv, randomBytes } from 'node:crypto'
-import { ftruncateSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs'
+import { ftruncateSync, mkdirSync, openSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -10,6 +10,7 @@ import { kvx, kvxBin, kvxJson } from '../support/cli.ts'
 import { GpgHome } from '../support/gpg.ts'
 import { needsOtherUsers, needsTool } from '../support/needs.ts'
 import { run, trustedDirectory } from '../support/trusted-directory.ts'
+import { kvcrypt, vaultPlace } from '../vault/vault-tools.ts'
 
 type Facts = Readonly<Record<string, unknown>>
 type Data = {
@@ -129,6 +130,27 @@ test('a share tells its open fields and nothing of its secret', () => {
     kind: 'kvx-share',
     facts: { complete: false, characters: 70 },
   })
+})
+
+test('a vault tells its header without a key, also where it is larger than is read, and what is damaged of it', () => {
+  const place = vaultPlace()
+  const big = JSON.stringify({ token: 'x'.repeat(2_000_000) })
+  for (const value of ['{"token":"first"}', big])
+    expect(kvcrypt(['put', 'tk', '-', ...place.flags], { input: value }).exit).toBe(0)
+  const found = inspect(place.file('tk'))
+  const { checkValue } = inspect(join(place.keyDir, 'tk.key')).facts
+  const facts = { name: 'tk', generation: '2', checkValue, version: 1, suite: 1 }
+  expect(found).toMatchObject({ kind: 'kvx-vault', facts })
+  const human = kvx(['inspect', place.file('tk')]).stdout
+  expect(human).toContain('vault of kvx')
+  expect(human).toContain('Next: kvx vault list')
+  const bytes = readFileSync(place.file('tk'))
+  const later = Buffer.concat([bytes.subarray(0, 8), Buffer.from([9]), bytes.subarray(9, 200)])
+  expect(inspect(fileWith(later))).toMatchObject({
+    kind: 'kvx-vault',
+    facts: { problem: 'it says that it has version 9; this kvx knows version 1' },
+  })
+  expect(inspect(fileWith(bytes.subarray(0, 20))).facts).toEqual({ problem: 'it is cut off in its header' })
 })
 
 test('an OpenPGP message tells its recipients as gpg does, armored or not', (context) => {

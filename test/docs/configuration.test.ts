@@ -6,7 +6,7 @@ import { z } from 'zod'
 import { parseConfig } from '../../src/config/config.ts'
 import { configTemplate } from '../../src/config/template.ts'
 import { isKvxError } from '../../src/core/errors.ts'
-import { compileEnvelopes } from '../../src/migration/envelope.ts'
+import { compileEnvelopes } from '../../src/migration/envelope/compile-envelope.ts'
 import { root } from '../support/cli.ts'
 import { blocks, page, writtenPages } from './pages.ts'
 
@@ -55,8 +55,8 @@ describe('the schema for editors', () => {
   })
 })
 
-test('every member of kvx.yaml stands in docs/configuration.md', () => {
-  const { text } = page('docs/configuration.md')
+test('every member of kvx.yaml stands in docs/configuration.md, docs/envelopes.md or docs/stores.md', () => {
+  const text = ['configuration', 'envelopes', 'stores'].map((name) => page(`docs/${name}.md`).text).join('\n')
   const members = [...new Set(memberNames(jsonSchema))]
   expect(members.length).toBeGreaterThan(30)
   const spoken = (name: string): boolean => new RegExp(`\`([\\w.]+\\.)?${name}(\\.[\\w.]+)?\``).test(text)

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { unreadableReasons } from '../../src/migration/chain.ts'
+import { unreadableReasons } from '../../src/migration/envelope/reasons.ts'
 import { commandFacts } from '../support/commands.ts'
 import { root } from '../support/cli.ts'
 import { page, writtenPages } from './pages.ts'

@@ -3,79 +3,34 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { plainTwoLevels } from '../support/application.ts'
 import { GpgHome } from '../support/gpg.ts'
-import { killAt, type KillPoint, killPoints } from '../support/kill.ts'
+import { again, atEachKill, closeKilled, closing, killedSoFar } from '../support/kill-each.ts'
 import { needsTool } from '../support/needs.ts'
 import { makeWorkspace, type Workspace } from '../support/workspace.ts'
 
 const rows = 6
-/** So many points of each command at most, spread over all that it has. */
-const most = 10
 const gpg = new GpgHome()
 const recipient = gpg.makeKey('operator@example.org')
-const open: { close(): void }[] = [{ close: () => gpg.remove() }]
-afterAll(() => open.forEach((one) => one.close()))
+closing({ close: () => gpg.remove() })
+afterAll(closeKilled)
 
 /** A key in use, with one tested backup. */
 let base: Workspace
 let fingerprint: string
 
 beforeAll(() => {
-  base = makeWorkspace({ shape: plainTwoLevels, rows, gpg, recipients: [recipient] })
-  open.push(base)
+  base = closing(makeWorkspace({ shape: plainTwoLevels, rows, gpg, recipients: [recipient] }))
   base.begin()
   base.ok('backup', 'create', 'master')
   fingerprint = base.ok<{ auditKeyFingerprint: string }>('backup', 'home', '--out', 'copy.json').data
     .auditKeyFingerprint
 })
 
-let killed = 0
-
-function copyOf(workspace: Workspace): Workspace {
-  const copy = workspace.copy()
-  open.push(copy)
-  return copy
-}
-
-function spread(points: readonly KillPoint[]): readonly KillPoint[] {
-  const every = Math.max(1, points.length / most)
-  return Array.from(
-    { length: Math.min(most, points.length) },
-    (_, index) => points[Math.floor(index * every)],
-  ).filter((point) => point !== undefined)
-}
-
-/** Kills the command at each point in a copy of its own, then lets `mend` do what a person would. */
 function atEachPoint(
   from: Workspace,
   command: readonly string[],
   mend: (workspace: Workspace, at: string) => void,
 ): void {
-  const points = spread(killPoints(copyOf(from), command))
-  expect(points.length).toBeGreaterThan(4)
-  for (const point of points) {
-    const workspace = copyOf(from)
-    if (killAt(workspace, command, point)) killed++
-    const at = `${command.slice(0, 3).join(' ')} killed at ${point.call} ${point.when}`
-    mend(workspace, at)
-    expectWhole(workspace, at)
-    workspace.close()
-  }
-}
-
-/** The same command succeeds, or says with this code that it is done already. */
-function again(workspace: Workspace, command: readonly string[], at: string, done?: string): void {
-  const { exit, error } = workspace.json(...command)
-  if (exit !== 0 && error?.code !== done) throw new Error(`${at}: ${exit} ${JSON.stringify(error)}`)
-}
-
-function expectWhole(workspace: Workspace, at: string): void {
-  expect(workspace.json('audit', 'verify').error, at).toBeUndefined()
-  expect(workspace.read(workspace.publishedKey('current')).opened, at).toBe(rows)
-  // Of an encrypted backup with an id of its own an unfinished file may stay; `kvx doctor` names it.
-  const left = readdirSync(workspace.path, { recursive: true, encoding: 'utf8' })
-    .filter((file) => file.endsWith('.kvx-new'))
-    .filter((file) => !file.includes('backups/'))
-  expect(left, at).toEqual([])
+  atEachKill({ from, command, mend })
 }
 
 function keyFile(workspace: Workspace): string {
@@ -117,7 +72,7 @@ describe('after SIGKILL in its middle', () => {
 
   test('restore --from gpg brings the key back, whole or not at all', (context) => {
     needsTool(context, 'strace')
-    const without = copyOf(base)
+    const without = closing(base.copy())
     rmSync(keyFile(without))
     // The name of the file in the home is the same in each copy.
     const command = ['restore', '--from', 'gpg', `.kvx/backups/${onlyBackup(base).split('/').at(-1) ?? ''}`]
@@ -132,7 +87,7 @@ describe('after SIGKILL in its middle', () => {
 
   test('restore --from home makes the home, or says that it is there', (context) => {
     needsTool(context, 'strace')
-    const burnt = copyOf(base)
+    const burnt = closing(base.copy())
     rmSync(burnt.home, { recursive: true })
     rmSync(burnt.file('kvx.yaml'))
     const command = ['restore', '--from', 'home', 'copy.json', '--yes', '--expect-fingerprint', fingerprint]
@@ -158,8 +113,7 @@ describe('after SIGKILL in its middle', () => {
 
   test('init finishes what it began, and the home takes the key', (context) => {
     needsTool(context, 'strace')
-    const fresh = makeWorkspace({ shape: plainTwoLevels, rows, gpg, recipients: [recipient] })
-    open.push(fresh)
+    const fresh = closing(makeWorkspace({ shape: plainTwoLevels, rows, gpg, recipients: [recipient] }))
     rmSync(fresh.file('kvx.yaml'))
     atEachPoint(fresh, ['init'], (workspace, at) => {
       again(workspace, ['init'], at, 'HOME_EXISTS')
@@ -173,6 +127,6 @@ describe('after SIGKILL in its middle', () => {
 
   test('was seen at 40 points or more', (context) => {
     needsTool(context, 'strace')
-    expect(killed).toBeGreaterThanOrEqual(40)
+    expect(killedSoFar()).toBeGreaterThanOrEqual(40)
   })
 })

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -295,6 +295,30 @@ describe('the ledger', () => {
     workspace.writeConfig(text.replace('{ sqlite: app.db }', '{ sqlite: app.db, backup-retention: 1s }'))
     workspace.ok('destroy', '--due')
     expectDestroyed(workspace)
+  })
+
+  test('keeps the key while a place holds it that kvx.yaml does not declare any more', async () => {
+    const workspace = makeWorkspace({ shape: plainTwoLevels, rows, gpg, recipients: [recipient] })
+    open.push(workspace)
+    workspace.begin()
+    const second = '      - { file: second.key, previous: second.key.old, encoding: raw }\n'
+    workspace.writeConfig(workspace.configuration().replace('    backup:', `${second}    backup:`))
+    workspace.ok('key', 'publish', 'master', '--yes')
+    workspace.writeConfig()
+    workspace.ok('rotate', 'master', '--offline', '--then', 'data', '--yes')
+    workspace.ok('retire', 'master@1', '--confirm', 'master@1')
+    expect(readFileSync(workspace.file('second.key'))).toEqual(workspace.firstKey.bytes)
+    forgetRuns(workspace)
+    await due(workspace)
+    const held = workspace.json('destroy', '--due')
+    expect(held).toMatchObject({ exit: 6, error: { code: 'LEDGER_OPEN' } })
+    expect(held.error?.message).toContain(`${workspace.file('second.key')} still holds it`)
+    expect(held.error?.message).toContain('take it out by hand')
+    expect(held.error?.hint).not.toContain('Only time')
+    expect(existsSync(keyFile(workspace))).toBe(true)
+    // Something else in its place is no copy of the key any more, not even a text that is no key.
+    writeFileSync(workspace.file('second.key'), 'nothing\n')
+    expect(workspace.ok<Destroyed>('destroy', '--due').data.destroyed).toHaveLength(1)
   })
 
   test('keeps the key while a published place holds it', async () => {

@@ -197,6 +197,7 @@ const looks = [
   'backup:list',
   'backup:verify',
   'check',
+  'discover',
   'inspect',
   'key:list',
   'key:show',

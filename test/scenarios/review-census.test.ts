@@ -149,6 +149,37 @@ describe('a place that had values', () => {
     expect(retire(workspace, 1, '--drop-place', 'app.secrets', ...lost).exit).toBe(0)
   })
 
+  test('keeps the key when it lost over a half of them, until a person says that it was meant', () => {
+    const workspace = rotated(begun(onlyA))
+    workspace.sql((database) => database.exec('DELETE FROM secrets WHERE id % 3 > 0'))
+    const left = workspace.rows().length
+    // Looking does not make the smaller number the one that counts.
+    workspace.ok('verify')
+    const { exit, error } = retire(workspace, 1)
+    expect({ exit, code: error?.code }).toEqual({ exit: 6, code: 'PLACE_MISSING' })
+    expect(error?.message).toContain(`app.secrets had ${rows} records and has ${left}`)
+    expect(error?.hint).toContain('--accept-shrunk app.secrets --reason')
+    expect(workspace.keyring().keys['master']?.versions['1']?.retired).toBeNull()
+    expect(retire(workspace, 1, '--accept-shrunk', 'app.more', ...lost).error?.code).toBe('USAGE')
+    const done = retire(workspace, 1, '--accept-shrunk', 'app.secrets', ...lost)
+    expect(done.exit).toBe(0)
+    const certificate = readFileSync((done.data as { certificate: string }).certificate, 'utf8')
+    expect(JSON.parse(certificate)).toMatchObject({
+      shrunkPlaces: [{ name: 'app.secrets', records: rows, now: left }],
+      shrunkReason: lost[1],
+    })
+    expect(workspace.run('audit', 'show', '--action', 'key.retire').stdout).toContain('app.secrets')
+    // From now on the new number counts.
+    const places = JSON.parse(readFileSync(join(workspace.home, 'places.json'), 'utf8')) as object
+    expect(places).toMatchObject({ keys: { master: [{ records: left }] } })
+  })
+
+  test('that lost a few, or less than a half, holds nothing back', () => {
+    const workspace = rotated(begun(onlyA))
+    workspace.sql((database) => database.exec('DELETE FROM secrets WHERE id % 3 = 0'))
+    expect(retire(workspace, 1).exit).toBe(0)
+  })
+
   test('keeps the key at its destruction as well', async () => {
     const workspace = await due(rotated(begun(onlyA)))
     workspace.writeConfig(workspace.configuration().replace(/envelopes:[^]*/, ''))

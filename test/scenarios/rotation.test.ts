@@ -64,6 +64,37 @@ describe('a rotation in steps', () => {
     },
   )
 
+  test('goes nowhere without staging while readers run, and says how many there are', () => {
+    const workspace = begun({ members: ['instances: 3'] })
+    const v1 = workspace.firstKey.bytes
+    // A plain rotation stages and waits: nothing says that three readers have the new version.
+    workspace.ok('rotate', 'master', '--yes', ...untested)
+    const v2 = material(workspace, 2)
+    const early = workspace.json('rotate', 'master', '--activate', '--yes')
+    expect(early).toMatchObject({ exit: 6, error: { code: 'ROLLOUT_NOT_DECLARED' } })
+    expect(early.error?.message).toContain('each of the 3 readers')
+    workspace.json('run', 'resume', '--yes')
+    expect(slots(workspace, { v1, v2 })).toEqual(['v1', 'v2'])
+    expect(ring(workspace).seals).toBe(1)
+    workspace.ok('rotate', 'master', '--activate', '--rolled-out', '--yes')
+    expect(ring(workspace).seals).toBe(2)
+  })
+
+  test('of readers with one slot goes offline alone: the refusal and the plan say how many to stop', () => {
+    const workspace = begun({ place: 'env-one-slot', members: ['instances: 3'] })
+    const before = workspace.treeHash()
+    for (const args of [[], ['--stage']]) {
+      const refused = workspace.json('rotate', 'master', ...args, '--yes', ...untested)
+      expect(refused).toMatchObject({ exit: 2, error: { code: 'USAGE' } })
+      expect(refused.error?.hint).toMatch(/Stop each of the 3 readers.*--offline --then data/)
+    }
+    expect(workspace.treeHash()).toBe(before)
+    const args = ['rotate', 'master', '--offline', '--then', 'data', ...untested]
+    expect(workspace.run(...args, '--dry-run').stdout).toContain('each of the 3 readers must be stopped')
+    workspace.ok(...args, '--yes')
+    expect(ring(workspace).seals).toBe(2)
+  })
+
   test('takes a staged version back and never gives its number again', () => {
     const workspace = begun()
     const before = readFileSync(workspace.published, 'utf8')

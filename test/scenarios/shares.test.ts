@@ -233,6 +233,19 @@ describe('restoring from shares', () => {
     writeFileSync(keyFile, material)
   })
 
+  it('does not bring the key of a destroyed version back into the home', () => {
+    const ring = join(folder, '.kvx/keyring.json')
+    const text = readFileSync(ring, 'utf8')
+    rmSync(keyFile)
+    writeFileSync(ring, text.replace(/"state": "\w+"/, '"state": "destroyed"'))
+    const refused = json([...restore, '--confirm', 'master@1'], two())
+    expect(refused).toMatchObject({ exit: 2, error: { code: 'STATE_TRANSITION' } })
+    expect(refused.error?.hint).toContain('--out')
+    expect(existsSync(keyFile)).toBe(false)
+    writeFileSync(ring, text)
+    writeFileSync(keyFile, material, { mode: 0o600 })
+  })
+
   it('ends in 7 and writes nothing with a share too few, and says who is missing', () => {
     const out = join(folder, 'few.key')
     const few = json([...restore, '--out', out, '--manifest', join(setFolder, `${set}.json`)], shares[1])

@@ -140,8 +140,15 @@ describe('the copy of a home', () => {
     expect(data.proven).toBe(false)
     const unproven = warnings.find(({ code }) => code === 'UNPROVEN')
     expect(unproven?.message).toContain(auditFingerprint)
-    for (const version of [1, 2])
-      workspace.ok('restore', '--from', 'gpg', backupOf(workspace, version), '--confirm', `master@${version}`)
+    for (const version of [1, 2]) {
+      const file = backupOf(workspace, version)
+      const restore = ['restore', '--from', 'gpg', file, '--confirm', `master@${version}`]
+      expect(workspace.ok<Restored>(...restore).data).toMatchObject({ proven: false, changed: true })
+      expect(workspace.run(...restore).stdout).toContain('UNPROVEN')
+      const fingerprint = workspace.keyring().keys['master']?.versions[String(version)]?.fingerprint ?? ''
+      const told = workspace.ok<Restored>(...restore, '--expect-fingerprint', fingerprint)
+      expect(told.data).toMatchObject({ proven: true, changed: false })
+    }
     expectEverythingReads(workspace)
     expect(workspace.ok<{ keys: { backedUp: boolean }[] }>('status').data.keys[0]?.backedUp).toBe(false)
   })
@@ -285,6 +292,16 @@ describe('home-backup in the configuration', () => {
 })
 
 describe('doctor --rebuild-keyring', () => {
+  /** master@1 seals, and readers have master@2 in their second slot. */
+  let staged: Workspace
+
+  beforeAll(() => {
+    staged = makeWorkspace({ shape: plainTwoLevels, rows, gpg, recipients: [recipient] })
+    open.push(staged)
+    staged.begin()
+    staged.ok('rotate', 'master', '--stage', '--yes')
+  })
+
   const damages: readonly (readonly [string, (path: string) => void])[] = [
     ['was deleted', (path) => rmSync(path)],
     ['was damaged', (path) => writeFileSync(path, readFileSync(path, 'utf8').replaceAll('"seals"', '"sea'))],
@@ -321,6 +338,36 @@ describe('doctor --rebuild-keyring', () => {
       workspace.ok('retire', 'master@1', '--confirm', 'master@1')
     },
   )
+
+  test('finds a staged version as its rotation left it, which then goes on', () => {
+    const workspace = copyOf(staged)
+    rmSync(join(workspace.home, 'keyring.json'))
+    const { warnings } = workspace.ok('doctor', '--rebuild-keyring', '--yes')
+    expect(warnings.map(({ code }) => code)).toEqual(['REBUILT'])
+    const master = workspace.keyring().keys['master']
+    expect(master).toMatchObject({ seals: 1, staged: 2, previous: null, next: 3 })
+    expect(master?.versions['2']).toMatchObject({ state: 'pre-activation', rollout: null })
+    const early = workspace.json('rotate', 'master', '--activate', '--yes')
+    expect(early).toMatchObject({ exit: 6, error: { code: 'ROLLOUT_NOT_DECLARED' } })
+    workspace.ok('rotate', 'master', '--activate', '--rolled-out', '--yes')
+    expect(workspace.publishedKey('current')).toEqual(material(workspace, 2))
+    workspace.ok('rewrap', '--yes')
+    workspace.ok('retire', 'master@1', '--confirm', 'master@1')
+  })
+
+  test('says what it took a newer version in the previous slot for, when no run tells', () => {
+    const workspace = copyOf(staged)
+    rmSync(join(workspace.home, 'keyring.json'))
+    rmSync(join(workspace.home, 'kvx.db'))
+    const { warnings } = workspace.ok('doctor', '--rebuild-keyring', '--yes')
+    const told = warnings.find(({ code }) => code === 'STATE_GUESSED')?.message
+    expect(told).toMatch(/master@2.*newer than master@1.*staged, or rolled back.*kvx retire master@2/)
+    expect(workspace.keyring().keys['master']).toMatchObject({ seals: 1, previous: 2, staged: null })
+    expect(workspace.json('verify').exit).toBe(0)
+    workspace.ok('retire', 'master@2', '--confirm', 'master@2')
+    expect(workspace.publishedKey('previous')).toBeUndefined()
+    workspace.ok('rotate', 'master', '--stage', '--yes')
+  })
 
   test('knows a version whose key file is gone by the manifest of its backup', () => {
     const workspace = copyOf()
@@ -410,6 +457,24 @@ describe('a key from its backup', () => {
       exit: 2,
       error: { code: 'KEY_EXISTS' },
     })
+    expect(workspace.treeHash()).toBe(before)
+  })
+
+  test('takes no flag that would do nothing', () => {
+    const workspace = copyOf()
+    const before = workspace.treeHash()
+    const gpgRestore = ['restore', '--from', 'gpg', backupOf(workspace, 1)]
+    for (const args of [
+      [...gpgRestore, '--out', 'bare.key', '--audit-to', 'side.jsonl'],
+      [...gpgRestore, '--manifest', copyFile],
+      [...gpgRestore, '--share-fd', '0'],
+      ['restore', '--from', 'shares', '--share-fd', '0', '--out', 'bare.key', '--audit-to', 'side.jsonl'],
+      ['restore', '--from', 'home', copyFile, '--yes', '--audit-to', 'side.jsonl'],
+      ['restore', '--from', 'home', copyFile, '--yes', '--out', 'bare.key'],
+    ]) {
+      const refused = workspace.json(...args)
+      expect([args, refused.exit, refused.error?.code]).toEqual([args, 2, 'USAGE'])
+    }
     expect(workspace.treeHash()).toBe(before)
   })
 

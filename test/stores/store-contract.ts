@@ -50,9 +50,19 @@ export type StoreFeatures = {
   readonly freeIds: boolean
   /** Writers lock each other out, so that a lock can be held against a swap. */
   readonly locks: boolean
+  /** A value may have any length. */
+  readonly freeLengths: boolean
+  /** Other programs may write during a run. */
+  readonly others: boolean
 }
 
-const everything: StoreFeatures = { manyColumns: true, freeIds: true, locks: true }
+const everything: StoreFeatures = {
+  manyColumns: true,
+  freeIds: true,
+  locks: true,
+  freeLengths: true,
+  others: true,
+}
 
 /** Holds a driver to the contract of `src/stores/store.ts`. */
 export function describeStoreContract(
@@ -74,6 +84,8 @@ export function describeStoreContract(
     describeReading(open, has)
     describeSwap(open, has)
     describeInsert(open)
+    describeTogether(open)
+    describeCatalogue(open, has)
     describeOthers(open, has)
   })
 }
@@ -325,7 +337,8 @@ function describeSwap(open: Open, has: StoreFeatures): void {
     expect(await store.swap(set(['value']), [], accept)).toEqual([])
   })
 
-  it.each(['', 'é 日本 🔑', 'quote \' and " and \\ and ;--', 'line\r\nline\n', 'x'.repeat(1_000_000)])(
+  const texts = ['', 'é 日本 🔑', 'quote \' and " and \\ and ;--', 'line\r\nline\n']
+  it.each(has.freeLengths ? [...texts, 'x'.repeat(1_000_000)] : texts)(
     'writes and finds again the text %.20j',
     async (text) => {
       const { store, set, application } = await open(pairs(1))
@@ -408,8 +421,97 @@ function describeInsert(open: Open): void {
   })
 }
 
+/** These run where the driver has a transaction over several record sets. */
+function describeTogether(open: Open): void {
+  it('swaps over several record sets all together, and shows each batch what it wrote', async () => {
+    const { store, set, application } = await open(pairs(5))
+    if (store.swapTogether === undefined) return
+    const value = set(['value'])
+    const records = await Promise.all(['r0', 'r1', 'r2'].map(async (id) => findRecord(store, value, id)))
+    const swaps = records.map((record) => swapTo(record, { value: `new ${String(record.id[0])}` }))
+    const seen: unknown[] = []
+    const batches = [
+      { set: value, swaps: swaps.slice(0, 2) },
+      { set: value, swaps: swaps.slice(2) },
+    ]
+    const outcomes = await store.swapTogether(batches, (read, batch) => {
+      seen.push([batch, read.map(({ id, cells }) => [id[0], cells['value']])])
+    })
+    expect(outcomes).toEqual([['changed', 'changed'], ['changed']])
+    expect(seen).toEqual([
+      [
+        0,
+        [
+          ['r0', 'new r0'],
+          ['r1', 'new r1'],
+        ],
+      ],
+      [1, [['r2', 'new r2']]],
+    ])
+    const rows = (await application.rows()).map((row) => row['value']).sort(byText)
+    expect(rows).toEqual(['new r0', 'new r1', 'new r2', 'old-3', 'old-4'])
+  })
+
+  it('writes nothing of several record sets when one swap is lost or gone, and names it', async () => {
+    const { store, set, application } = await open(pairs(5))
+    if (store.swapTogether === undefined) return
+    const value = set(['value'])
+    const swaps = (await readAll(store, value))
+      .sort((one, other) => byText(one.id, other.id))
+      .map((record) => swapTo(record, { value: 'new' }))
+    const batches = [
+      { set: value, swaps: swaps.slice(0, 3) },
+      { set: value, swaps: swaps.slice(3) },
+    ]
+    await application.update(['r1'], { value: 'meanwhile' })
+    await application.remove(['r4'])
+    const before = await application.rows()
+    const refuse = (): void => {
+      throw new Error('nothing was written, so there is nothing to read back')
+    }
+    const outcomes = await store.swapTogether(batches, refuse)
+    expect([outcomes[0]?.[1], outcomes[1]?.[1]]).toEqual(['lost', 'gone'])
+    expect(await application.rows()).toEqual(before)
+  })
+
+  it('writes nothing of several record sets when a later read-back throws', async () => {
+    const { store, set, application } = await open(pairs(4))
+    if (store.swapTogether === undefined) return
+    const value = set(['value'])
+    const before = await application.rows()
+    const swaps = (await readAll(store, value)).map((record) => swapTo(record, { value: 'new' }))
+    const batches = swaps.map((swap) => ({ set: value, swaps: [swap] }))
+    const refusal = new Error('does not open')
+    const refuse = (_: readonly StoredRecord[], batch: number): void => {
+      if (batch === 3) throw refusal
+    }
+    await expect(store.swapTogether(batches, refuse)).rejects.toBe(refusal)
+    expect(await application.rows()).toEqual(before)
+    expect(await store.swapTogether([], accept)).toEqual([])
+  })
+}
+
+/** This runs where the driver can say what there is. */
+function describeCatalogue(open: Open, has: StoreFeatures): void {
+  it('lists what there is, with an id by which it can be scanned', async () => {
+    const { store, set } = await open(has.manyColumns ? wide : pairs(3))
+    const tables = await store.catalogue?.()
+    if (tables === undefined) return
+    const { table } = set(['value'])
+    const found = tables.find((one) => one.table === table)
+    if (found?.id === undefined) throw new Error('the table has an id')
+    if (found.records !== undefined) expect(found.records).toBe(3n)
+    const columns = found.columns.map(({ name }) => name)
+    expect(columns.length).toBeGreaterThan(0)
+    if (has.manyColumns) expect(columns.sort(byText)).toEqual(['note', 'number', 'value', 'wrapped'])
+    if (!has.manyColumns) return
+    const records = await readAll(store, { table, id: found.id, columns })
+    expect(records).toHaveLength(3)
+  })
+}
+
 function describeOthers(open: Open, has: StoreFeatures): void {
-  it('loses no write of another process while records are swapped', async () => {
+  itWhere(has.others)('loses no write of another process while records are swapped', async () => {
     const { store, set, application } = await open(pairs(12))
     const value = set(['value'])
     const tally = { changed: 0, lost: 0, gone: 0 }

@@ -11,9 +11,13 @@ export type KillPoint = { readonly call: string; readonly when: number }
 /** Calls that make a change durable, give it its name, or take a name away. */
 export const changes = ['fsync', 'fdatasync', 'rename', 'link', 'unlink', 'ftruncate', 'mkdir'] as const
 
-/** Runs the command once under strace and lists each call that it could die at. */
-export function killPoints(workspace: Workspace, args: readonly string[]): readonly KillPoint[] {
-  const { log, exit, stderr } = straced(workspace, args, [`trace=${changes.join(',')},execve`])
+/**
+ * Runs the command once under strace and lists each call that it could die at.
+ * @param input what it reads from its standard input
+ */
+export function killPoints(workspace: Workspace, args: readonly string[], input = ''): readonly KillPoint[] {
+  const expressions = [`trace=${changes.join(',')},execve`]
+  const { log, exit, stderr } = straced(workspace, args, expressions, input)
   if (exit !== 0) throw new Error(`kvx ${args.join(' ')} ended with ${exit}: ${stderr}`)
   // A thread that runs a program is another process, such as gpg: all but the first, which is kvx.
   const [main, ...programs] = [...log.matchAll(/^(\d+)\s+execve\(/gm)].map(([, thread = '']) => thread)
@@ -32,9 +36,14 @@ export function killPoints(workspace: Workspace, args: readonly string[]): reado
 }
 
 /** Runs the command and kills it there. False where another process, such as gpg, was hit, or nothing. */
-export function killAt(workspace: Workspace, args: readonly string[], { call, when }: KillPoint): boolean {
+export function killAt(
+  workspace: Workspace,
+  args: readonly string[],
+  { call, when }: KillPoint,
+  input = '',
+): boolean {
   const inject = `inject=${call}:signal=KILL:when=${when}`
-  return straced(workspace, args, [`trace=${call}`, inject]).killed
+  return straced(workspace, args, [`trace=${call}`, inject], input).killed
 }
 
 type Straced = {
@@ -44,7 +53,12 @@ type Straced = {
   readonly stderr: string
 }
 
-function straced(workspace: Workspace, args: readonly string[], expressions: readonly string[]): Straced {
+function straced(
+  workspace: Workspace,
+  args: readonly string[],
+  expressions: readonly string[],
+  input: string,
+): Straced {
   const folder = mkdtempSync(join(tmpdir(), 'kvx-strace-'))
   try {
     const log = join(folder, 'log')
@@ -52,7 +66,7 @@ function straced(workspace: Workspace, args: readonly string[], expressions: rea
     const result = spawnSync('strace', [...options, kvxBin, ...args], {
       cwd: workspace.path,
       env: { PATH: process.env['PATH'] ?? '', ...workspace.env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      input,
       encoding: 'utf8',
     })
     return {

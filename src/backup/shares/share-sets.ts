@@ -4,6 +4,7 @@ import { createFile } from '../../platform/create-file.ts'
 import { shownPath } from '../../platform/file-errors.ts'
 import { exists, listDirectory, readFileCapped } from '../../platform/files.ts'
 import { writeState } from '../../platform/state-file.ts'
+import { isUnfinishedName } from '../../platform/whole-folder.ts'
 import type { BackupWarning } from '../errors.ts'
 import type { Verifier } from '../manifest.ts'
 import {
@@ -60,10 +61,15 @@ export async function listShareSets(directory: string): Promise<ShareSetList> {
 }
 
 async function readStored(folder: string, name: string): Promise<StoredShareSet> {
+  if (isUnfinishedName(name)) {
+    throw new KvxError('DAMAGED', `${shownPath(folder)} is a split that was not finished`, {
+      hint: 'it counts for nothing, and no share of it left this machine; the next `kvx backup split` removes it',
+    })
+  }
   const path = join(folder, `${name.split('.').at(-1) ?? ''}.json`)
   if (!(await exists(path))) {
-    throw new KvxError('DAMAGED', `${shownPath(folder)} has no manifest: the split was not finished`, {
-      hint: 'it counts for nothing; remove the folder and split the key again',
+    throw new KvxError('DAMAGED', `${shownPath(folder)} has no manifest, so that it counts for nothing`, {
+      hint: 'put a custodian’s copy of the manifest back, or split the key again',
     })
   }
   const signed = await readShareSet(path)

@@ -7,8 +7,10 @@ import { alphabet } from '../../core/share/gf32.ts'
 import { type Share, shareDigest } from '../../core/share/share-text.ts'
 import { isoNow } from '../../platform/clock.ts'
 import { shownPath } from '../../platform/file-errors.ts'
-import { makeDirectory, removeFile } from '../../platform/files.ts'
+import { makeDirectory } from '../../platform/files.ts'
+import { acquireLock } from '../../platform/lock.ts'
 import { randomBytes } from '../../platform/random.ts'
+import { createFolder, removeFolder, unfinishedFolders } from '../../platform/whole-folder.ts'
 import { sha256Hex } from '../backups.ts'
 import { readBackup } from '../gpg.ts'
 import type { KeyPurpose } from '../plaintext.ts'
@@ -20,6 +22,7 @@ import { encodeLetter } from './share-letter.ts'
 import { type DealtShare, shareSetSchema, type ShareSet, type ShareSigner } from './share-set.ts'
 import {
   findShareSet,
+  manifestName,
   setFolder,
   sharesFolder,
   type StoredShareSet,
@@ -44,33 +47,50 @@ export type SplitRequest = {
 
 /**
  * Splits a key, proves the shares, and writes for each custodian one file that nobody else opens; beside them the
- * recovery kit and, last, the signed manifest. The set is `pending` until custodians confirm.
- * @throws KvxError USAGE, READ_BACK_FAILED, RECIPIENT_UNUSABLE, BACKUP_UNUSABLE, or of the files: nothing that
- * counts is left then
+ * recovery kit and the signed manifest. All of it appears in one step, so that nothing can be handed out before
+ * every quorum was recombined and the set is whole. The set is `pending` until custodians confirm.
+ * @throws KvxError USAGE, READ_BACK_FAILED, RECIPIENT_UNUSABLE, BACKUP_UNUSABLE, LOCKED, or of the files: nothing
+ * is left then
  */
 export async function splitToCustodians(request: SplitRequest): Promise<StoredShareSet> {
-  const setId = await newSetId(request.directory)
-  const { name, version, threshold, material, custodians } = request
-  const shares = await dealShares(material, { threshold, of: custodians.length, setId })
-  const folder = setFolder(request.directory, { name, version, set: setId })
-  const written: string[] = []
+  const root = sharesFolder(request.directory)
+  await makeDirectory(request.directory, 0o700)
+  await makeDirectory(root, 0o700)
+  const lock = await acquireLock(request.directory, 'the backups', { waitMs: lockPatienceMs })
   try {
-    await makeDirectory(request.directory, 0o700)
-    await makeDirectory(sharesFolder(request.directory), 0o700)
-    await makeDirectory(folder, 0o700)
-    const created = isoNow()
-    const dealt: DealtShare[] = []
-    for (const share of shares) dealt.push(await deliver(share, { request, folder, created, written }))
-    for (const { name, bytes } of await recoveryKit()) {
-      written.push(await writeSetFile(folder, name, bytes))
+    for (const name of await unfinishedFolders(root)) await removeFolder(join(root, name))
+    const setId = await newSetId(request.directory)
+    const { name, version, threshold, material, custodians } = request
+    const shares = await dealShares(material, { threshold, of: custodians.length, setId })
+    const folder = setFolder(request.directory, { name, version, set: setId })
+    try {
+      const set = await createFolder(folder, async (unfinished) =>
+        writeSet(shares, { request, setId, folder: unfinished, created: isoNow() }),
+      )
+      return { ...set, folder, path: join(folder, manifestName(set.set)) }
+    } finally {
+      for (const { point } of shares) point.wipe()
     }
-    return await writeShareSet(folder, pendingSet(request, { setId, created, dealt }), request.signer)
-  } catch (error) {
-    for (const path of written) await removeFile(path).catch(() => undefined)
-    throw error
   } finally {
-    for (const { point } of shares) point.wipe()
+    lock.release()
   }
+}
+
+const lockPatienceMs = 10_000
+
+type Delivery = {
+  readonly request: SplitRequest
+  readonly setId: string
+  readonly folder: string
+  readonly created: string
+}
+
+async function writeSet(shares: readonly Share[], delivery: Delivery): Promise<StoredShareSet> {
+  const { request, folder } = delivery
+  const dealt: DealtShare[] = []
+  for (const share of shares) dealt.push(await deliver(share, delivery))
+  for (const { name, bytes } of await recoveryKit()) await writeSetFile(folder, name, bytes)
+  return await writeShareSet(folder, pendingSet(delivery, dealt), request.signer)
 }
 
 async function newSetId(directory: string): Promise<string> {
@@ -80,16 +100,9 @@ async function newSetId(directory: string): Promise<string> {
   }
 }
 
-type Delivery = {
-  readonly request: SplitRequest
-  readonly folder: string
-  readonly created: string
-  readonly written: string[]
-}
-
 /** One file for one person: encrypted to exactly one key, read back. */
 async function deliver(share: Share, delivery: Delivery): Promise<DealtShare> {
-  const { request, folder, created, written } = delivery
+  const { request, folder, created } = delivery
   const custodian = request.custodians[share.index - 1]
   if (custodian === undefined) throw new TypeError('every share has a custodian')
   const { name, recipient } = custodian
@@ -99,7 +112,6 @@ async function deliver(share: Share, delivery: Delivery): Promise<DealtShare> {
   const file = `${share.setId.toUpperCase()}-share-${share.index}.asc`
   const path = join(folder, file)
   await writeSetFile(folder, file, sealed)
-  written.push(path)
   if (!(await readBackup(path)).equals(sealed)) {
     throw new KvxError('READ_BACK_FAILED', `${shownPath(path)} does not hold what was written`, {
       hint: 'look at `dmesg | tail` and at the disk',
@@ -119,27 +131,24 @@ async function deliver(share: Share, delivery: Delivery): Promise<DealtShare> {
   }
 }
 
-function pendingSet(
-  request: SplitRequest,
-  made: { readonly setId: string; readonly created: string; readonly dealt: DealtShare[] },
-): ShareSet {
+function pendingSet({ request, setId, created }: Delivery, dealt: DealtShare[]): ShareSet {
   const { name, version, purpose, threshold, signer, kvxVersion } = request
   const fingerprint = fingerprintOf(request.material)
   return {
     schema: shareSetSchema,
-    set: made.setId,
+    set: setId,
     name,
     version,
     purpose,
     fingerprint,
     checkValue: checkValueOf(fingerprint),
     threshold,
-    of: made.dealt.length,
-    created: made.created,
+    of: dealt.length,
+    created,
     state: 'pending',
     activated: null,
     supersedes: [],
-    shares: made.dealt,
+    shares: dealt,
     accepted: null,
     kvxVersion,
     auditPublicKey: signer.publicKeyPem,

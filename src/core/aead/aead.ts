@@ -27,11 +27,11 @@ export function isAeadName(name: string): name is AeadName {
   return Object.hasOwn(algorithms, name)
 }
 
-function checked(name: AeadName): Aead {
-  const algorithm: Algorithm = algorithms[name]
+/** The algorithm with every length checked before its cipher sees it. */
+export function checked(algorithm: Algorithm): Algorithm {
+  const { name } = algorithm
   return {
     ...algorithm,
-    name,
     seal(key, nonce, plaintext, aad) {
       checkLengths(algorithm, nonce, aad)
       if (plaintext.length >= 2 ** 31) {
@@ -64,7 +64,9 @@ function checkLengths(algorithm: Algorithm, nonce: Uint8Array, aad: Uint8Array):
   }
 }
 
-const registry = new Map(aeadNames.map((name) => [name, checked(name)]))
+const registry = new Map(
+  aeadNames.map((name): [AeadName, Aead] => [name, { ...checked(algorithms[name]), name }]),
+)
 
 /** @throws CONFIG_INVALID for a name that is not in {@link aeadNames} */
 export function aeadNamed(name: string): Aead {
@@ -79,7 +81,7 @@ export function aeadNamed(name: string): Aead {
  * Makes material ready for an AEAD. The material is copied and stays the caller's.
  * @throws KEY_MALFORMED when its length is not the AEAD's
  */
-export function prepareKey(aead: Aead, material: Secret): PreparedKey {
+export function prepareKey(aead: Algorithm, material: Secret): PreparedKey {
   return PreparedKey.of(aead, material)
 }
 

@@ -1,3 +1,4 @@
+import { gcmsiv } from '@noble/ciphers/aes.js'
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { xsalsa20poly1305 } from '@noble/ciphers/salsa.js'
 import type { Algorithm, Sealed } from './algorithm.ts'
@@ -6,20 +7,24 @@ import type { Algorithm, Sealed } from './algorithm.ts'
 
 const tagLength = 16
 
-type Cipher = { encrypt(plaintext: Uint8Array): Uint8Array; decrypt(sealed: Uint8Array): Uint8Array }
+export type NobleCipher = {
+  encrypt(plaintext: Uint8Array): Uint8Array
+  decrypt(sealed: Uint8Array): Uint8Array
+}
+
+type About = Pick<Algorithm, 'name' | 'takesAad' | 'keyLength'> & { readonly nonceLength: 12 | 24 }
 
 function nobleAlgorithm(
-  about: Pick<Algorithm, 'name' | 'takesAad'>,
+  { nonceLength, ...about }: About,
   tagFirst: boolean,
-  cipherOf: (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array) => Cipher,
+  cipherOf: (key: Uint8Array, nonce: Uint8Array, aad: Uint8Array) => NobleCipher,
 ): Algorithm {
   return {
     ...about,
-    keyLength: 32,
     tagLength,
-    defaultNonceLength: 24,
+    defaultNonceLength: nonceLength,
     native: false,
-    acceptsNonceLength: (length) => length === 24,
+    acceptsNonceLength: (length) => length === nonceLength,
     seal(key, nonce, plaintext, aad) {
       const sealed = key.lend(about.name, (bytes) => cipherOf(bytes, nonce, aad).encrypt(plaintext))
       return split(sealed, tagFirst)
@@ -38,7 +43,7 @@ function nobleAlgorithm(
   }
 }
 
-function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
+export function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
   const both = new Uint8Array(first.length + second.length)
   both.set(first)
   both.set(second, first.length)
@@ -53,14 +58,24 @@ function split(sealed: Uint8Array, tagFirst: boolean): Sealed {
 
 /** draft-irtf-cfrg-xchacha: a nonce of 24 bytes, long enough to be random for ever. */
 export const xchacha20Poly1305 = nobleAlgorithm(
-  { name: 'xchacha20-poly1305', takesAad: true },
+  { name: 'xchacha20-poly1305', takesAad: true, keyLength: 32, nonceLength: 24 },
   false,
   xchacha20poly1305,
 )
 
 /** NaCl's secretbox: a nonce of 24 bytes, the tag before the ciphertext, no associated data. */
 export const xsalsa20Poly1305 = nobleAlgorithm(
-  { name: 'xsalsa20-poly1305', takesAad: false },
+  { name: 'xsalsa20-poly1305', takesAad: false, keyLength: 32, nonceLength: 24 },
   true,
   (key, nonce) => xsalsa20poly1305(key, nonce),
 )
+
+/** RFC 8452: a repeated nonce tells no more than that the same value was sealed again. */
+export function gcmSiv(bits: 128 | 256): Algorithm {
+  const keyLength = bits === 128 ? 16 : 32
+  return nobleAlgorithm(
+    { name: `aes-${bits}-gcm-siv`, takesAad: true, keyLength, nonceLength: 12 },
+    false,
+    gcmsiv,
+  )
+}

@@ -1,7 +1,7 @@
-import { further, joined, unlike, within, type Field } from './field.ts'
+import { further, unlike, within, type Field } from './field.ts'
 import type { Sequence } from './sequence.ts'
 import { isFault, type DecodeFault, type TextCodec } from './text-codecs.ts'
-import { mismatch } from './values.ts'
+import { made, mismatch } from './values.ts'
 
 const reasons = {
   character: 'this byte is none of the',
@@ -25,7 +25,7 @@ export function codedField(place: string, codec: TextCodec, inner: Sequence): Fi
       }
       inner.read(decoded, within(where, place), found)
     },
-    write: (source) => codec.encode(inner.write(source)),
+    write: (source) => made(source, codec.encode(inner.write(source))),
   }
 }
 
@@ -56,38 +56,6 @@ export function utf8Field(place: string, inner: Sequence): Field {
       const bytes = inner.write(source)
       if (isUtf8(bytes)) return bytes
       throw mismatch(`the new bytes of ${place} are not UTF-8`)
-    },
-  }
-}
-
-function lengthIn(bytes: Uint8Array, width: 2 | 4): number {
-  return bytes.subarray(0, width).reduce((sum, byte) => sum * 256 + byte, 0)
-}
-
-/** `lp16`, `lp32`: the length as a big-endian number, then the bytes. */
-export function prefixedField(place: string, width: 2 | 4, inner: Sequence): Field {
-  return {
-    place,
-    size:
-      inner.fixed === undefined
-        ? {
-            kind: 'self',
-            least: width + inner.least,
-            extent: (bytes) => width + (bytes.length < width ? 0 : lengthIn(bytes, width)),
-          }
-        : { kind: 'fixed', bytes: width + inner.fixed },
-    read(value, where, found) {
-      if (lengthIn(value, width) !== value.length - width) {
-        throw unlike(place, where, `the length prefix does not say ${value.length - width}`)
-      }
-      inner.read(value.subarray(width), further(where, width), found)
-    },
-    write(source) {
-      const bytes = inner.write(source)
-      if (bytes.length >= 2 ** (8 * width)) throw mismatch(`${place} can't hold ${bytes.length} bytes`)
-      const prefix = Buffer.alloc(width)
-      prefix.writeUIntBE(bytes.length, 0, width)
-      return joined([prefix, bytes])
     },
   }
 }

@@ -15,7 +15,13 @@ export type Size =
       /** The length of the field that `bytes` begin with, as far as they can tell. */
       extent(bytes: Uint8Array): number
     }
-  | { readonly kind: 'open'; readonly least: number; readonly holds: Alphabet | 'text' | 'anything' }
+  | {
+      readonly kind: 'open'
+      readonly least: number
+      readonly holds: Alphabet | 'text' | 'anything'
+      /** For a field that shows its own end, wherever nothing behind it has to. */
+      extent?(bytes: Uint8Array): number
+    }
 
 /** Where in a value one looks: at `offset`, or `inner` bytes into what `layer` at `offset` decodes to. */
 export type Where = { readonly offset: number; readonly layer?: string; readonly inner: number }

@@ -1,9 +1,12 @@
-import { codedField, prefixedField, utf8Field } from './coded-fields.ts'
+import { codedField, utf8Field } from './coded-fields.ts'
 import type { Field } from './field.ts'
-import { jsonField, type ObjectRule } from './json-field.ts'
+import { jsonField, type ContainerRule } from './json-field.ts'
 import type { Operand } from './leaf-fields.ts'
-import { decimalNumber, fixedNumber, uuidField } from './number-fields.ts'
+import { decimalNumber, fixedNumber, uuidField, varintField, type Width } from './number-fields.ts'
+import { lengthPrefixes, prefixedField, type LengthPrefix } from './prefixed-field.ts'
+import { protoField, type MessageRule } from './proto-field.ts'
 import type { Sequence } from './sequence.ts'
+import type { Kind } from './source-text.ts'
 import { base64, base64NoPad, base64Url, base64UrlPad, hex, hexUpper, type TextCodec } from './text-codecs.ts'
 
 /**
@@ -15,36 +18,49 @@ export type FunctionRule =
   | { readonly takes: 'bytes'; readonly makes: (place: string, inner: Sequence) => Field }
   /** One part, column or number. */
   | { readonly takes: 'operand'; readonly makes: (place: string, operand: Operand) => Field }
-  /** An object of JSON. `frame` is the name under which its document is kept. */
-  | { readonly takes: 'object'; readonly makes: (place: string, object: ObjectRule, frame: string) => Field }
-  /** Only as a member of an object. */
-  | { readonly takes: 'member' }
+  /** An object or array of JSON. `frame` is the name under which its document is kept. */
+  | {
+      readonly takes: 'document'
+      readonly makes: (place: string, rule: ContainerRule, frame: string) => Field
+    }
+  /** The fields of a message of protobuf, kept likewise. */
+  | { readonly takes: 'message'; readonly makes: (place: string, rule: MessageRule, frame: string) => Field }
+  /** A text and how wide its lines are. */
+  | { readonly takes: 'lines'; readonly ended: boolean }
+  /** An integer that is a member of a document or a field of a message. */
+  | { readonly takes: 'member'; readonly of: 'json' | 'proto' }
 
 function coded(codec: TextCodec): readonly [string, FunctionRule] {
   return [codec.name, { takes: 'bytes', makes: (place, inner) => codedField(place, codec, inner) }]
 }
 
-function number(name: string, bytes: 1 | 2 | 4 | 8): readonly [string, FunctionRule] {
-  return [name, { takes: 'operand', makes: (place, operand) => fixedNumber(place, bytes, operand) }]
+function number(bytes: Width['bytes'], order: Width['order']): readonly [string, FunctionRule] {
+  const name = bytes === 1 ? 'u8' : `u${8 * bytes}${order}`
+  return [
+    name,
+    { takes: 'operand', makes: (place, operand) => fixedNumber(place, { bytes, order }, operand) },
+  ]
 }
 
-function prefixed(name: string, width: 2 | 4): readonly [string, FunctionRule] {
-  return [name, { takes: 'bytes', makes: (place, inner) => prefixedField(place, width, inner) }]
+function prefixed([name, prefix]: readonly [string, LengthPrefix]): readonly [string, FunctionRule] {
+  return [name, { takes: 'bytes', makes: (place, inner) => prefixedField(place, prefix, inner) }]
 }
 
 export const functions: ReadonlyMap<string, FunctionRule> = new Map<string, FunctionRule>([
   ...[base64, base64NoPad, base64Url, base64UrlPad, hex, hexUpper].map(coded),
   ['utf8', { takes: 'bytes', makes: utf8Field }],
-  number('u8', 1),
-  number('u16be', 2),
-  number('u32be', 4),
-  number('u64be', 8),
+  number(1, 'be'),
+  ...(['be', 'le'] as const).flatMap((order) => ([2, 4, 8] as const).map((bytes) => number(bytes, order))),
+  ['uvarint', { takes: 'operand', makes: varintField }],
   ['dec', { takes: 'operand', makes: decimalNumber }],
-  prefixed('lp16', 2),
-  prefixed('lp32', 4),
+  ...Object.entries(lengthPrefixes).map(prefixed),
+  ['lines', { takes: 'lines', ended: true }],
+  ['wrap', { takes: 'lines', ended: false }],
   ['uuid', { takes: 'operand', makes: uuidField }],
-  ['json', { takes: 'object', makes: jsonField }],
-  ['number', { takes: 'member' }],
+  ['json', { takes: 'document', makes: jsonField }],
+  ['number', { takes: 'member', of: 'json' }],
+  ['proto', { takes: 'message', makes: protoField }],
+  ['varint', { takes: 'member', of: 'proto' }],
 ])
 
 /** The parts of a sealed value. Each may have `dek.` before it: the same part of the wrapped key in the value. */
@@ -56,8 +72,19 @@ export const parts: ReadonlySet<string> = new Set([
   'salt',
   'version',
   'keyid',
+  'time',
+  'iterations',
   'skip',
 ])
+
+/** Words that stand like parts where an expression is for something that has them. */
+export const extraWords: Readonly<Record<Kind, readonly string[]>> = {
+  layout: [],
+  template: ['header'],
+  derivation: ['key', 'header'],
+  mac: ['aad'],
+  plaintext: [],
+}
 
 /** What people call these things elsewhere. */
 export const otherNames: ReadonlyMap<string, string> = new Map([
@@ -73,12 +100,16 @@ export const otherNames: ReadonlyMap<string, string> = new Map([
   ['kid', 'keyid'],
   ['ver', 'version'],
   ['key_version', 'version'],
+  ['timestamp', 'time'],
+  ['rounds', 'iterations'],
   ['b64', 'base64'],
   ['base64nopadding', 'base64nopad'],
   ['u16', 'u16be'],
   ['u32', 'u32be'],
   ['u64', 'u64be'],
   ['uint32', 'u32be'],
+  ['leb128', 'uvarint'],
+  ['protobuf', 'proto'],
   ['decimal', 'dec'],
   ['text', 'utf8'],
 ])

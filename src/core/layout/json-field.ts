@@ -1,6 +1,16 @@
-import { further, joined, sameBytes, unlike, within, type Field, type Found, type Where } from './field.ts'
+import {
+  counted,
+  further,
+  joined,
+  sameBytes,
+  unlike,
+  within,
+  type Field,
+  type Found,
+  type Where,
+} from './field.ts'
 import { escapesIn, quotedJson, type Escapes } from './json-text.ts'
-import { scanJson, stringIn, type JsonValue } from './json-scan.ts'
+import { jsonExtent, scanJson, stringIn, type JsonValue } from './json-scan.ts'
 import type { Operand } from './leaf-fields.ts'
 import { integerFrom } from './number-fields.ts'
 import type { Sequence } from './sequence.ts'
@@ -8,7 +18,7 @@ import { bytesOf, integerOf, mismatch, type Source } from './values.ts'
 
 /** What a layout says about one member. */
 export type MemberRule =
-  | { readonly kind: 'object'; readonly object: ObjectRule }
+  | ContainerRule
   /** A string whose characters, as UTF-8, hold the sequence. */
   | { readonly kind: 'text'; readonly place: string; readonly sequence: Sequence }
   /** `number(version)`: an integer of JSON. */
@@ -18,33 +28,41 @@ export type MemberRule =
   /** A column of a template: a string for text, a number for an integer. */
   | { readonly kind: 'column'; readonly place: string; readonly operand: Operand }
 
-export type ObjectRule = {
-  readonly place: string
-  readonly members: ReadonlyMap<string, MemberRule>
-  /** True when members may be there that are not named. */
-  readonly open: boolean
-}
+/** `open` when there may be members that are not named, or more elements. */
+export type ContainerRule =
+  | {
+      readonly kind: 'object'
+      readonly place: string
+      readonly members: ReadonlyMap<string, MemberRule>
+      readonly open: boolean
+    }
+  | {
+      readonly kind: 'array'
+      readonly place: string
+      readonly elements: readonly MemberRule[]
+      readonly open: boolean
+    }
 
 /**
  * `json({…})`: a document of which some members hold parts. It is kept as a whole under the name `frame`, and
  * rendering replaces the members that changed, so that every other byte stays what it was. Without a frame a
  * compact document with the named members in their order is written.
  */
-export function jsonField(place: string, object: ObjectRule, frame: string): Field {
+export function jsonField(place: string, rule: ContainerRule, frame: string): Field {
   return {
     place,
-    size: { kind: 'open', least: 2, holds: 'anything' },
+    size: { kind: 'open', least: 2, holds: 'anything', extent: jsonExtent },
     read(bytes, where, found) {
       const document = { bytes, where, place }
-      readObject(document, object, scan(document), found)
+      readContainer(document, rule, scan(document), found)
       found.set(frame, new Uint8Array(bytes))
     },
     write(source) {
       const bytes = source.part(frame)
-      if (!(bytes instanceof Uint8Array)) return newObject(object, source)
+      if (!(bytes instanceof Uint8Array)) return newContainer(rule, source)
       const document = { bytes, where: { offset: 0, inner: 0 }, place }
       const changes: Change[] = []
-      changeObject({ document, source, escapes: escapesIn(bytes), changes }, object, scan(document))
+      changeContainer({ document, source, escapes: escapesIn(bytes), changes }, rule, scan(document))
       return withChanges(bytes, changes)
     },
   }
@@ -61,10 +79,15 @@ function scan({ bytes, where, place }: Document): JsonValue {
 /** The members that the rule names, each with its value. Refuses missing ones, and others where none may be. */
 function* named(
   { where }: Document,
-  rule: ObjectRule,
+  rule: ContainerRule,
   value: JsonValue,
 ): Generator<readonly [MemberRule, JsonValue]> {
   const here = further(where, value.start)
+  if (rule.kind === 'array') {
+    if (value.kind !== 'array') throw unlike(rule.place, here, 'this is no array')
+    yield* positioned(rule, value, here)
+    return
+  }
   if (value.kind !== 'object') throw unlike(rule.place, here, 'this is no object')
   for (const [name, member] of rule.members) {
     const found = value.members.get(name)
@@ -82,9 +105,25 @@ function* named(
   }
 }
 
-function readObject(document: Document, rule: ObjectRule, value: JsonValue, found: Found): void {
+function* positioned(
+  { place, elements, open }: Extract<ContainerRule, { kind: 'array' }>,
+  value: Extract<JsonValue, { kind: 'array' }>,
+  where: Where,
+): Generator<readonly [MemberRule, JsonValue]> {
+  const { length } = value.elements
+  if (length < elements.length || (length > elements.length && !open)) {
+    const stand = `${counted(length, 'element')} stand there, ${elements.length} are described`
+    throw unlike(place, where, stand)
+  }
+  for (const [at, element] of elements.entries()) {
+    const found = value.elements[at]
+    if (found !== undefined) yield [element, found]
+  }
+}
+
+function readContainer(document: Document, rule: ContainerRule, value: JsonValue, found: Found): void {
   for (const [member, at] of named(document, rule, value)) {
-    if (member.kind === 'object') readObject(document, member.object, at, found)
+    if (isContainer(member)) readContainer(document, member, at, found)
     else if (member.kind === 'text') {
       const { text, where } = textOf(document, member.place, at)
       member.sequence.read(text, where, found)
@@ -126,10 +165,14 @@ type Changing = {
   readonly changes: Change[]
 }
 
-function changeObject(changing: Changing, rule: ObjectRule, value: JsonValue): void {
+function isContainer(rule: MemberRule): rule is ContainerRule {
+  return rule.kind === 'object' || rule.kind === 'array'
+}
+
+function changeContainer(changing: Changing, rule: ContainerRule, value: JsonValue): void {
   const { document, source, escapes, changes } = changing
   for (const [member, at] of named(document, rule, value)) {
-    if (member.kind === 'object') changeObject(changing, member.object, at)
+    if (isContainer(member)) changeContainer(changing, member, at)
     else if (member.kind === 'text') {
       const content = member.sequence.write(source)
       if (sameBytes(content, textOf(document, member.place, at).text)) continue
@@ -151,8 +194,15 @@ function withChanges(bytes: Uint8Array, changes: readonly Change[]): Uint8Array 
 
 const encoder = new TextEncoder()
 
-/** A compact object of the named members in the order of the rule. */
-function newObject(rule: ObjectRule, source: Source): Uint8Array {
+/** A compact object of the named members in the order of the rule, or an array. */
+function newContainer(rule: ContainerRule, source: Source): Uint8Array {
+  if (rule.kind === 'array') {
+    const elements = rule.elements.flatMap((element, at) => [
+      encoder.encode(at > 0 ? ',' : '['),
+      newMember(element, source),
+    ])
+    return joined([...(elements.length === 0 ? [encoder.encode('[')] : elements), encoder.encode(']')])
+  }
   const pieces: Uint8Array[] = [encoder.encode('{')]
   for (const [name, member] of rule.members) {
     const comma = pieces.length > 1 ? ',' : ''
@@ -162,7 +212,7 @@ function newObject(rule: ObjectRule, source: Source): Uint8Array {
 }
 
 function newMember(member: MemberRule, source: Source): Uint8Array {
-  if (member.kind === 'object') return newObject(member.object, source)
+  if (isContainer(member)) return newContainer(member, source)
   if (member.kind === 'text') return quotedJson(member.place, member.sequence.write(source))
   if (member.kind === 'number') return newNumber(member.operand, source)
   if (member.kind === 'constant') return encoder.encode(member.text)

@@ -8,7 +8,13 @@ export type JsonValue =
       readonly end: number
       readonly members: ReadonlyMap<string, JsonValue>
     }
-  | { readonly kind: 'array' | 'string' | 'number' | 'word'; readonly start: number; readonly end: number }
+  | {
+      readonly kind: 'array'
+      readonly start: number
+      readonly end: number
+      readonly elements: readonly JsonValue[]
+    }
+  | { readonly kind: 'string' | 'number' | 'word'; readonly start: number; readonly end: number }
 
 /** Called for what is not JSON, with the offset. */
 export type JsonRefusal = (at: number, reason: string) => never
@@ -25,6 +31,21 @@ export function scanJson(bytes: Uint8Array, refuse: JsonRefusal): JsonValue {
   const value = scan.value(0)
   scan.finish()
   return value
+}
+
+class NoJson extends Error {}
+
+/** Where the document ends that the bytes begin with; their own end where they begin with none. */
+export function jsonExtent(bytes: Uint8Array): number {
+  const scan = new Scan(bytes, () => {
+    throw new NoJson()
+  })
+  try {
+    return scan.value(0).end
+  } catch (error) {
+    if (error instanceof NoJson || error instanceof SyntaxError) return bytes.length
+    throw error
+  }
 }
 
 /** The characters of a string, given the offsets of its quotes. */
@@ -98,13 +119,14 @@ class Scan {
   }
 
   #array(start: number, depth: number): JsonValue {
+    const elements: JsonValue[] = []
     this.#at++
     this.#space()
     if (this.#bytes[this.#at] === 0x5d) this.#at++
     else
-      do this.value(depth + 1)
+      do elements.push(this.value(depth + 1))
       while (this.#goesOn(0x5d))
-    return { kind: 'array', start, end: this.#at }
+    return { kind: 'array', start, end: this.#at, elements }
   }
 
   /** True behind a comma, false behind the closing bracket. */

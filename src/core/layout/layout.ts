@@ -1,8 +1,9 @@
-import { checkExpression } from './checker.ts'
-import { startOfValue, type Found } from './field.ts'
-import { parseExpression } from './parser.ts'
+import { alternatives } from './alternatives.ts'
+import { checkExpression, type Checked } from './checker.ts'
+import { joined, startOfValue, type Found } from './field.ts'
+import { parseAlternatives } from './parser.ts'
 import { SourceText } from './source-text.ts'
-import type { Parts } from './values.ts'
+import type { Parts, Source } from './values.ts'
 
 /** How the bytes of a value are laid out. `docs/layouts.md` is the reference of the language. */
 export type Layout = {
@@ -27,12 +28,33 @@ export type Layout = {
    * @throws LAYOUT_MISMATCH when a part is missing or does not fit
    */
   render(parts: Parts): Uint8Array
+  /**
+   * The bytes that `header(…)` marks, as they will stand in the value that these parts give; undefined for a
+   * layout without one. They are authenticated: take them after the nonce was replaced.
+   * @throws LAYOUT_MISMATCH when a part is missing or does not fit
+   */
+  header(parts: Parts): Uint8Array | undefined
 }
 
 /** @throws LAYOUT_INVALID with the line, a caret under the place, and in the hint what to write instead */
 export function compileLayout(source: string): Layout {
   const text = new SourceText('layout', source)
-  const { sequence, parts } = checkExpression(text, parseExpression(text))
+  const nodes = parseAlternatives(text)
+  const layouts = nodes.map((node) => oneLayout(source, checkExpression(text, node)))
+  const [first, second] = layouts
+  if (first === undefined || second === undefined) return first ?? nowhere()
+  const odd = layouts.findIndex(({ partNames }) => {
+    return (
+      partNames.size !== first.partNames.size || [...partNames].some((name) => !first.partNames.has(name))
+    )
+  })
+  if (odd === -1) return alternatives(source, layouts)
+  const names = [...first.partNames].join(', ')
+  const message = `this alternative has other parts than the first one, which has ${names}`
+  throw text.error(nodes[odd] ?? { start: 0, end: 0 }, message, 'name the same parts in every alternative')
+}
+
+function oneLayout(source: string, { sequence, parts, header }: Checked): Layout {
   return {
     source,
     partNames: parts,
@@ -43,12 +65,16 @@ export function compileLayout(source: string): Layout {
       sequence.read(bytes, startOfValue, found)
       return found
     },
-    render(values) {
-      return new Uint8Array(
-        sequence.write({ part: (name) => values.get(name), cell: noColumn, newCell: noColumn }),
-      )
+    render: (values) => new Uint8Array(sequence.write(sourceOf(values))),
+    header(values) {
+      const source = sourceOf(values)
+      return header && new Uint8Array(joined(header.map((field) => field.write(source))))
     },
   }
+}
+
+function sourceOf(values: Parts): Source {
+  return { part: (name) => values.get(name), cell: noColumn, newCell: noColumn }
 }
 
 function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
@@ -57,4 +83,8 @@ function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
 
 function noColumn(): never {
   throw new TypeError('a layout has no columns')
+}
+
+function nowhere(): never {
+  throw new TypeError('a layout has at least one alternative')
 }

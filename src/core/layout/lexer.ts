@@ -1,6 +1,6 @@
 import type { SourceText, Span } from './source-text.ts'
 
-const marks = ['...', '(', ')', '{', '}', ',', ':', '=', "'"] as const
+const marks = ['...', '(', ')', '{', '}', '[', ']', ',', ':', '=', "'", '|'] as const
 
 type Mark = (typeof marks)[number]
 

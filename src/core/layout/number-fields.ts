@@ -2,6 +2,7 @@ import { counted, unlike, type Field } from './field.ts'
 import type { Operand } from './leaf-fields.ts'
 import { alphabetOf, hex, isFault } from './text-codecs.ts'
 import { integerOf, mismatch } from './values.ts'
+import { isShortest, varintIn, varintOf } from './varint.ts'
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('latin1')
@@ -10,15 +11,19 @@ function refuseNegative(name: string, value: bigint, place: string): void {
   if (value < 0n) throw mismatch(`${name} is negative, ${place} can't say that`)
 }
 
-/** `u8`, `u16be`, …: an unsigned integer of a fixed number of bytes. */
-export function fixedNumber(place: string, bytes: 1 | 2 | 4 | 8, operand: Operand): Field {
+/** How many bytes an integer has, and which comes first: the most significant one or the least. */
+export type Width = { readonly bytes: 1 | 2 | 4 | 8; readonly order: 'be' | 'le' }
+
+/** `u8`, `u16be`, `u32le`, …: an unsigned integer of a fixed number of bytes. */
+export function fixedNumber(place: string, { bytes, order }: Width, operand: Operand): Field {
   const limit = 1n << BigInt(8 * bytes)
+  const ordered = (number: Buffer): Buffer => (order === 'be' ? number : number.reverse())
   return {
     place,
     size: { kind: 'fixed', bytes },
     read(value, _where, found) {
       if (operand.part !== undefined)
-        found.set(operand.part, BigInt(`0x${Buffer.from(value).toString('hex')}`))
+        found.set(operand.part, BigInt(`0x${ordered(Buffer.from(value)).toString('hex')}`))
     },
     write(source) {
       const named = operand.value(source)
@@ -26,7 +31,33 @@ export function fixedNumber(place: string, bytes: 1 | 2 | 4 | 8, operand: Operan
       refuseNegative(named.name, value, place)
       if (value >= limit)
         throw mismatch(`${named.name} is too large for the ${counted(bytes, 'byte')} of ${place}`)
-      return Uint8Array.from(Buffer.from(value.toString(16).padStart(2 * bytes, '0'), 'hex'))
+      return Uint8Array.from(ordered(Buffer.from(value.toString(16).padStart(2 * bytes, '0'), 'hex')))
+    },
+  }
+}
+
+/** `uvarint`: LEB128, in the shortest spelling. */
+export function varintField(place: string, operand: Operand): Field {
+  return {
+    place,
+    size: {
+      kind: 'self',
+      least: 1,
+      extent: (bytes) => varintIn(bytes)?.width ?? bytes.length + 1,
+    },
+    read(value, where, found) {
+      const number = varintIn(value)
+      if (number === undefined || !isShortest(value)) {
+        throw unlike(place, where, 'this is no integer below 2^64 in its shortest spelling')
+      }
+      if (operand.part !== undefined) found.set(operand.part, number.value)
+    },
+    write(source) {
+      const named = operand.value(source)
+      const value = integerOf(named)
+      refuseNegative(named.name, value, place)
+      if (value < largest) return varintOf(value)
+      throw mismatch(`${named.name} is 2^64 or more`)
     },
   }
 }

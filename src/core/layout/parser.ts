@@ -1,6 +1,15 @@
 import { tokensOf, type Token } from './lexer.ts'
-import type { SourceText, Span } from './source-text.ts'
-import type { Argument, ColumnNode, ItemNode, Member, ObjectNode, PartNode, SequenceNode } from './syntax.ts'
+import type { Kind, SourceText, Span } from './source-text.ts'
+import type {
+  ArrayNode,
+  Argument,
+  ColumnNode,
+  ItemNode,
+  Member,
+  ObjectNode,
+  PartNode,
+  SequenceNode,
+} from './syntax.ts'
 
 const longestSource = 16_384
 const deepest = 24
@@ -10,6 +19,14 @@ const deepest = 24
  * @throws LAYOUT_INVALID
  */
 export function parseExpression(source: SourceText): SequenceNode {
+  const [only, second] = parseAlternatives(source)
+  if (only !== undefined && second === undefined) return only
+  const message = `a ${source.kind} has no alternatives`
+  throw source.error(second ?? { start: 0, end: 0 }, message, 'put a | of the bytes into quotes: "|"')
+}
+
+/** As {@link parseExpression}, of layouts: `A | B`. */
+export function parseAlternatives(source: SourceText): readonly SequenceNode[] {
   if (source.text.length > longestSource) {
     const span = { start: longestSource, end: longestSource + 1 }
     throw source.error(
@@ -21,7 +38,22 @@ export function parseExpression(source: SourceText): SequenceNode {
   return new Parser(source).whole()
 }
 
+const ends: ReadonlySet<Token['kind']> = new Set(['end', ')', '}', ']', ',', '...', '=', ':', "'", '|'])
+
 const memberExample = 'write members as {"name": base64(ct), ...}'
+
+const examples: Readonly<Record<Kind, string>> = {
+  layout: 'nonce:12 ct tag:16',
+  template: '"order:" {id}',
+  derivation: 'hkdf-sha256(salt="", info="app:v1")',
+  mac: 'nonce ct',
+  plaintext: 'utf8',
+}
+
+const containers = {
+  object: { close: '}', member: 'member', example: '{"a": …, "b": …}' },
+  array: { close: ']', member: 'element', example: '[…, …]' },
+} as const
 
 class Parser {
   readonly #source: SourceText
@@ -34,12 +66,16 @@ class Parser {
     this.#tokens = tokensOf(source)
   }
 
-  whole(): SequenceNode {
-    const sequence = this.#sequence(`the ${this.#source.kind}`)
+  whole(): readonly SequenceNode[] {
+    const alternatives = [this.#sequence(`the ${this.#source.kind}`)]
+    while (this.#peek().kind === '|') {
+      this.#next()
+      alternatives.push(this.#sequence('this alternative'))
+    }
     const next = this.#peek()
-    if (next.kind === 'end') return sequence
+    if (next.kind === 'end') return alternatives
     const hint =
-      next.kind === ')' || next.kind === '}'
+      next.kind === ')' || next.kind === '}' || next.kind === ']'
         ? `leave it out or open it before`
         : `put bytes into quotes: "${next.kind}"`
     throw this.#source.error(next, `${shown(next)} does not belong here`, hint)
@@ -48,15 +84,12 @@ class Parser {
   /** One item or more, up to what closes them. */
   #sequence(inside: string): SequenceNode {
     const items: ItemNode[] = []
-    while (!['end', ')', '}', ',', '...', '=', ':', "'"].includes(this.#peek().kind)) items.push(this.#item())
+    while (!ends.has(this.#peek().kind)) items.push(this.#item())
     const [first] = items
     if (first !== undefined) return { items, start: first.start, end: items.at(-1)?.end ?? first.end }
     const next = this.#peek()
-    throw this.#source.error(
-      next,
-      `${inside} has nothing in it`,
-      'write what the bytes consist of, e.g. nonce:12 ct tag:16',
-    )
+    const hint = `write what the bytes consist of, e.g. ${examples[this.#source.kind]}`
+    throw this.#source.error(next, `${inside} has nothing in it`, hint)
   }
 
   #item(): ItemNode {
@@ -64,6 +97,7 @@ class Parser {
     if (token.kind === 'bytes') return { ...spanOf(token), kind: 'literal', bytes: token.bytes }
     if (token.kind === 'number') return { ...spanOf(token), kind: 'number', value: token.value }
     if (token.kind === '{') return this.#braces(token)
+    if (token.kind === '[') return this.#array(token)
     if (token.kind !== 'name') {
       const hint =
         token.kind === '('
@@ -152,7 +186,7 @@ class Parser {
     const members: Member[] = []
     let rest = false
     while (this.#peek().kind !== '}') {
-      if (members.length > 0 || rest) this.#comma(open)
+      if (members.length > 0 || rest) this.#comma(open, 'object')
       if (rest)
         throw this.#source.error(this.#peek(), 'nothing follows the ...', 'put ... at the end of the object')
       rest = this.#peek().kind === '...'
@@ -163,23 +197,44 @@ class Parser {
     return { kind: 'object', members, open: rest, start: open.start, end: this.#next().end }
   }
 
-  #comma(open: Token): void {
+  #array(open: Token): ArrayNode {
+    this.#deeper(open)
+    const elements: SequenceNode[] = []
+    let rest = false
+    while (this.#peek().kind !== ']') {
+      if (elements.length > 0 || rest) this.#comma(open, 'array')
+      if (rest)
+        throw this.#source.error(this.#peek(), 'nothing follows the ...', 'put ... at the end of the array')
+      rest = this.#peek().kind === '...'
+      if (rest) this.#next()
+      else elements.push(this.#sequence('this element'))
+    }
+    this.#depth--
+    return { kind: 'array', elements, open: rest, start: open.start, end: this.#next().end }
+  }
+
+  #comma(open: Token, inside: keyof typeof containers): void {
     const token = this.#peek()
+    const { close, member, example } = containers[inside]
     if (token.kind === 'end') {
-      throw this.#source.error(open, 'this object is not closed', 'write } behind its last member')
+      throw this.#source.error(
+        open,
+        `this ${inside} is not closed`,
+        `write ${close} behind its last ${member}`,
+      )
     }
     const before = this.#tokens[this.#at - 1]
     const name = token.kind === ':' && before?.kind === 'bytes' ? before : token
-    const hint = 'separate members by commas: {"a": …, "b": …}'
-    if (token.kind !== ',') throw this.#source.error(name, 'a comma is missing between two members', hint)
+    const hint = `separate ${member}s by commas: ${example}`
+    if (token.kind !== ',') throw this.#source.error(name, `a comma is missing between two ${member}s`, hint)
     this.#next()
   }
 
   #member(): Member {
     const token = this.#next()
-    if (token.kind !== 'bytes')
+    if (token.kind !== 'bytes' && token.kind !== 'number')
       throw this.#source.error(token, 'a member begins with its name in quotes', memberExample)
-    const name = this.#textOf(token)
+    const name = token.kind === 'number' ? Number(token.value) : this.#textOf(token)
     this.#expect(':', token, 'a colon is missing behind the name of this member', memberExample)
     const value = this.#sequence('this member')
     return { name, value, start: token.start, end: value.end }

@@ -1,7 +1,8 @@
 import type { KvxError } from '../errors.ts'
 import { counted, further, joined, leastOf, unlike, type Field, type Found, type Where } from './field.ts'
 import type { SourceText, Span } from './source-text.ts'
-import { mismatch, type Source } from './values.ts'
+import type { Alphabet } from './text-codecs.ts'
+import { made, mismatch, type Source } from './values.ts'
 
 /** Fields one after the other, which fill their bytes exactly. */
 export type Sequence = {
@@ -11,8 +12,12 @@ export type Sequence = {
   readonly place: string
   /** The bytes that every value begins with, where the first field is a literal. */
   readonly prefix: Uint8Array | undefined
+  /** Of one open field of text: the bytes that it can hold. */
+  readonly holds: Alphabet | undefined
   read(bytes: Uint8Array, where: Where, found: Found): void
   write(source: Source): Uint8Array
+  /** What `write` joins: for those who take the bytes one after the other. */
+  pieces(source: Source): readonly Uint8Array[]
 }
 
 /** Answers where the field that begins at `start` ends; beyond the bytes when they are too few. */
@@ -38,18 +43,25 @@ export function sequenceOf(fields: readonly Field[], spans: readonly Span[], sou
     least: sizes.reduce((sum, size) => sum + leastOf(size), 0),
     place,
     prefix: fields[0]?.literal,
+    holds: fields.length === 1 ? alphabetOf(fields[0]) : undefined,
     read: (bytes, where, found) => {
       if (fixed !== undefined && bytes.length !== fixed) {
         throw unlike(place, where, `${counted(bytes.length, 'byte')} stand there, ${fixed} are described`)
       }
       readSteps(steps, bytes, { place, where, found })
     },
+    pieces: (values) => fields.map((field) => field.write(values)),
     write: (values) => {
       const pieces = fields.map((field) => field.write(values))
       steps.forEach((step, at) => checkDelimiter(step, pieces[at]))
-      return joined(pieces)
+      return pieces.length === 1 ? joined(pieces) : made(values, joined(pieces))
     },
   }
+}
+
+function alphabetOf(field: Field | undefined): Alphabet | undefined {
+  const size = field?.size
+  return size?.kind === 'open' && typeof size.holds !== 'string' ? size.holds : undefined
 }
 
 type Reading = { readonly place: string; readonly where: Where; readonly found: Found }
@@ -89,6 +101,13 @@ function stepAt(compiling: Compiling, at: number): Step {
   if (behind.every((each) => each.size.kind === 'fixed')) {
     const tail = behind.reduce((sum, each) => sum + leastOf(each.size), 0)
     return { field, end: (bytes, start) => Math.max(start, bytes.length - tail), delimiter: undefined }
+  }
+  if (size.extent !== undefined) {
+    return {
+      field,
+      end: (bytes, start) => start + (size.extent?.(bytes.subarray(start)) ?? 0),
+      delimiter: undefined,
+    }
   }
   const delimiter = behind[0]?.literal
   const first = delimiter?.[0]

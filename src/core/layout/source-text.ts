@@ -3,12 +3,19 @@ import { KvxError } from '../errors.ts'
 /** From `start` up to but not including `end`, in UTF-16 units of the source. */
 export type Span = { readonly start: number; readonly end: number }
 
+/**
+ * What an expression is for. A layout is read and written; the others are only written: a template from columns
+ * and parts, a derivation from the key besides, and a mac from the parts and the associated data of one value.
+ * A plaintext is no expression but the tests of one, with the same words for bytes.
+ */
+export type Kind = 'layout' | 'template' | 'derivation' | 'mac' | 'plaintext'
+
 /** The text of an expression, and the one place where its errors are made. */
 export class SourceText {
-  readonly kind: 'layout' | 'template'
+  readonly kind: Kind
   readonly text: string
 
-  constructor(kind: 'layout' | 'template', text: string) {
+  constructor(kind: Kind, text: string) {
     this.kind = kind
     this.text = text
   }

@@ -26,16 +26,26 @@ export type CallNode = Span & {
 
 export type Argument = Span & { readonly name: string | undefined; readonly value: SequenceNode }
 
-/** `{"member": …, ...}` inside `json(…)`; `open` when other members are allowed. */
+/**
+ * `{"member": …, ...}` inside `json(…)`, `{1: …, ...}` inside `proto(…)`; `open` when other members are allowed.
+ */
 export type ObjectNode = Span & {
   readonly kind: 'object'
   readonly members: readonly Member[]
   readonly open: boolean
 }
 
-export type Member = Span & { readonly name: string; readonly value: SequenceNode }
+/** `name` is a text, or the number of a field. */
+export type Member = Span & { readonly name: string | number; readonly value: SequenceNode }
 
-export type ItemNode = PartNode | LiteralNode | ColumnNode | NumberNode | CallNode | ObjectNode
+/** `[…, ...]` inside `json(…)`: elements by position; `open` when more may follow. */
+export type ArrayNode = Span & {
+  readonly kind: 'array'
+  readonly elements: readonly SequenceNode[]
+  readonly open: boolean
+}
+
+export type ItemNode = PartNode | LiteralNode | ColumnNode | NumberNode | CallNode | ObjectNode | ArrayNode
 
 /** Items one after the other. */
 export type SequenceNode = Span & { readonly items: readonly ItemNode[] }

@@ -17,6 +17,14 @@ export type Source = {
   part(name: string): Uint8Array | bigint | undefined
   cell(name: string): Value
   newCell(name: string): Value
+  /** Is told of every buffer that is made on the way, for those who must wipe them. */
+  made?(bytes: Uint8Array): void
+}
+
+/** Tells the source of a buffer that was made from its values. */
+export function made<Bytes extends Uint8Array>(source: Source, bytes: Bytes): Bytes {
+  source.made?.(bytes)
+  return bytes
 }
 
 const encoder = new TextEncoder()

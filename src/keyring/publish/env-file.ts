@@ -7,6 +7,7 @@ import { createFile } from '../../platform/create-file.ts'
 import { exists, readFileCapped } from '../../platform/files.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
 import { unreadable, type Publisher, type Slots } from './publisher.ts'
+import { keyLengths } from '../key-lengths.ts'
 
 const maxEnvFileBytes = 1_048_576
 const newline = 0x0a
@@ -24,7 +25,7 @@ type Assignment = {
 export function envFilePublisher(config: EnvFilePublisherConfig): Publisher {
   const path = config['env-file']
   const names = { current: config.current, previous: config.previous }
-  const lengths = { expectLength: { min: 16, max: 1024 } }
+  const lengths = keyLengths(config.encoding)
 
   async function readSlot(slot: 'current' | 'previous'): Promise<Secret | undefined> {
     const name = names[slot]

@@ -9,6 +9,7 @@ import { replaceFile } from '../../platform/replace-file.ts'
 import { removeLeftover } from '../../platform/temp-file.ts'
 import { fingerprintIn } from './env-file.ts'
 import type { Publisher, Slots } from './publisher.ts'
+import { keyLengths } from '../key-lengths.ts'
 
 const maxKeyFileBytes = 65_536
 
@@ -21,7 +22,7 @@ export function keyFilePublisher(config: FilePublisherConfig): Publisher {
     if (path === undefined || !(await exists(path))) return undefined
     const { bytes } = await readFileCapped(path, { maxBytes: maxKeyFileBytes, follow: true })
     try {
-      return decodeKey(bytes, config.encoding, { expectLength: { min: 16, max: 1024 } }).material
+      return decodeKey(bytes, config.encoding, keyLengths(config.encoding)).material
     } finally {
       bytes.fill(0)
     }

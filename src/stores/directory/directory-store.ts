@@ -5,16 +5,19 @@ import { recoverLeftover } from '../../platform/exchange-file.ts'
 import { fileError, quotedPath } from '../../platform/file-errors.ts'
 import { fsyncAfterChange, lstatFacts } from '../../platform/files.ts'
 import type { RecordId, RecordSet, Store, StoredRecord } from '../store.ts'
+import { openBody, withBody } from './body.ts'
+import { readCatalogue } from './catalogue.ts'
 import { type DirectoryTarget, describeTarget, shapeError } from './directory-errors.ts'
 import { fileFormat } from './file-format.ts'
 import { type FileRecord, idKey, type RecordFormat } from './format.ts'
-import { compileGlob, globProblem } from './glob.ts'
+import { fixedRecords, type RecordSizes } from './fixed-records.ts'
+import { compileGlob, type Glob, globProblem } from './glob.ts'
 import { insertMissingRecords } from './insert.ts'
 import { inspectRecords } from './inspect.ts'
 import { jsonFormat, jsonLinesFormat } from './json-format.ts'
-import { type Directory, pathOf, readRecordFile, requireSet } from './record-files.ts'
+import { type Directory, pathOf, requireSet, walkFiles } from './record-files.ts'
 import { swapRecords } from './swap.ts'
-import { maxFileBytes, walk } from './walk.ts'
+import { maxFileBytes } from './walk.ts'
 
 export type DirectoryStoreOptions = {
   readonly name: string
@@ -22,15 +25,19 @@ export type DirectoryStoreOptions = {
   readonly path: string
   /** Which files below it are the store's. */
   readonly match: string
-  readonly format: 'file' | 'json' | 'jsonl'
+  readonly format: 'file' | 'json' | 'jsonl' | 'records'
+  /** Of `records`: the size of each, and of what lies before the first one. */
+  readonly sizes?: RecordSizes | undefined
   /** Other programs replace files by `rename` meanwhile. Without it they are stopped while kvx writes. */
   readonly online?: 'exchange' | undefined
 }
 
-const formats: Readonly<Record<DirectoryStoreOptions['format'], RecordFormat>> = {
-  file: fileFormat,
-  json: jsonFormat,
-  jsonl: jsonLinesFormat,
+function formatOf({ format, sizes }: DirectoryStoreOptions): RecordFormat {
+  if (format === 'json') return jsonFormat
+  if (format === 'jsonl') return jsonLinesFormat
+  if (format === 'file') return fileFormat
+  if (sizes === undefined) throw new KvxError('BUG', 'records have a size')
+  return fixedRecords(sizes)
 }
 
 /** A page ends early when its files have so many bytes together. */
@@ -46,11 +53,14 @@ export async function openDirectoryStore(options: DirectoryStoreOptions): Promis
   const target = { name, path: await findDirectory(options) }
   const problem = globProblem(match)
   if (problem !== undefined) throw shapeError(target, `the pattern ${JSON.stringify(match)}: ${problem}`)
+  const isOnline = options.online === 'exchange'
   const directory: Directory = {
     target,
     match: compileGlob(match),
-    format: formats[options.format],
-    isOnline: options.online === 'exchange',
+    format: formatOf(options),
+    isOnline,
+    // An exchange compares the displaced file whole.
+    isStreamed: options.format === 'records' && !isOnline,
     touched: new Set(),
   }
   let cleared: Promise<void> | undefined
@@ -65,6 +75,7 @@ export async function openDirectoryStore(options: DirectoryStoreOptions): Promis
     scan: (set, pageSize) => scanPages(ready, set, pageSize),
     fetch: async (set, ids) => fetchRecords(await ready(), set, ids),
     swap: async (set, swaps, readBack) => swapRecords(await ready(), { set, swaps, readBack }),
+    catalogue: async () => readCatalogue(await ready()),
     insertMissing: async (set, records) => insertMissingRecords(await ready(), set, records),
     settle: async () => settle(directory),
     close: async () => {},
@@ -89,7 +100,7 @@ async function findDirectory({ name, path }: DirectoryStoreOptions): Promise<str
 async function clearLeftovers(directory: Directory): Promise<void> {
   const { target, match } = directory
   if (!(await holdsLock(target))) return
-  for await (const found of walk(target, [match])) {
+  for await (const found of walkFiles(directory, [match])) {
     if (found.kind === 'leftover') await recoverLeftover(join(target.path, found.path), maxFileBytes)
   }
 }
@@ -120,29 +131,32 @@ async function* scanPages(
   const globs = requireSet(directory, set)
   let page: StoredRecord[] = []
   let bytes = 0
-  for await (const found of walk(directory.target, globs)) {
-    if (found.kind !== 'file') continue
-    const read = await readRecordFile(directory, found.path)
-    if (read === undefined) continue
-    for (const { id, cells, start, end } of recordsIn(directory, set, {
-      path: found.path,
-      bytes: read.bytes,
-    })) {
-      page.push({ id, cells })
-      bytes += end - start
-      if (page.length < pageSize && bytes < pageBytes) continue
-      yield page
-      page = []
-      bytes = 0
-    }
+  for await (const { id, cells, start, end } of recordsBelow(directory, set, globs)) {
+    page.push({ id, cells })
+    bytes += end - start
+    if (page.length < pageSize && bytes < pageBytes) continue
+    yield page
+    page = []
+    bytes = 0
   }
   if (page.length > 0) yield page
 }
 
-type Content = { readonly path: string; readonly bytes: Buffer }
-
-function recordsIn(directory: Directory, set: RecordSet, { path, bytes }: Content): Iterable<FileRecord> {
-  return directory.format.records({ target: directory.target, path, bytes }, set)
+async function* recordsBelow(
+  directory: Directory,
+  set: RecordSet,
+  globs: readonly Glob[],
+): AsyncGenerator<FileRecord> {
+  for await (const found of walkFiles(directory, globs)) {
+    if (found.kind !== 'file') continue
+    const body = await openBody(directory, found.path)
+    if (body === undefined) continue
+    try {
+      yield* body.records(set)
+    } finally {
+      await body.close()
+    }
+  }
 }
 
 /** Whole records: id and columns by name, and the record's own bytes. */
@@ -155,15 +169,15 @@ async function fetchRecords(
   const wanted = Map.groupBy(ids, (id) => pathOf(set, id, globs))
   const found = new Map<string, StoredRecord>()
   for (const [path, idsThere] of wanted) {
-    const read = path === undefined ? undefined : await readRecordFile(directory, path)
-    if (path === undefined || read === undefined) continue
-    const keys = new Set(idsThere.map(idKey))
-    for (const { id, cells, start, end } of recordsIn(directory, set, { path, bytes: read.bytes })) {
-      if (!keys.has(idKey(id))) continue
-      const named = Object.fromEntries(set.id.map((column, index) => [column, id[index] ?? null]))
-      const whole = { [directory.format.whole]: read.bytes.subarray(start, end) }
-      found.set(idKey(id), { id, cells: { ...named, ...cells, ...whole } })
-    }
+    if (path === undefined) continue
+    await withBody(directory, path, async (body) => {
+      const there = (await body?.find(set, idsThere)) ?? new Map<string, FileRecord>()
+      for (const [key, { id, cells, start, end }] of there) {
+        const named = Object.fromEntries(set.id.map((column, index) => [column, id[index] ?? null]))
+        const whole = { [directory.format.whole]: (await body?.slice(start, end)) ?? null }
+        found.set(key, { id, cells: { ...named, ...cells, ...whole } })
+      }
+    })
   }
   return ids.flatMap((id) => found.get(idKey(id)) ?? [])
 }

@@ -1,5 +1,6 @@
 import type { Cells, RecordId, RecordSet } from '../store.ts'
 import { type DirectoryTarget, shapeError } from './directory-errors.ts'
+import type { RecordSizes } from './fixed-records.ts'
 
 /** One file of the store as it was read; `path` is relative to the store's directory. */
 export type StoredFile = { readonly target: DirectoryTarget; readonly path: string; readonly bytes: Buffer }
@@ -19,7 +20,13 @@ export type FileRecord = {
   edits(change: Cells): readonly Edit[]
 }
 
-/** What a file holds: one value, one document of JSON, or a document a line. */
+/** A member that is a column; `kind` is a word for people. Objects are columns too, their JSON being the cell. */
+export type Member = {
+  readonly column: string
+  readonly kind: 'text' | 'number' | 'null' | 'truth' | 'object'
+}
+
+/** What a file holds: one value, one document of JSON, a document a line, or records of one size. */
 export type RecordFormat = {
   /** Under this name a whole record's bytes stand among the fetched cells. */
   readonly whole: string
@@ -27,6 +34,10 @@ export type RecordFormat = {
   readonly isShared: boolean
   /** Whether a file needs no look inside to be one record. */
   readonly isOpaque: boolean
+  /** Of fixed-size records: where each one lies follows from its number. */
+  readonly sizes?: RecordSizes
+  /** Of documents: the members of one, in its order. */
+  membersOf?(document: Buffer): readonly Member[]
   /**
    * @param isOneFile whether the pattern can match a single file only
    * @throws STORE_SHAPE for ids and columns that such records cannot have

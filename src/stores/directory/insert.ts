@@ -11,6 +11,7 @@ import type { RecordSet, StoredRecord } from '../store.ts'
 import { describeTarget, fileShapeError, shapeError } from './directory-errors.ts'
 import { applyEdits, type FileRecord, idKey } from './format.ts'
 import type { Glob } from './glob.ts'
+import { contentOf, insertFixed } from './insert-fixed.ts'
 import { type Directory, pathOf, readRecordFile, replaceRecordFile, requireSet } from './record-files.ts'
 
 /**
@@ -47,6 +48,13 @@ async function insertOne(
     throw fileShapeError(directory.target, path, 'a line that is gone cannot come back by its number alone')
   }
   for (let attempt = 0; attempt < attempts; attempt++) {
+    if (directory.format.sizes !== undefined) {
+      const outcome = await insertFixed(directory, set, { record, path })
+      if (outcome === 'present' || outcome === 'inserted') return outcome
+      if (outcome === 'none' && (await create(directory, path, { bytes: contentOf(record), globs })))
+        return 'inserted'
+      continue
+    }
     const read = await readRecordFile(directory, path)
     const file = { target: directory.target, path, bytes: read?.bytes ?? Buffer.alloc(0) }
     if (read !== undefined && (!directory.format.isShared || findIn(directory, set, { ...file, record }))) {

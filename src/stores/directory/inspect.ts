@@ -6,8 +6,9 @@ import { requireExchange } from '../../platform/exchange-file.ts'
 import { fileError, shownPath } from '../../platform/file-errors.ts'
 import type { RecordSet, StoreFacts } from '../store.ts'
 import { describeTarget } from './directory-errors.ts'
-import { type Directory, readRecordFile, requireSet } from './record-files.ts'
-import { walk } from './walk.ts'
+import { withBody } from './body.ts'
+import { countRecords } from './fixed-records.ts'
+import { type Directory, requireSet, walkFiles } from './record-files.ts'
 
 type Counts = { records: bigint; files: number; hidden: number; leftovers: number }
 
@@ -20,33 +21,35 @@ export async function inspectRecords(directory: Directory, set: RecordSet): Prom
   const globs = requireSet(directory, set)
   if (directory.isOnline) await requireExchange()
   const counts: Counts = { records: 0n, files: 0, hidden: 0, leftovers: 0 }
-  for await (const found of walk(directory.target, globs)) {
+  for await (const found of walkFiles(directory, globs)) {
     if (found.kind === 'hidden') counts.hidden++
     else if (found.kind === 'leftover') counts.leftovers++
     else {
       const full = join(directory.target.path, found.path)
       requireGivable(full, found.facts.uid, found.facts.gid)
       counts.files++
-      counts.records += await countIn(directory, set, found.path)
+      counts.records += await countIn(directory, set, { path: found.path, size: found.facts.size })
     }
   }
   return { records: counts.records, warnings: warningsOf(directory, set, counts) }
 }
 
-async function countIn(directory: Directory, set: RecordSet, path: string): Promise<bigint> {
-  const full = join(directory.target.path, path)
-  if (directory.format.isOpaque) {
+type Counted = { readonly path: string; readonly size: number }
+
+async function countIn(directory: Directory, set: RecordSet, file: Counted): Promise<bigint> {
+  const { isOpaque, sizes } = directory.format
+  if (isOpaque || sizes !== undefined) {
+    const full = join(directory.target.path, file.path)
     await access(full, constants.R_OK).catch((error: unknown) => {
       throw fileError(error, 'read', full)
     })
-    return 1n
+    return sizes === undefined ? 1n : BigInt(countRecords(directory.target, file, sizes))
   }
-  const read = await readRecordFile(directory, path)
-  if (read === undefined) return 0n
-  let records = 0n
-  for (const _ of directory.format.records({ target: directory.target, path, bytes: read.bytes }, set))
-    records++
-  return records
+  return await withBody(directory, file.path, async (body) => {
+    let records = 0n
+    if (body !== undefined) for await (const _ of body.records(set)) records++
+    return records
+  })
 }
 
 function warningsOf(directory: Directory, set: RecordSet, counts: Counts): StoreFacts['warnings'] {

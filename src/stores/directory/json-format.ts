@@ -1,6 +1,14 @@
+import { KvxError } from '../../core/errors.ts'
 import type { Cell, RecordId, RecordSet } from '../store.ts'
 import { type DirectoryTarget, fileShapeError, shapeError } from './directory-errors.ts'
-import { type FileRecord, idKey, type RecordFormat, requirePathId, type StoredFile } from './format.ts'
+import {
+  type FileRecord,
+  idKey,
+  type Member,
+  type RecordFormat,
+  requirePathId,
+  type StoredFile,
+} from './format.ts'
 import { JsonObject, memberPath, type Refuse } from './json-member.ts'
 
 /** The whole document, as JSONPath writes it. */
@@ -11,6 +19,7 @@ export const jsonFormat: RecordFormat = {
   whole,
   isShared: false,
   isOpaque: false,
+  membersOf,
   check(target, set) {
     requirePathId(target, set)
     requireMembers(target, set.columns)
@@ -25,6 +34,7 @@ export const jsonLinesFormat: RecordFormat = {
   whole,
   isShared: true,
   isOpaque: false,
+  membersOf,
   check(target, set, isOneFile) {
     requireMembers(target, [...set.id, ...set.columns])
     const hint = 'say e.g. `id: [path, MEMBER]` or `id: [path, line]` in kvx.yaml'
@@ -55,6 +65,14 @@ function requireMembers(target: DirectoryTarget, columns: readonly string[]): vo
   throw shapeError(target, `${wrong} names no member`, {
     hint: 'a column is `member`, `member.inner`, or a JSON pointer: `/member/inner`',
   })
+}
+
+/** Members that are named by a column; one that cannot be read is none. Columns of the record's place are pointers. */
+function membersOf(document: Buffer): readonly Member[] {
+  const refuse: Refuse = (_, reason) => {
+    throw new KvxError('BUG', `a document that was read is none: ${reason}`)
+  }
+  return new JsonObject(document, refuse).members(['path', 'line'])
 }
 
 type Line = { readonly start: number; readonly end: number; readonly line: bigint }

@@ -1,7 +1,7 @@
 import { type JsonValue, scanJson, stringIn } from '../../core/layout/json-scan.ts'
 import { escapesIn, quotedJson } from '../../core/layout/json-text.ts'
 import type { Cell } from '../store.ts'
-import type { Edit } from './format.ts'
+import type { Edit, Member } from './format.ts'
 
 /** Called for what cannot be used, with the offset in the text. */
 export type Refuse = (at: number, reason: string) => never
@@ -20,6 +20,14 @@ export function memberPath(column: string): readonly string[] | undefined {
     .slice(1)
     .split('/')
     .map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'))
+}
+
+/** The column that leads to a member: names with dots between them, or a pointer where a name has a sign of its own. */
+function columnOf(names: readonly string[], taken: readonly string[]): string {
+  const dotted = names.join('.')
+  const isPlain = names.every((name) => name !== '' && !/[./~]/.test(name)) && !taken.includes(dotted)
+  if (isPlain) return dotted
+  return names.map((name) => `/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`).join('')
 }
 
 /** One object of JSON in its bytes, read once. */
@@ -46,6 +54,32 @@ export class JsonObject {
     if (value.kind === 'string') return stringIn(this.#bytes, value)
     if (value.kind === 'number') return this.#number(value, text.toString('latin1'))
     return text.equals(Buffer.from('null')) ? null : Buffer.from(text)
+  }
+
+  /**
+   * Every member that has a name, objects before what is in them. Arrays have no names for their elements.
+   * @param taken columns that mean something else, so that members called so are reached by a pointer
+   */
+  members(taken: readonly string[]): readonly Member[] {
+    const found: Member[] = []
+    const visit = (object: JsonValue, names: readonly string[]): void => {
+      if (object.kind !== 'object') return
+      for (const [name, value] of object.members) {
+        const way = [...names, name]
+        const kind = this.#kindOf(value)
+        if (kind !== undefined) found.push({ column: columnOf(way, taken), kind })
+        visit(value, way)
+      }
+    }
+    visit(this.#root, [])
+    return found
+  }
+
+  #kindOf(value: JsonValue): Member['kind'] | undefined {
+    if (value.kind === 'array') return undefined
+    if (value.kind === 'string') return 'text'
+    if (value.kind !== 'word') return value.kind
+    return this.#isNull(value) ? 'null' : 'truth'
   }
 
   /** Offset of the member, for messages; of the document where it is missing. */

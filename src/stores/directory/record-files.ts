@@ -3,14 +3,14 @@ import { dirname, join } from 'node:path'
 import { isKvxError } from '../../core/errors.ts'
 import { type Exchanged, exchangeFile } from '../../platform/exchange-file.ts'
 import { fileError } from '../../platform/file-errors.ts'
-import { sameFile } from '../../platform/file-facts.ts'
+import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
 import { lstatFacts, type ReadFile, readFileCapped } from '../../platform/files.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
 import type { RecordId, RecordSet } from '../store.ts'
 import { type DirectoryTarget, fileShapeError, shapeError } from './directory-errors.ts'
 import type { RecordFormat } from './format.ts'
 import { compileGlob, type Glob, globProblem, matchesAll } from './glob.ts'
-import { maxFileBytes } from './walk.ts'
+import { type Found, maxFileBytes, walk } from './walk.ts'
 
 /** A directory store as its parts see it. */
 export type Directory = {
@@ -19,6 +19,8 @@ export type Directory = {
   readonly format: RecordFormat
   /** Whether another program may replace files meanwhile. */
   readonly isOnline: boolean
+  /** Whether files are read and written in pieces, so that they may have any size. */
+  readonly isStreamed: boolean
   /** Directories in which names changed since the last `settle`. */
   readonly touched: Set<string>
 }
@@ -36,6 +38,11 @@ export function requireSet(directory: Directory, set: RecordSet): readonly Glob[
   const globs = globsOf(directory, set)
   directory.format.check(directory.target, set, oneFile(globs) !== undefined)
   return globs
+}
+
+/** {@link walk} with the size that the directory's files may have. */
+export function walkFiles(directory: Directory, globs: readonly Glob[]): AsyncGenerator<Found> {
+  return walk(directory.target, globs, directory.isStreamed ? Number.POSITIVE_INFINITY : maxFileBytes)
 }
 
 function oneFile(globs: readonly Glob[]): string | undefined {
@@ -65,7 +72,8 @@ export async function readRecordFile({ target }: Directory, path: string): Promi
   }
 }
 
-async function requireNoLink(target: DirectoryTarget, path: string): Promise<void> {
+/** @throws STORE_SHAPE when a link leads to the file */
+export async function requireNoLink(target: DirectoryTarget, path: string): Promise<void> {
   const parent = dirname(join(target.path, path))
   const real = await realpath(parent).catch((error: unknown) => {
     throw fileError(error, 'read', parent)
@@ -86,14 +94,23 @@ export async function replaceRecordFile(
   const full = join(directory.target.path, path)
   directory.touched.add(dirname(full))
   if (directory.isOnline) return await exchangeFile(full, bytes, read)
+  return await replacing(full, read.facts, async () => replaceFile(full, bytes, { expected: read.facts }))
+}
+
+/** Tells a file that another program changed meanwhile, or took away, from what cannot be replaced at all. */
+export async function replacing(
+  full: string,
+  expected: FileFacts,
+  replace: () => Promise<FileFacts>,
+): Promise<Exchanged> {
   try {
-    return { outcome: 'changed', facts: await replaceFile(full, bytes, { expected: read.facts }) }
+    return { outcome: 'changed', facts: await replace() }
   } catch (error) {
     if (isKvxError(error, 'FILE_NOT_FOUND')) return { outcome: 'gone' }
     if (!isKvxError(error, 'LOCKED')) throw error
     const now = await lstatFacts(full)
     if (now === undefined) return { outcome: 'gone' }
-    if (!sameFile(now, read.facts)) return { outcome: 'lost' }
+    if (!sameFile(now, expected)) return { outcome: 'lost' }
     throw error
   }
 }

@@ -1,12 +1,12 @@
 import { isKvxError, KvxError } from '../../core/errors.ts'
 import { shownPath } from '../../platform/file-errors.ts'
 import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
-import type { ReadFile } from '../../platform/files.ts'
-import type { Cells, ReadBack, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
+import type { Cells, ReadBack, RecordId, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
+import { type Body, openBody, withBody } from './body.ts'
 import { describeTarget } from './directory-errors.ts'
-import { applyEdits, type Edit, type FileRecord, idKey } from './format.ts'
+import { type Edit, type FileRecord, idKey } from './format.ts'
 import { sameCell } from './json-member.ts'
-import { type Directory, pathOf, readRecordFile, replaceRecordFile, requireSet } from './record-files.ts'
+import { type Directory, pathOf, requireSet } from './record-files.ts'
 
 export type SwapBatch = {
   readonly set: RecordSet
@@ -17,8 +17,10 @@ export type SwapBatch = {
 /** A file that the batch wrote, or began to write. */
 type Written = {
   readonly path: string
-  readonly before: Buffer
-  readonly after: Buffer
+  /** What gives it its old bytes back. */
+  readonly undo: readonly Edit[]
+  /** Of the new bytes; undefined while they cannot have the file's name. */
+  digest: string | undefined
   /** What was put in place; undefined when that may not have happened. */
   placed: FileFacts | undefined
   readonly indexes: readonly number[]
@@ -68,29 +70,31 @@ type FileSwap = SwapBatch & {
 
 async function swapFile(directory: Directory, work: FileSwap): Promise<void> {
   const { path, indexes, outcomes, written } = work
-  const read = await readRecordFile(directory, path)
-  if (read === undefined) return
-  const { edits, changing } = compare(directory, read, work)
-  if (changing.length === 0) return
-  const after = applyEdits(read.bytes, edits)
-  const file: Written = { path, before: read.bytes, after, placed: undefined, indexes: changing }
-  written.push(file)
-  const replaced = await replaceRecordFile(directory, path, after, read)
-  if (replaced.outcome === 'changed') {
-    file.placed = replaced.facts
-    return
+  const body = await openBody(directory, path)
+  if (body === undefined) return
+  try {
+    const { edits, changing } = await compare(body, work)
+    if (changing.length === 0) return
+    const undo = await inverseOf(body, edits)
+    const file: Written = { path, undo, digest: undefined, placed: undefined, indexes: changing }
+    written.push(file)
+    const replaced = await body.replace(edits, (digest) => {
+      file.digest = digest
+    })
+    if (replaced.outcome === 'changed') {
+      file.placed = replaced.facts
+      return
+    }
+    written.pop()
+    for (const index of indexes) outcomes[index] = replaced.outcome
+  } finally {
+    await body.close()
   }
-  written.pop()
-  for (const index of indexes) outcomes[index] = replaced.outcome
 }
 
 /** Which records of the file hold what is expected, and what to write into it. */
-function compare(
-  directory: Directory,
-  read: ReadFile,
-  work: FileSwap,
-): { edits: Edit[]; changing: number[] } {
-  const records = find(directory, read, work)
+async function compare(body: Body, work: FileSwap): Promise<{ edits: Edit[]; changing: number[] }> {
+  const records = await body.find(work.set, idsOf(work))
   const edits: Edit[] = []
   const changing: number[] = []
   const done = new Set<FileRecord>()
@@ -108,21 +112,27 @@ function compare(
   return { edits, changing }
 }
 
-function holds(record: FileRecord, cells: Cells): boolean {
-  return Object.entries(cells).every(([column, cell]) => sameCell(record.cells[column] ?? null, cell))
+function idsOf({ swaps, indexes }: Pick<FileSwap, 'swaps' | 'indexes'>): readonly RecordId[] {
+  return indexes.flatMap((index) => {
+    const swap = swaps[index]
+    return swap === undefined ? [] : [swap.id]
+  })
 }
 
-type Wanted = Pick<FileSwap, 'set' | 'swaps' | 'indexes' | 'path'>
-
-function find(directory: Directory, read: ReadFile, wanted: Wanted): Map<string, FileRecord> {
-  const keys = new Set(wanted.indexes.map((index) => idKey(wanted.swaps[index]?.id ?? [])))
-  const records = new Map<string, FileRecord>()
-  const file = { target: directory.target, path: wanted.path, bytes: read.bytes }
-  for (const record of directory.format.records(file, wanted.set)) {
-    const key = idKey(record.id)
-    if (keys.has(key)) records.set(key, record)
+/** What turns the new bytes into the old ones: the same places, moved by what changed before them. */
+async function inverseOf(body: Body, edits: readonly Edit[]): Promise<readonly Edit[]> {
+  const undo: Edit[] = []
+  let moved = 0
+  for (const { start, end, bytes } of edits.toSorted((one, other) => one.start - other.start)) {
+    const from = start + moved
+    undo.push({ start: from, end: from + bytes.length, bytes: await body.slice(start, end) })
+    moved += bytes.length - (end - start)
   }
-  return records
+  return undo
+}
+
+function holds(record: FileRecord, cells: Cells): boolean {
+  return Object.entries(cells).every(([column, cell]) => sameCell(record.cells[column] ?? null, cell))
 }
 
 type Reading = {
@@ -137,20 +147,21 @@ type Reading = {
  */
 async function readWritten(
   directory: Directory,
-  batch: SwapBatch,
+  { set, swaps }: SwapBatch,
   { file, outcomes, records }: Reading,
 ): Promise<void> {
-  const read = await readRecordFile(directory, file.path)
-  if (read !== undefined && isOurs(file, read) && !read.bytes.equals(file.after)) {
-    throw new KvxError(
-      'READ_BACK_FAILED',
-      `${describeTarget(directory.target)}: ${shownPath(file.path)} does not hold what was written, nothing of the batch was kept`,
-      { hint: 'look at the disk and its file system with `dmesg | tail`' },
-    )
-  }
-  const found = read && find(directory, read, { ...batch, ...file })
+  const found = await withBody(directory, file.path, async (body) => {
+    if (body !== undefined && isOurs(file, body) && (await body.digest()) !== file.digest) {
+      throw new KvxError(
+        'READ_BACK_FAILED',
+        `${describeTarget(directory.target)}: ${shownPath(file.path)} does not hold what was written, nothing of the batch was kept`,
+        { hint: 'look at the disk and its file system with `dmesg | tail`' },
+      )
+    }
+    return await body?.find(set, idsOf({ swaps, indexes: file.indexes }))
+  })
   for (const index of file.indexes) {
-    const swap = batch.swaps[index]
+    const swap = swaps[index]
     const record = swap && found?.get(idKey(swap.id))
     if (swap === undefined || record === undefined) outcomes[index] = 'gone'
     else if (holds(record, swap.change)) records.set(index, { id: swap.id, cells: record.cells })
@@ -159,7 +170,7 @@ async function readWritten(
 }
 
 /** True while the file is the very one that was put in place. */
-function isOurs({ placed }: Written, { facts }: ReadFile): boolean {
+function isOurs({ placed }: Written, { facts }: Pick<Body, 'facts'>): boolean {
   return placed !== undefined && sameFile(placed, facts)
 }
 
@@ -168,10 +179,10 @@ async function putBack(directory: Directory, newestFirst: readonly Written[], fi
   const failed: string[] = []
   for (const file of newestFirst) {
     try {
-      const read = await readRecordFile(directory, file.path)
-      if (read === undefined) continue
-      if (!isOurs(file, read) && !read.bytes.equals(file.after)) continue
-      await replaceRecordFile(directory, file.path, file.before, read)
+      await withBody(directory, file.path, async (body) => {
+        if (body === undefined || !(await mayBeOurs(file, body))) return
+        await body.replace(file.undo, () => {})
+      })
     } catch {
       failed.push(shownPath(file.path))
     }
@@ -186,4 +197,8 @@ async function putBack(directory: Directory, newestFirst: readonly Written[], fi
       details: { files: failed },
     },
   )
+}
+
+async function mayBeOurs(file: Written, body: Body): Promise<boolean> {
+  return file.digest !== undefined && (isOurs(file, body) || (await body.digest()) === file.digest)
 }

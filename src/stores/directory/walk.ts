@@ -6,7 +6,7 @@ import { isKvxError } from '../../core/errors.ts'
 import { type DirectoryTarget, fileShapeError } from './directory-errors.ts'
 import type { Glob, Position } from './glob.ts'
 
-/** A file is read whole, so it must not be larger. */
+/** A file that is read whole must not be larger. */
 export const maxFileBytes = 64 * 1_048_576
 
 export type Found =
@@ -23,16 +23,22 @@ export type Found =
  * @throws STORE_SHAPE for a link, a file with several names, one that is too large and what is no file at all;
  *   UNSAFE_FILE_TYPE for a name that is not UTF-8; IO_ERROR for a directory that cannot be read
  */
-export function walk(target: DirectoryTarget, globs: readonly Glob[]): AsyncGenerator<Found> {
+export function walk(
+  target: DirectoryTarget,
+  globs: readonly Glob[],
+  maxBytes = maxFileBytes,
+): AsyncGenerator<Found> {
   return walkDirectory(
-    target,
+    { ...target, maxBytes },
     '',
     globs.map(({ start }) => start),
   )
 }
 
+type Walked = DirectoryTarget & { readonly maxBytes: number }
+
 async function* walkDirectory(
-  target: DirectoryTarget,
+  target: Walked,
   directory: string,
   positions: readonly Position[],
 ): AsyncGenerator<Found> {
@@ -76,14 +82,14 @@ function concerns(type: FileType, at: readonly Position[]): boolean {
   return type === 'symlink' ? isEnd || isOpen : isEnd
 }
 
-function requireRecord(target: DirectoryTarget, path: string, facts: FileFacts): FileFacts {
+function requireRecord(target: Walked, path: string, facts: FileFacts): FileFacts {
   if (facts.type !== 'file')
     throw fileShapeError(target, path, `is ${typeNames[facts.type]}, not a regular file`)
   if (facts.nlink > 1) {
     throw fileShapeError(target, path, `has ${facts.nlink} names, the others would keep the old content`)
   }
-  if (facts.size > maxFileBytes) {
-    throw fileShapeError(target, path, `has ${facts.size} bytes, at most ${maxFileBytes} fit`)
+  if (facts.size > target.maxBytes) {
+    throw fileShapeError(target, path, `has ${facts.size} bytes, at most ${target.maxBytes} fit`)
   }
   return facts
 }

@@ -31,20 +31,25 @@ export function shown(name: string): string {
   return JSON.stringify(name)
 }
 
+/** The number of a row in a table whose rows nothing else tells apart. */
+export const rowid = 'rowid'
+
 /**
  * Looks the table up and checks that it is an ordinary table with all columns of the record set. Names are
  * compared exactly, letter case included.
+ * @param use a look may name rows by their `rowid`; a write may not, since VACUUM gives them new ones
  * @throws STORE_SHAPE
  */
-export function readTable(database: Database, set: RecordSet): Table {
+export function readTable(database: Database, set: RecordSet, use: 'look' | 'work' = 'work'): Table {
   const name = set.table
   const create = readCreateStatement(database, name)
   const columns = database.rows("SELECT name, hidden, pk, type FROM pragma_table_xinfo(?, 'main')", [name])
   const generated = new Set(columns.filter(([, hidden]) => hidden !== 0n).map(([column]) => String(column)))
   const all = columns.map(([column]) => String(column))
-  requireColumns(database, set, all)
+  const isByRowid = use === 'look' && set.id.includes(rowid) && !all.includes(rowid)
+  requireColumns(database, set, isByRowid ? [...all, rowid] : all)
   const indexes = readUniqueIndexes(database, name)
-  const rowidAlias = findRowidAlias(columns, indexes)
+  const rowidAlias = isByRowid ? { name: rowid, collation: 'BINARY' } : findRowidAlias(columns, indexes)
   const proofs = [
     ...(rowidAlias === undefined ? [] : [[rowidAlias]]),
     ...indexes.map((index) => index.columns),
@@ -149,7 +154,7 @@ type UniqueIndex = { readonly origin: string; readonly columns: readonly OrderCo
  * collation, so uniqueness under the index's collation proves uniqueness of the bytes; a collation that the
  * application defined can't be called from here, so its indexes are left out.
  */
-function readUniqueIndexes(database: Database, table: string): readonly UniqueIndex[] {
+export function readUniqueIndexes(database: Database, table: string): readonly UniqueIndex[] {
   const rows = database.rows(
     `SELECT i.name, i.origin, x.name, upper(x.coll)
      FROM pragma_index_list(?, 'main') AS i JOIN pragma_index_xinfo(i.name, 'main') AS x
@@ -171,7 +176,7 @@ function readUniqueIndexes(database: Database, table: string): readonly UniqueIn
 }
 
 /** An INTEGER PRIMARY KEY is the rowid itself and so has no index: https://sqlite.org/rowidtable.html. */
-function findRowidAlias(
+export function findRowidAlias(
   columns: ReturnType<Database['rows']>,
   indexes: readonly UniqueIndex[],
 ): OrderColumn | undefined {

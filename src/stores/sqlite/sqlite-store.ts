@@ -14,7 +14,8 @@ import {
   selectById,
   selectPage,
 } from './statements.ts'
-import { insertMissingRecords, swapRecords } from './writes.ts'
+import { readCatalogue } from './catalogue.ts'
+import { insertMissingRecords, swapRecords, swapTogether } from './writes.ts'
 
 export type SqliteStoreOptions = {
   readonly name: string
@@ -41,6 +42,8 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
     scan: (set, pageSize) => scanPages(database, set, pageSize),
     fetch: async (set, ids) => database.transaction('DEFERRED', () => fetchRecords(database, set, ids)),
     swap: async (set, swaps, readBack) => swapRecords(database, { set, swaps, readBack }),
+    swapTogether: async (batches, readBack) => swapTogether(database, batches, readBack),
+    catalogue: async () => readCatalogue(database),
     insertMissing: async (set, records) => insertMissingRecords(database, set, records),
     settle: async () => settle(database),
     close: async () => {
@@ -84,7 +87,7 @@ async function* scanPages(
     throw new KvxError('BUG', 'a page holds at least one record')
   let cursor: Cursor | undefined
   for (;;) {
-    const table = readTable(database, set)
+    const table = readTable(database, set, 'look')
     const rows = readPage(database, { table, set, pageSize, cursor })
     cursor = cursorAfter(rows.at(-1), table)
     if (rows.length > 0) yield rows.map((row) => toRecord(database, set, row))

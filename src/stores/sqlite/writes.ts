@@ -1,5 +1,14 @@
 import { KvxError } from '../../core/errors.ts'
-import type { Cell, Cells, ReadBack, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
+import type {
+  Cell,
+  Cells,
+  ReadBack,
+  RecordSet,
+  StoredRecord,
+  Swap,
+  SwapBatch as SetBatch,
+  SwapOutcome,
+} from '../store.ts'
 import type { Database } from './database.ts'
 import { readTable, shown, type Table } from './schema.ts'
 import { describeTarget, shapeError, shellWord } from './sqlite-errors.ts'
@@ -22,6 +31,42 @@ export function swapRecords(database: Database, { set, swaps, readBack }: SwapBa
     if (changed.length > 0) readBack(changed.map((swap) => readChanged(database, { table, set, swap })))
     return outcomes
   })
+}
+
+/** Ends a transaction that shall leave nothing behind. */
+class NotTogether extends Error {}
+
+/**
+ * The `swapTogether` of the store contract. Every swap is tried, so that the outcomes name all that were lost or
+ * gone; when there is one, nothing stays written.
+ */
+export function swapTogether(
+  database: Database,
+  batches: readonly SetBatch[],
+  readBack: (records: readonly StoredRecord[], batch: number) => void,
+): readonly (readonly SwapOutcome[])[] {
+  const outcomes: (readonly SwapOutcome[])[] = []
+  try {
+    database.transaction('IMMEDIATE', () => {
+      const tables = batches.map(({ set, swaps }) => {
+        const table = readTable(database, set)
+        requireWritable(database, { table, set, swaps })
+        outcomes.push(swaps.map((swap) => swapOne(database, { table, set, swap })))
+        return table
+      })
+      if (outcomes.flat().some((outcome) => outcome !== 'changed')) throw new NotTogether()
+      // After all writes: a trigger of one table can change a record of another one.
+      batches.forEach(({ set, swaps }, at) => {
+        const table = tables[at]
+        if (table === undefined) throw new KvxError('BUG', 'each batch has its table')
+        const read = swaps.map((swap) => readChanged(database, { table, set, swap }))
+        readBack(read, at)
+      })
+    })
+  } catch (error) {
+    if (!(error instanceof NotTogether)) throw error
+  }
+  return outcomes
 }
 
 type Batch = { readonly table: Table; readonly set: RecordSet; readonly swaps: readonly Swap[] }

@@ -94,13 +94,13 @@ test('names the word that was meant', () => {
     "layout, line 1, column 1: a part named organisation is not known
       organisation
       ^^^^^^^^^^^^
-    write nonce, ct, tag, mac, salt, version, keyid, skip, a column {organisation}, or text "organisation""
+    write nonce, ct, tag, mac, salt, version, keyid, time, iterations, skip, a column {organisation}, or text "organisation""
   `)
   expect(layout('rot13(ct)')).toMatchInlineSnapshot(`
     "layout, line 1, column 1: a function named rot13 is not known
       rot13(ct)
       ^^^^^
-    write base64, base64nopad, base64url, base64urlpad, hex, hexupper, utf8, u8, u16be, u32be, u64be, dec, lp16, lp32, uuid, json, number"
+    write base64, base64nopad, base64url, base64urlpad, hex, hexupper, utf8, u8, u16be, u32be, u64be, u16le, u32le, u64le, uvarint, dec, lp8, lp16, lp32, lp16le, lp32le, lpv, lines, wrap, uuid, json, number, proto, varint"
   `)
 })
 
@@ -281,7 +281,7 @@ test('explains what a layout can not mean', () => {
     write json({"member": …, ...})"
   `)
   expect(layout('json(ct)')).toMatchInlineSnapshot(`
-    "layout, line 1, column 6: json takes one object
+    "layout, line 1, column 6: json takes one object or array
       json(ct)
            ^^
     write json({"member": …, ...})"
@@ -327,6 +327,69 @@ test('explains what a layout can not mean', () => {
       json({"a": ct
            ^
     write } behind its last member"
+  `)
+})
+
+test('explains what an array and a function of keys can not mean here', () => {
+  expect(layout('[ct]')).toMatchInlineSnapshot(`
+    "layout, line 1, column 1: an array of JSON stands inside json(…)
+      [ct]
+      ^^^^
+    write json({"member": …, ...})"
+  `)
+  expect(layout('json([ct')).toMatchInlineSnapshot(`
+    "layout, line 1, column 6: this array is not closed
+      json([ct
+           ^
+    write ] behind its last element"
+  `)
+  expect(layout('json([hex(ct) hex(nonce:2), ..., ct])')).toMatchInlineSnapshot(`
+    "layout, line 1, column 34: nothing follows the ...
+      json([hex(ct) hex(nonce:2), ..., ct])
+                                       ^^
+    put ... at the end of the array"
+  `)
+  expect(layout('json([hex(ct): 2])')).toMatchInlineSnapshot(`
+    "layout, line 1, column 14: a comma is missing between two elements
+      json([hex(ct): 2])
+                   ^
+    separate elements by commas: […, …]"
+  `)
+  expect(layout('hex(ct)]')).toMatchInlineSnapshot(`
+    "layout, line 1, column 8: "]" does not belong here
+      hex(ct)]
+             ^
+    leave it out or open it before"
+  `)
+  expect(layout('sha256(ct)')).toMatchInlineSnapshot(`
+    "layout, line 1, column 1: sha256 makes bytes that can't be read back, so a layout can't have it
+      sha256(ct)
+      ^^^^^^
+    keys are made in derive, what is authenticated in aad"
+  `)
+  expect(layout('key')).toMatchInlineSnapshot(`
+    "layout, line 1, column 1: a part named key is not known
+      key
+      ^^^
+    write nonce, ct, tag, mac, salt, version, keyid, time, iterations, skip, a column {key}, or text "key""
+  `)
+  expect(template('json([{b}, ...])')).toMatchInlineSnapshot(`
+    "template, line 1, column 6: a template writes the members that are named and no others
+      json([{b}, ...])
+           ^^^^^^^^^^
+    leave the ... out"
+  `)
+  expect(template('sha256({org}, {id})')).toMatchInlineSnapshot(`
+    "template, line 1, column 15: sha256 has no place for this argument
+      sha256({org}, {id})
+                    ^^^^
+    write sha256(data), and spaces between items that follow each other"
+  `)
+  expect(template('hkdf-sha256(info="x")')).toMatchInlineSnapshot(`
+    "template, line 1, column 1: hkdf-sha256 lacks its data
+      hkdf-sha256(info="x")
+      ^^^^^^^^^^^
+    write hkdf-sha256(data, salt=…, info=…, length=…)"
   `)
 })
 

@@ -153,3 +153,64 @@ describe('json', () => {
     expect(performance.now() - start).toBeLessThan(5000)
   })
 })
+
+describe('an array', () => {
+  const layout = compileLayout(
+    'json({"v": [1, base64(nonce:2), {"ct": base64(ct)}, ...], "n": [number(version)]})',
+  )
+  const document = '{"v": [1, "AQI=" , {"ct":"AA=="}, null],"n":[ 3 ]}'
+
+  test('holds parts by position, and every other byte stays', () => {
+    const parts = layout.parse(bytes(document))
+    expect(parts.get('nonce')).toEqual(Uint8Array.of(1, 2))
+    expect(parts.get('version')).toBe(3n)
+    expect(text(layout.render(parts))).toBe(document)
+    const changed = new Map([...parts, ['ct', Uint8Array.of(255)], ['version', 4n]] as const)
+    expect(text(layout.render(changed))).toBe(document.replace('AA==', '/w==').replace('[ 3 ]', '[ 4 ]'))
+  })
+
+  test('can be the document itself, and is written compact where there was none', () => {
+    const compact = compileLayout('json(["v1", hex(nonce:1), hex(ct), []])')
+    const parts = new Map([['nonce', Uint8Array.of(1)] as const, ['ct', Uint8Array.of(2)] as const])
+    expect(text(compact.render(parts))).toBe('["v1","01","02",[]]')
+    expect(text(compact.render(compact.parse(bytes(' ["v1" ,"01","02",[]]'))))).toBe(' ["v1" ,"01","02",[]]')
+  })
+
+  test('of another length or kind is refused', () => {
+    expect(mismatch('json([hex(ct)])', '["00","01"]')).toBe(
+      'the value does not match [hex(ct)] at offset 0: 2 elements stand there, 1 are described',
+    )
+    expect(mismatch('json([hex(ct), ...])', '[]')).toContain('0 elements stand there')
+    expect(mismatch('json({"a": [hex(ct)]})', '{"a":{}}')).toContain('this is no array')
+    expect(mismatch('json([hex(ct)])', '[1]')).toContain('this is no string')
+  })
+})
+
+describe('a document in a string of another', () => {
+  const layout = compileLayout('json({"data": json({"iv": hex(nonce:1), "ct": base64(ct), ...}), ...})')
+  const document = '{"id":7,"data":"{\\"iv\\": \\"0a\\", \\"ct\\":\\"AQID\\",\\"x\\":1}"}'
+
+  test('changes inside and keeps every other byte', () => {
+    const parts = layout.parse(bytes(document))
+    expect(parts.get('nonce')).toEqual(Uint8Array.of(10))
+    expect(text(layout.render(parts))).toBe(document)
+    const changed = new Map([...parts, ['ct', Uint8Array.of(0)] as const])
+    expect(text(layout.render(changed))).toBe(document.replace('AQID', 'AA=='))
+  })
+})
+
+describe('a document before other bytes', () => {
+  const layout = compileLayout('json({"kid": utf8(keyid), ...}) "\\n" nonce:2 ct')
+
+  test('ends with its own bracket', () => {
+    const value = Buffer.concat([bytes(' {"kid":"é}","x":[1]}\n'), Buffer.from('0102ff7d00ff', 'hex')])
+    const parts = layout.parse(value)
+    expect(parts.get('nonce')).toEqual(Uint8Array.of(1, 2))
+    expect(parts.get('ct')).toEqual(Uint8Array.of(255, 125, 0, 255))
+    expect(Buffer.from(layout.render(parts)).equals(value)).toBe(true)
+    const source = 'json({"kid": utf8(keyid), ...}) "\\n" nonce:2 ct'
+    for (const bad of ['{"kid":"x"', '{"kid":"x"}', '{"kid":"x"} \nabc', '', 'x\nabc', '{"\\ud800":1']) {
+      expect(mismatch(source, bad)).toContain('the value does not match')
+    }
+  })
+})

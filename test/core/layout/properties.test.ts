@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { isKvxError } from '../../../src/core/errors.ts'
+import { compileDerivation } from '../../../src/core/layout/derivation.ts'
 import { compileLayout, type Layout } from '../../../src/core/layout/layout.ts'
 import { compileTemplate } from '../../../src/core/layout/template.ts'
 
@@ -41,13 +42,31 @@ const fixedPart = buffer({ minLength: 1, maxLength: 20 }).map((bytes) => ({
   parts: [bytes],
 }))
 const openPart = buffer({ maxLength: 40 }).map((bytes) => ({ source: '@', bytes, parts: [bytes] }))
-const number = fc.constantFrom(1, 2, 4, 8).chain((size) =>
-  fc.bigInt({ min: 0n, max: (1n << BigInt(8 * size)) - 1n }).map((value) => ({
-    source: `${size === 1 ? 'u8' : `u${8 * size}be`}(@)`,
-    bytes: Buffer.from(value.toString(16).padStart(2 * size, '0'), 'hex'),
-    parts: [value],
-  })),
+const number = fc.tuple(fc.constantFrom(1, 2, 4, 8), fc.constantFrom('be', 'le')).chain(([size, order]) =>
+  fc.bigInt({ min: 0n, max: (1n << BigInt(8 * size)) - 1n }).map((value) => {
+    const bytes = Buffer.from(value.toString(16).padStart(2 * size, '0'), 'hex')
+    return {
+      source: `${size === 1 ? 'u8' : `u${8 * size}${order}`}(@)`,
+      bytes: order === 'be' ? bytes : bytes.reverse(),
+      parts: [value],
+    }
+  }),
 )
+
+/** LEB128 as its definition says: seven bits a byte, the lowest first, the last byte without its top bit. */
+function leb128(value: bigint): Buffer {
+  const groups = (
+    value
+      .toString(2)
+      .padStart(1, '0')
+      .match(/.{1,7}(?=(?:.{7})*$)/g) ?? []
+  ).toReversed()
+  return Buffer.from(groups.map((bits, at) => parseInt(bits, 2) | (at < groups.length - 1 ? 0x80 : 0)))
+}
+
+const varint = fc
+  .bigInt({ min: 0n, max: 2n ** 64n - 1n })
+  .map((value) => ({ source: 'uvarint(@)', bytes: leb128(value), parts: [value] }))
 const decimal = fc
   .bigInt({ min: 0n, max: 2n ** 64n - 1n })
   .map((value) => ({ source: 'dec(@)', bytes: Buffer.from(String(value)), parts: [value] }))
@@ -75,12 +94,68 @@ function encoded(inner: fc.Arbitrary<Piece>): fc.Arbitrary<Piece> {
 }
 
 function prefixed(inner: fc.Arbitrary<Piece>): fc.Arbitrary<Piece> {
-  return fc.tuple(fc.constantFrom(2, 4), inner).map(([width, piece]) => {
-    const length = Buffer.alloc(width)
-    length.writeUIntBE(piece.bytes.length, 0, width)
+  const kinds = fc.constantFrom(
+    ['lp8', 1] as const,
+    ['lp16', 2] as const,
+    ['lp32', 4] as const,
+    ['lp16le', 2] as const,
+    ['lp32le', 4] as const,
+    ['lpv', 0] as const,
+  )
+  const short = inner.filter((piece) => piece.bytes.length < 256)
+  return fc.tuple(kinds, short).map(([[name, width], piece]) => {
+    const length = lengthOf(name, width, piece.bytes.length)
     return {
-      source: `lp${8 * width}(${piece.source})`,
+      source: `${name}(${piece.source})`,
       bytes: Buffer.concat([length, piece.bytes]),
+      parts: piece.parts,
+    }
+  })
+}
+
+function lengthOf(name: string, width: number, bytes: number): Buffer {
+  if (name === 'lpv') return leb128(BigInt(bytes))
+  const length = Buffer.alloc(width)
+  if (name.endsWith('le')) length.writeUIntLE(bytes, 0, width)
+  else length.writeUIntBE(bytes, 0, width)
+  return length
+}
+
+/** A message in any order and with other fields, of which some are bytes and one an integer. */
+function message(inner: fc.Arbitrary<Piece>): fc.Arbitrary<Piece> {
+  const other = fc.constantFrom('2801', '2a0161', '31ffffffffffffffff', '2d00000000', '28ff01')
+  const made = fc.record({
+    pieces: fc.array(inner, { minLength: 1, maxLength: 2 }),
+    others: fc.array(other),
+    first: fc.boolean(),
+  })
+  return made.map(({ pieces, others, first }) => {
+    const fields = pieces.map((piece, at) =>
+      Buffer.concat([Buffer.of(((at + 1) << 3) | 2), leb128(BigInt(piece.bytes.length)), piece.bytes]),
+    )
+    const rest = Buffer.from(others.join(''), 'hex')
+    return {
+      source: `proto({${pieces.map((piece, at) => `${at + 1}: ${piece.source}`).join(', ')}, ...})`,
+      bytes: Buffer.concat(first ? [rest, ...fields] : [...fields, rest]),
+      parts: pieces.flatMap((piece) => piece.parts),
+    }
+  })
+}
+
+/** A text in lines. */
+function lined(inner: fc.Arbitrary<Piece>): fc.Arbitrary<Piece> {
+  const shapes = fc.record({
+    width: fc.integer({ min: 1, max: 20 }),
+    ended: fc.boolean(),
+    mark: fc.constantFrom('\\n', '\\r\\n'),
+  })
+  return fc.tuple(shapes, inner).map(([{ width, ended, mark }, piece]) => {
+    const text = piece.bytes.toString('latin1')
+    const end = mark.replace('\\r', '\r').replace('\\n', '\n')
+    const lines = text.match(new RegExp(`[^]{1,${width}}`, 'g')) ?? []
+    return {
+      source: `${ended ? 'lines' : 'wrap'}(${piece.source}, ${width}, break="${mark}")`,
+      bytes: Buffer.from(lines.join(end) + (ended && lines.length > 0 ? end : ''), 'latin1'),
       parts: piece.parts,
     }
   })
@@ -116,12 +191,13 @@ function document(inner: fc.Arbitrary<Piece>): fc.Arbitrary<Piece> {
 /** Fields whose length is known, one without in between, and texts with delimiters between them. */
 function sequence(open: fc.Arbitrary<Piece>, text: fc.Arbitrary<Piece>): fc.Arbitrary<Piece> {
   const fixed = fc.array(fc.oneof(literal, skip, fixedPart, number, uuid), { maxLength: 3 }).map(joined)
+  const before = fc.array(fc.oneof(literal, fixedPart, varint, number), { maxLength: 3 }).map(joined)
   const delimiter = fc
     .constantFrom(':', '.', '$', '::')
     .map((mark) => ({ source: `"${mark}"`, bytes: Buffer.from(mark), parts: [] }))
   const delimited = fc.array(fc.tuple(text, delimiter).map(joined), { maxLength: 2 }).map(joined)
   return fc
-    .tuple(fixed, delimited, fc.oneof(open, text), fixed)
+    .tuple(before, fixed, delimited, fc.oneof(open, text), fixed)
     .map((pieces) => joined(pieces.filter((piece) => piece.source !== '')))
 }
 
@@ -131,6 +207,7 @@ const layoutAndValue: fc.Arbitrary<Piece> = fc.letrec<{ whole: Piece; open: Piec
     decimal,
     encoded(openPart),
     encoded(tie('whole')),
+    lined(encoded(tie('whole'))),
   ),
   open: fc.oneof(
     { depthSize: 'small', withCrossShrink: true },
@@ -138,6 +215,7 @@ const layoutAndValue: fc.Arbitrary<Piece> = fc.letrec<{ whole: Piece; open: Piec
     tie('text'),
     document(tie('whole')),
     prefixed(tie('whole')),
+    message(tie('whole')),
   ),
   whole: sequence(tie('open'), tie('text')),
 })).whole
@@ -235,7 +313,7 @@ test('never shows a byte of the value in a mismatch', () => {
 
 test('answers random sources with LAYOUT_INVALID or with a layout, and with nothing else', () => {
   const words = fc.constantFrom(
-    ...'( ) { } , : = ... " \' 0x 0x01 "a" 12 nonce ct:3 tag hex( base64( json({ u8( {col} skip \\ \n é'.split(
+    ...'( ) { } [ ] | , : = ... header( proto( lines( 1: sha256( key length= " \' 0x 0x01 "a" 12 nonce ct:3 tag hex( base64( json({ u8( {col} skip \\ \n é'.split(
       ' ',
     ),
   )
@@ -247,6 +325,7 @@ test('answers random sources with LAYOUT_INVALID or with a layout, and with noth
     fc.property(sources, (source) => {
       orMismatch(() => compileLayout(source))
       orMismatch(() => compileTemplate(source))
+      orMismatch(() => compileDerivation(source))
     }),
     { numRuns: 3000 },
   )

@@ -1,11 +1,8 @@
-import { createDecipheriv, hkdfSync, pbkdf2Sync, scryptSync, type CipherGCMTypes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { xchacha20poly1305 } from '@noble/ciphers/chacha.js'
-import { secretbox } from '@noble/ciphers/salsa.js'
 
 // A reader of the vectors that shares nothing with kvx: it follows the description in the vector file itself
-// (`layout.wrap`, `layout.data`), and opens with plain node:crypto and noble.
+// (`layout.wrap`, `layout.data`). `vector-ciphers.ts` opens what it takes apart.
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json }
 
@@ -46,12 +43,14 @@ function decoded(text: Buffer, encoding: Json | undefined): Buffer {
   return Buffer.from(text.toString('latin1'), textOf(encoding) as BufferEncoding)
 }
 
-function part(row: JsonObject, rule: JsonObject): Buffer {
+export function part(row: JsonObject, rule: JsonObject): Buffer {
   let bytes = bytesOfCell(row[textOf(rule['from'])])
   for (const encoding of (rule['decode'] ?? []) as readonly Json[]) bytes = decoded(bytes, encoding)
   if (typeof rule['json'] === 'string') {
     bytes = bytesOfCell(at(JSON.parse(bytes.toString()) as Json, rule['json']))
   }
+  if (rule['proto'] !== undefined && rule['enc'] !== undefined) bytes = decoded(bytes, rule['enc'])
+  if (rule['proto'] !== undefined) return protoField(bytes, rule['proto'] as readonly number[])
   if (typeof rule['prefix'] === 'string') bytes = bytes.subarray(rule['prefix'].length)
   if (typeof rule['delim'] === 'string') {
     bytes = Buffer.from(bytes.toString().split(rule['delim'])[Number(rule['index'])] ?? '')
@@ -59,11 +58,13 @@ function part(row: JsonObject, rule: JsonObject): Buffer {
   if (typeof rule['regex'] === 'string')
     bytes = Buffer.from(new RegExp(rule['regex']).exec(String(bytes))?.[1] ?? '')
   bytes = decoded(bytes, rule['enc'])
+  for (const encoding of (rule['then'] ?? []) as readonly Json[]) bytes = decoded(bytes, encoding)
   const [start, end] = (rule['slice'] ?? []) as readonly (number | null)[]
   return bytes.subarray(start ?? 0, end ?? bytes.length)
 }
 
-function associated(row: JsonObject, rules: Json | undefined): Buffer {
+/** @param key what `$key` stands for */
+export function associated(row: JsonObject, rules: Json | undefined, key?: Buffer): Buffer {
   const pieces = ((rules ?? []) as readonly JsonObject[]).map((rule) => {
     const names = rule['json_sorted'] as readonly string[] | undefined
     if (names !== undefined) {
@@ -75,44 +76,30 @@ function associated(row: JsonObject, rules: Json | undefined): Buffer {
     if (rule['part'] !== undefined) return part(row, objectOf(rule['part']))
     if (rule['hex'] !== undefined) return Buffer.from(textOf(rule['hex']), 'hex')
     let bytes =
-      rule['lit'] === undefined ? bytesOfCell(row[textOf(rule['col'])]) : Buffer.from(textOf(rule['lit']))
+      rule['lit'] === undefined ? columnOf(row, textOf(rule['col']), key) : Buffer.from(textOf(rule['lit']))
     if (rule['as'] === 'uuid') bytes = Buffer.from(bytes.toString().replaceAll('-', ''), 'hex')
     const length = Buffer.alloc(4)
     length.writeUInt32BE(bytes.length)
+    if (rule['lp16'] === true) return Buffer.concat([length.subarray(2), bytes])
     return rule['lp32'] === true ? Buffer.concat([length, bytes]) : bytes
   })
   return Buffer.concat(pieces)
 }
 
-/** The key of a level as its application derives it from what is configured. */
-export function derivedKey(level: JsonObject, row: JsonObject, key: Buffer): Buffer {
-  if (level['kdf'] === undefined) return key
-  const kdf = objectOf(level['kdf'])
-  const hash = typeof kdf['hash'] === 'string' ? kdf['hash'] : 'sha256'
-  const saltPart =
-    typeof kdf['salt_part'] === 'string' ? objectOf(level['parts'])[kdf['salt_part']] : undefined
-  const salt =
-    saltPart === undefined ? Buffer.from(textOf(kdf['salt_utf8'] ?? '')) : part(row, objectOf(saltPart))
-  if (kdf['name'] === 'hkdf') return Buffer.from(hkdfSync(hash, key, salt, textOf(kdf['info'] ?? ''), 32))
-  if (kdf['name'] === 'pbkdf2') return pbkdf2Sync(key, salt, Number(kdf['iterations']), 32, hash)
-  if (kdf['name'] !== 'scrypt') throw new TypeError('a derivation that this reader does not know')
-  const cost = { N: Number(kdf['N']), r: Number(kdf['r']), p: Number(kdf['p']), maxmem: 2 ** 30 }
-  return scryptSync(key, associated(row, kdf['salt']), 32, cost)
+function columnOf(row: JsonObject, name: string, key: Buffer | undefined): Buffer {
+  return name === '$key' && key !== undefined ? key : bytesOfCell(row[name])
 }
 
-/** Opens a level of a row. Throws when the value does not authenticate. */
-export function openAsDescribed(level: JsonObject, row: JsonObject, key: Buffer): Buffer {
-  const rules = objectOf(level['parts'])
-  const get = (name: string): Buffer =>
-    rules[name] === undefined ? Buffer.alloc(0) : part(row, objectOf(rules[name]))
-  const sealed = rules['ctag'] === undefined ? Buffer.concat([get('ct'), get('tag')]) : get('ctag')
-  const aad = associated(row, level['aad'])
-  const algorithm = textOf(level['alg'])
-  if (algorithm === 'nacl-secretbox') return Buffer.from(secretbox(key, get('iv')).open(get('ct')))
-  if (algorithm === 'xchacha20-poly1305')
-    return Buffer.from(xchacha20poly1305(key, get('iv'), aad).decrypt(sealed))
-  const decipher = createDecipheriv(algorithm as CipherGCMTypes, key, get('iv'), { authTagLength: 16 })
-  decipher.setAAD(aad)
-  decipher.setAuthTag(sealed.subarray(-16))
-  return Buffer.concat([decipher.update(sealed.subarray(0, -16)), decipher.final()])
+/** The content of a field of protobuf, at a path of numbers. Knows short lengths and tags only. */
+function protoField(message: Buffer, [number, ...rest]: readonly number[]): Buffer {
+  for (let at = 0; at < message.length; ) {
+    const tag = message[at++] ?? 0
+    const start = at
+    while ((message[at++] ?? 0) >= 0x80);
+    const length = (tag & 7) === 2 ? (message[start] ?? 0) : 0
+    const content = message.subarray(at, at + length)
+    if (tag >> 3 === number) return rest.length === 0 ? content : protoField(content, rest)
+    at += length
+  }
+  throw new TypeError('no such field')
 }

@@ -8,9 +8,24 @@ export type FormatName = DirectoryStoreOptions['format']
 /** The record of an application in the contract suite: an id and a text. */
 export type Pair = { readonly id: string; readonly value: string }
 
+/** The contract suite's texts in a record of fixed size: their length, their bytes, and zeros. */
+export const suiteRecordBytes = 1200
+
+export function padded(text: string): Buffer {
+  const record = Buffer.alloc(suiteRecordBytes)
+  record.writeUInt16BE(record.write(text, 2, 'utf8'))
+  return record
+}
+
+export function unpadded(record: Uint8Array): string {
+  const bytes = Buffer.from(record)
+  return bytes.toString('utf8', 2, 2 + bytes.readUInt16BE())
+}
+
 /**
  * What an application does with its own files, by its own means: it replaces a file whole, under a temporary name
- * and a rename. One file a record for `file` and `json`, one line of `records.jsonl` for `jsonl`.
+ * and a rename. One file a record for `file` and `json`, one line of `records.jsonl` for `jsonl`, one file with one
+ * record of fixed size for `records`.
  */
 export class FileApplication {
   readonly #directory: string
@@ -25,6 +40,7 @@ export class FileApplication {
     if (this.#format === 'jsonl') return this.#lines()
     const names = readdirSync(this.#directory).filter((name) => !name.startsWith('.'))
     return names.map((id) => {
+      if (this.#format === 'records') return { id, value: unpadded(readFileSync(join(this.#directory, id))) }
       const text = readFileSync(join(this.#directory, id), 'utf8')
       return this.#format === 'file' ? { id, value: text } : (JSON.parse(text) as Pair)
     })
@@ -51,6 +67,7 @@ export class FileApplication {
 
   #write(row: Pair): void {
     if (this.#format === 'file') return replace(join(this.#directory, row.id), row.value)
+    if (this.#format === 'records') return replace(join(this.#directory, row.id), padded(row.value))
     if (this.#format === 'json') return replace(join(this.#directory, row.id), JSON.stringify(row, null, 2))
     const lines = this.#lines()
     const at = lines.findIndex((one) => one.id === row.id)

@@ -1,0 +1,136 @@
+import type { SealedParts } from '../../core/cipher/cipher.ts'
+import { isKvxError } from '../../core/errors.ts'
+import type { Layout } from '../../core/layout/layout.ts'
+import type { Parts } from '../../core/layout/values.ts'
+import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
+import type { Envelope, Form, Sealed } from './envelope.ts'
+import { bytesOf } from './labels.ts'
+import type { Inputs } from './key-book.ts'
+
+/** The state of the record that a ciphertext lies in: its columns, id included. */
+export type RecordState = Readonly<Record<string, Cell>>
+
+/** A sealed thing taken apart, each column's parts by themselves so that all other bytes can be put back. */
+export type Instance = {
+  readonly sealed: Sealed
+  readonly form: Form
+  /** Where in the column's document it stands; undefined where it is the whole column. */
+  readonly path: string | undefined
+  readonly columns: readonly { readonly column: string; readonly layout: Layout; readonly parts: Parts }[]
+  /** Its own parts by their bare names. */
+  readonly parts: SealedParts
+}
+
+/**
+ * What one place holds. `null`: nothing. `plaintext`: not sealed. `shape`: neither, so damaged or of another
+ * layout. Otherwise one instance for each form that it can be read in.
+ */
+export type Found = 'null' | 'plaintext' | 'shape' | readonly [Instance, ...Instance[]]
+
+export function stateOf(id: readonly string[], record: StoredRecord): RecordState {
+  const state: Record<string, Cell> = { ...record.cells }
+  id.forEach((column, index) => {
+    state[column] = record.id[index] ?? null
+  })
+  return state
+}
+
+/** Every place of a sealed thing in one record: one, or as many as its `each` reaches. */
+export function parseSealed(
+  sealed: Sealed,
+  cells: Cells,
+  { plaintext }: Pick<Envelope, 'plaintext'>,
+): readonly Found[] {
+  if (sealed.each === undefined) return [parseOne(sealed, cells, plaintext)]
+  const [{ column } = { column: '' }] = sealed.forms[0].columns
+  const cell = cells[column] ?? null
+  if (cell === null) return ['null']
+  const bytes = bytesOf(cell)
+  if (bytes === undefined) return [plaintext ? 'plaintext' : 'shape']
+  try {
+    return sealed.each
+      .split(bytes)
+      .map(({ path, bytes: text }) => parseOne(sealed, { [column]: text }, plaintext, path))
+  } catch (error) {
+    if (isKvxError(error, 'LAYOUT_MISMATCH')) return [plaintext ? 'plaintext' : 'shape']
+    throw error
+  }
+}
+
+function parseOne(sealed: Sealed, cells: Cells, plaintext: boolean, path?: string): Found {
+  const found: Instance[] = []
+  let worst: 'null' | 'plaintext' | 'shape' = 'plaintext'
+  for (const form of sealed.forms) {
+    const parsed = parseForm(sealed, form, cells, { plaintext, path })
+    if (typeof parsed !== 'string') found.push(parsed)
+    else if (parsed === 'null') return 'null'
+    else if (parsed === 'shape') worst = 'shape'
+  }
+  const [first, ...more] = found
+  return first === undefined ? worst : [first, ...more]
+}
+
+function parseForm(
+  sealed: Sealed,
+  form: Form,
+  cells: Cells,
+  look: { readonly plaintext: boolean; readonly path: string | undefined },
+): Instance | 'null' | 'plaintext' | 'shape' {
+  const present = form.columns.filter(({ column }) => cells[column] !== null)
+  if (present.length === 0) return 'null'
+  if (present.length < form.columns.length) return 'shape'
+  const columns: { column: string; layout: Layout; parts: Parts }[] = []
+  for (const { column, layout } of form.columns) {
+    const cell = cells[column] ?? null
+    const bytes = cell === null || typeof cell === 'bigint' ? undefined : bytesOf(cell)
+    if (bytes === undefined) return look.plaintext ? 'plaintext' : 'shape'
+    try {
+      columns.push({ column, layout, parts: layout.parse(bytes) })
+    } catch (error) {
+      if (!isKvxError(error, 'LAYOUT_MISMATCH')) throw error
+      return look.plaintext || !layout.hasPrefix(bytes) ? 'plaintext' : 'shape'
+    }
+  }
+  return { sealed, form, path: look.path, columns, parts: ownParts(form, columns) }
+}
+
+/** The parts of all columns under their bare names. Without a prefix, one column's parts are they as they are. */
+export function ownParts(form: Form, columns: Instance['columns']): SealedParts {
+  const [first] = columns
+  if (form.prefix === '' && columns.length === 1 && first !== undefined) return first.parts
+  const own = new Map<string, Uint8Array | bigint>()
+  for (const { parts } of columns) {
+    for (const [name, value] of parts) {
+      const mine = name.startsWith('dek.') === (form.prefix !== '')
+      if (mine && !name.startsWith('#')) own.set(name.slice(form.prefix.length), value)
+    }
+  }
+  return own
+}
+
+/** What expressions read of a record and of a value in it. */
+export function inputsOf(
+  { parts, columns }: Pick<Instance, 'parts' | 'columns'>,
+  state: RecordState,
+): Inputs {
+  const cell = (name: string): Cell => state[name] ?? null
+  return {
+    cell,
+    newCell: cell,
+    part: (name) => (name === 'header' ? headerOf(columns) : parts.get(name)),
+  }
+}
+
+function headerOf(columns: Instance['columns']): Uint8Array | undefined {
+  for (const { layout, parts } of columns) {
+    const header = layout.header(parts)
+    if (header !== undefined) return header
+  }
+  return undefined
+}
+
+const noAad = new Uint8Array(0)
+
+export function aadOf({ aad }: Form, inputs: Inputs): Uint8Array {
+  return aad === undefined ? noAad : aad.render(inputs)
+}

@@ -1,0 +1,311 @@
+import { isKvxError } from '../../core/errors.ts'
+import type { Layout } from '../../core/layout/layout.ts'
+import type { Parts } from '../../core/layout/values.ts'
+import { Secret } from '../../core/secret.ts'
+import type { StoredRecord } from '../../stores/store.ts'
+import type { Envelope, Form, Sealed } from './envelope.ts'
+import { parseSealed, stateOf, type Found, type Instance, type RecordState } from './instance.ts'
+import type { KeyBook } from './key-book.ts'
+import { asVersion, readColumnLabel, versionOfName, type Label } from './labels.ts'
+import { openInstance, versionKey, withDek, type KeyFor } from './open-instance.ts'
+import type { UnreadableReason } from './reasons.ts'
+
+/** One secret of a record that lies directly under the configured key: its outermost wrap, or one of its values. */
+export type UnderKey = {
+  readonly instance: Instance
+  readonly version: number
+  readonly secret: Uint8Array
+}
+
+/** What a record says of itself, in its version column and inside its values. */
+export type Labels = {
+  /** The version that the record is wholly under, labels and forms included: a run to it has nothing to do here. */
+  readonly settled: number | undefined
+  /** Versions that it names and that differ from the one which opens that part. */
+  readonly wrong: ReadonlySet<number>
+  /** Whether its version column says something that kvx could not write: only the application knows what it means. */
+  readonly foreign: boolean
+}
+
+/** What a look at one record found. `wipe` the opened ones after use. */
+export type Opened =
+  | { readonly kind: 'null' | 'plaintext' }
+  | { readonly kind: 'unreadable'; readonly reason: UnreadableReason }
+  | OpenedRecord
+
+export type OpenedRecord = {
+  readonly kind: 'sealed'
+  /** Every version of the key that the record needs: one, or several where its values lie under several. */
+  readonly versions: ReadonlySet<number>
+  readonly labels: Labels
+  readonly under: readonly UnderKey[]
+  readonly wipe: () => void
+}
+
+type Look = { readonly envelope: Envelope; readonly state: RecordState; readonly book: KeyBook }
+
+/** Opens a record through its whole declared chain with whichever known version does it. */
+export function openRecord(envelope: Envelope, record: StoredRecord, book: KeyBook): Opened {
+  const look = { envelope, state: stateOf(envelope.set.id, record), book }
+  const [outer] = envelope.wraps
+  return outer === undefined ? openDirect(look) : openWrapped(look, outer)
+}
+
+function openDirect(look: Look): Opened {
+  const { envelope, state } = look
+  const under: UnderKey[] = []
+  let plaintext = false
+  for (const found of envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))) {
+    if (found === 'null') continue
+    if (found === 'plaintext') {
+      plaintext = true
+      continue
+    }
+    const opened = found === 'shape' ? found : openUnderKey(found, look)
+    if (typeof opened === 'string') {
+      wipeAll(under)
+      return { kind: 'unreadable', reason: opened }
+    }
+    under.push(opened)
+  }
+  if (plaintext && under.length > 0 && !envelope.plaintext) {
+    wipeAll(under)
+    return { kind: 'unreadable', reason: 'not-sealed' }
+  }
+  if (under.length === 0) return { kind: plaintext ? 'plaintext' : 'null' }
+  return sealedRecord(look, under, false)
+}
+
+function openWrapped(look: Look, outer: Sealed): Opened {
+  const { envelope, state } = look
+  const values = envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
+  const [wrap = 'null'] = parseSealed(outer, state, { plaintext: false })
+  if (wrap === 'null') return withoutDek(values)
+  if (typeof wrap === 'string') return { kind: 'unreadable', reason: 'shape' }
+  const found = openUnderKey(wrap, look)
+  if (typeof found === 'string') return { kind: 'unreadable', reason: found }
+  const bare = !envelope.plaintext && values.includes('plaintext')
+  const lower = bare ? 'not-sealed' : openLower(look, outer, found, values)
+  if (typeof lower !== 'string') return sealedRecord(look, [found], lower.outdated)
+  wipeAll([found])
+  return { kind: 'unreadable', reason: lower }
+}
+
+function withoutDek(values: readonly Found[]): Opened {
+  if (values.every((found) => found === 'null')) return { kind: 'null' }
+  if (values.every((found) => found === 'null' || found === 'plaintext')) return { kind: 'plaintext' }
+  return { kind: 'unreadable', reason: 'dek-missing' }
+}
+
+/**
+ * Everything below the outermost wrap must open; what opens is wiped at once.
+ * @returns whether something of it lies in a form that is only read
+ */
+function openLower(
+  { envelope, state, book }: Look,
+  outer: Sealed,
+  found: UnderKey,
+  values: readonly Found[],
+): { readonly outdated: boolean } | UnreadableReason {
+  const key = chainKey(envelope, { outer, plaintext: found.secret, state })
+  if (typeof key === 'string') return key
+  try {
+    return openValues(values, key, { state, book })
+  } finally {
+    key.wipe()
+  }
+}
+
+/** The key of the innermost level: the outermost wrap's secret, unwrapped once more for each level below it. */
+export function chainKey(
+  envelope: Pick<Envelope, 'wraps'>,
+  chain: { readonly outer: Sealed; readonly plaintext: Uint8Array; readonly state: RecordState },
+): Secret | UnreadableReason {
+  let key = unwrapped(chain.outer, chain.plaintext)
+  for (const wrap of envelope.wraps.slice(1)) {
+    if (key === undefined) return 'dek-length'
+    const [found = 'null'] = parseSealed(wrap, chain.state, { plaintext: false })
+    const inner =
+      typeof found === 'string' ? undefined : withDek(key, (by) => openFirst(found, chain.state, by))
+    key.wipe()
+    if (inner === undefined) return typeof found === 'string' ? 'dek-missing' : 'value-under-dek'
+    key = unwrapped(wrap, inner.plaintext)
+    inner.plaintext.fill(0)
+  }
+  return key ?? 'dek-length'
+}
+
+/** The key that a wrap's plaintext holds; undefined when it is not laid out as declared. */
+function unwrapped({ holds }: Sealed, plaintext: Uint8Array): Secret | undefined {
+  if (holds === undefined) return Secret.copy(plaintext)
+  const parts = heldParts(holds, plaintext)
+  const key = parts?.get('ct')
+  const secret = key instanceof Uint8Array ? Secret.copy(key) : undefined
+  for (const part of parts?.values() ?? []) if (part instanceof Uint8Array) part.fill(0)
+  return secret
+}
+
+function heldParts(layout: Layout, plaintext: Uint8Array): Parts | undefined {
+  try {
+    return layout.parse(plaintext)
+  } catch (error) {
+    if (isKvxError(error, 'LAYOUT_MISMATCH')) return undefined
+    throw error
+  }
+}
+
+/** The book tells values that lie directly under the configured key; undefined where that is not asked. */
+type ValueLook = { readonly state: RecordState; readonly book: KeyBook | undefined }
+
+/** Opens values with the innermost key. */
+export function openValues(
+  values: readonly Found[],
+  key: Secret,
+  { state, book }: ValueLook,
+): { readonly outdated: boolean } | UnreadableReason {
+  let outdated = false
+  for (const found of values) {
+    if (found === 'shape') return 'shape'
+    if (typeof found === 'string') continue
+    if (found.every(({ form }) => !takes(form, key))) return 'dek-length'
+    const one = withDek(key, (by) => openFirst(found, state, by, key))
+    if (one === undefined) {
+      const direct = book !== undefined && opensDirectly(found, state, book)
+      return direct ? 'under-key-directly' : 'value-under-dek'
+    }
+    one.plaintext.fill(0)
+    outdated ||= one.instance.form !== one.instance.sealed.forms[0]
+  }
+  return { outdated }
+}
+
+function takes({ cipher, derive }: Form, key: Secret): boolean {
+  return derive !== undefined || cipher.acceptsKeyLength(key.length)
+}
+
+/** The first form in which this key opens a place. The caller wipes the plaintext. */
+export function openFirst(
+  found: readonly Instance[],
+  state: RecordState,
+  by: KeyFor,
+  key?: Secret,
+): { readonly instance: Instance; readonly plaintext: Uint8Array } | undefined {
+  for (const instance of found) {
+    if (key !== undefined && !takes(instance.form, key)) continue
+    const plaintext = openInstance(instance, state, by)
+    if (plaintext !== undefined) return { instance, plaintext }
+  }
+  return undefined
+}
+
+function opensDirectly(found: readonly Instance[], state: RecordState, book: KeyBook): boolean {
+  return book.versions.some((version) =>
+    found.some((instance) => {
+      if (!book.fits(version, instance.form)) return false
+      const opened = openInstance(instance, state, versionKey(book, version))
+      opened?.fill(0)
+      return opened !== undefined
+    }),
+  )
+}
+
+/** Opens one place with whichever version does it, in the form that is written before one that is only read. */
+function openUnderKey(found: readonly [Instance, ...Instance[]], look: Look): UnderKey | UnreadableReason {
+  for (const instance of found) {
+    const opened =
+      instance.form.cipher.kind === 'legacy' ? openLegacy(instance, look) : tryVersions(instance, look)
+    if (opened !== undefined) return opened
+  }
+  return 'no-known-key'
+}
+
+function tryVersions(instance: Instance, { envelope, state, book }: Look): UnderKey | undefined {
+  const fitting = book.fitting(instance.form)
+  const label = labelOf(instance, book) ?? columnLabel(envelope, state, book)
+  for (const version of book.candidates(typeof label === 'number' ? label : undefined)) {
+    if (!fitting.has(version)) continue
+    const secret = openInstance(instance, state, versionKey(book, version))
+    if (secret === undefined) continue
+    book.prefer(version)
+    return { instance, version, secret }
+  }
+  return undefined
+}
+
+/** So many bytes of a plaintext that passes its test are no accident: without a label fewer prove no key. */
+const provingLength = 12
+
+/**
+ * A cipher without authentication gives garbage with a wrong key and no error, so exactly one known key may pass
+ * the plaintext's test, and without a label that names the version it has to be long enough to mean something.
+ */
+function openLegacy(
+  instance: Instance,
+  { envelope, state, book }: Look,
+): UnderKey | UnreadableReason | undefined {
+  const label = labelOf(instance, book) ?? columnLabel(envelope, state, book)
+  const fitting = book.fitting(instance.form)
+  const labelled = typeof label === 'number'
+  const candidates = [...fitting].filter((version) => !labelled || version === label)
+  const passed: UnderKey[] = []
+  for (const version of candidates) {
+    const secret = openInstance(instance, state, versionKey(book, version))
+    if (secret !== undefined) passed.push({ instance, version, secret })
+  }
+  const [only, ...others] = passed
+  if (only === undefined) return undefined
+  if (others.length === 0 && (labelled || only.secret.length >= provingLength)) return only
+  wipeAll(passed)
+  return 'key-ambiguous'
+}
+
+/** The version that a value itself names. */
+function labelOf({ parts, sealed }: Instance, book: KeyBook): Label {
+  const version = parts.get('version')
+  if (typeof version === 'bigint') return asVersion(version)
+  const name = parts.get('keyid')
+  if (sealed.label === undefined || !(name instanceof Uint8Array)) return undefined
+  return versionOfName(sealed.label, name, book)
+}
+
+function columnLabel({ version }: Envelope, state: RecordState, book: KeyBook): Label {
+  return version === undefined ? undefined : readColumnLabel(version, state[version.column] ?? null, book)
+}
+
+function sealedRecord(
+  { envelope, state, book }: Look,
+  under: readonly UnderKey[],
+  outdated: boolean,
+): Opened {
+  const versions = new Set(under.map((one) => one.version))
+  const labels = labelsOf({ envelope, state, book }, under, outdated)
+  return { kind: 'sealed', versions, labels, under, wipe: () => wipeAll(under) }
+}
+
+function labelsOf({ envelope, state, book }: Look, under: readonly UnderKey[], outdated: boolean): Labels {
+  const column = columnLabel(envelope, state, book)
+  const wrong = new Set<number>()
+  let unknown = false
+  for (const { version, instance } of under) {
+    const own = labelOf(instance, book)
+    unknown ||= own === 'foreign'
+    for (const label of [own, column]) {
+      if (typeof label === 'number' && label !== version) wrong.add(label)
+    }
+  }
+  const [version, ...more] = new Set(under.map((one) => one.version))
+  const old = outdated || under.some(({ instance: { form, sealed } }) => form !== sealed.forms[0])
+  // A column that is empty is written by a run; one that says something else stays as it is.
+  const labelled = envelope.version === undefined || column !== undefined
+  const whole = more.length === 0 && wrong.size === 0 && labelled && !unknown && !old
+  return { settled: whole ? version : undefined, wrong, foreign: column === 'foreign' }
+}
+
+function wipeAll(under: readonly UnderKey[]): void {
+  for (const { secret } of under) secret.fill(0)
+}
+
+/** Whether the record already is as a run to `target` would leave it, its labels included. */
+export function isUnder(opened: Opened, target: number): boolean {
+  return opened.kind !== 'sealed' || opened.labels.settled === target
+}

@@ -1,0 +1,244 @@
+import { KvxError } from '../../core/errors.ts'
+import type { Secret } from '../../core/secret.ts'
+import { randomBytes } from '../../platform/random.ts'
+import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
+import { boundColumns, type Envelope, type Form, type Sealed } from './envelope.ts'
+import {
+  aadOf,
+  inputsOf,
+  ownParts,
+  parseSealed,
+  stateOf,
+  type Instance,
+  type RecordState,
+} from './instance.ts'
+import type { KeyBook } from './key-book.ts'
+import { bytesOf, nameOfVersion, writeColumnLabel } from './labels.ts'
+import { versionKey, withDek, withNonce, type KeyFor } from './open-instance.ts'
+import { chainKey, openFirst, type OpenedRecord } from './open-record.ts'
+
+export type SealTarget = { readonly book: KeyBook; readonly target: number }
+
+/** The columns of the record sealed under `target`: wraps or values, and what says which version they need. */
+export function sealUnder(
+  envelope: Envelope,
+  record: StoredRecord,
+  opened: OpenedRecord,
+  to: SealTarget,
+): Cells {
+  const draft = new RecordDraft(envelope, record)
+  draft.label(to)
+  for (const { column, value } of envelope.sets) draft.set(column, () => setCell(draft, column, value, to))
+  for (const { instance, secret } of opened.under) {
+    const keyid = instance.sealed.label
+    draft.seal(instance, secret, versionKey(to.book, to.target), {
+      version: BigInt(to.target),
+      keyid: keyid && nameOfVersion(keyid, to.target, to.book),
+    })
+  }
+  for (const { secret, instance } of opened.under.slice(0, envelope.wraps.length === 0 ? 0 : 1))
+    sealLower(envelope, draft, instance.sealed, secret)
+  // Once more for those that are made of what was just sealed.
+  for (const { column, value } of envelope.sets) draft.set(column, () => setCell(draft, column, value, to))
+  return draft.changes
+}
+
+/** The record as it will be, column by column. */
+class RecordDraft {
+  readonly before: RecordState
+  readonly #envelope: Envelope
+  readonly #changes: Record<string, Cell> = {}
+  #state: RecordState
+
+  constructor(envelope: Envelope, record: StoredRecord) {
+    this.#envelope = envelope
+    this.before = stateOf(envelope.set.id, record)
+    this.#state = this.before
+  }
+
+  get state(): RecordState {
+    return this.#state
+  }
+
+  get changes(): Cells {
+    return this.#changes
+  }
+
+  changed(columns: Iterable<string>): boolean {
+    return [...columns].some((column) => Object.hasOwn(this.#changes, column))
+  }
+
+  set(column: string, cell: () => Cell): void {
+    const value = cell()
+    this.#changes[column] = value
+    this.#state = { ...this.#state, [column]: value }
+  }
+
+  label({ book, target }: SealTarget): void {
+    const { version } = this.#envelope
+    if (version === undefined) return
+    const before = this.before[version.column] ?? null
+    this.set(version.column, () => writeColumnLabel(version, before, target, book))
+  }
+
+  /** Seals a plaintext where an instance lay, in the form that is written; every other byte stays as it is. */
+  seal(
+    instance: Instance,
+    plaintext: Uint8Array,
+    by: KeyFor,
+    says: { readonly version?: bigint; readonly keyid?: Uint8Array | undefined } = {},
+  ): void {
+    const [form] = instance.sealed.forms
+    const columns = this.#blank(instance, form, says)
+    const parts = ownParts(form, columns)
+    const inputs = inputsOf({ parts, columns }, this.#state)
+    const sealed = form.cipher.seal(
+      by.key(form, inputs),
+      plaintext,
+      withNonce(parts, by.nonce(form, inputs)),
+      aadOf(form, inputs),
+    )
+    for (const column of columns) this.#write(instance, column, withParts(form, column.parts, sealed))
+  }
+
+  /** The parts around a new ciphertext: what names the version, fresh nonces and salts, the rest as it was. */
+  #blank(
+    instance: Instance,
+    form: Form,
+    says: { readonly version?: bigint; readonly keyid?: Uint8Array | undefined },
+  ): Instance['columns'] {
+    const old = this.#reread(instance, form)
+    return form.columns.map(({ column, layout }) => {
+      const parts = new Map(old.get(column))
+      const put = (name: string, value: Uint8Array | bigint | undefined): void => {
+        const full = `${form.prefix}${name}`
+        if (value !== undefined && layout.partNames.has(full)) parts.set(full, value)
+      }
+      put('version', says.version)
+      put('keyid', says.keyid)
+      put('nonce', form.nonce === undefined ? freshNonce(form, parts) : undefined)
+      if (readsSalt(form)) put('salt', randomBytes(lengthOf(parts.get(`${form.prefix}salt`)) ?? 16))
+      return { column, layout, parts }
+    })
+  }
+
+  /** The old parts as the columns hold them now: another value of the same column may have been written since. */
+  #reread(instance: Instance, form: Form): ReadonlyMap<string, ReadonlyMap<string, Uint8Array | bigint>> {
+    if (form !== instance.form) return new Map()
+    const names = instance.columns.map(({ column }) => column)
+    if (instance.path !== undefined || !this.changed(names))
+      return new Map(instance.columns.map(({ column, parts }) => [column, parts]))
+    const now = instance.columns.map(({ column, layout }) => {
+      const cell = this.#state[column] ?? null
+      const bytes = cell === null ? undefined : bytesOf(cell)
+      if (bytes === undefined) throw new TypeError('the column held a value a moment ago')
+      return [column, layout.parse(bytes)] as const
+    })
+    return new Map(now)
+  }
+
+  #write(
+    { path, sealed }: Instance,
+    { column, layout }: Instance['columns'][number],
+    parts: ReadonlyMap<string, Uint8Array | bigint>,
+  ): void {
+    const rendered = layout.render(parts)
+    const cell = this.#state[column] ?? null
+    const bytes = path === undefined ? rendered : this.#joined(sealed, cell, path, rendered)
+    this.set(column, () => (cell instanceof Uint8Array ? bytes : Buffer.from(bytes).toString('utf8')))
+  }
+
+  #joined({ each }: Sealed, cell: Cell, path: string, rendered: Uint8Array): Uint8Array {
+    const document = cell === null ? undefined : bytesOf(cell)
+    if (each === undefined || document === undefined)
+      throw new TypeError('the document was read a moment ago')
+    return each.join(document, new Map([[path, rendered]]))
+  }
+}
+
+function lengthOf(part: Uint8Array | bigint | undefined): number | undefined {
+  return part instanceof Uint8Array ? part.length : undefined
+}
+
+function freshNonce(form: Form, parts: ReadonlyMap<string, Uint8Array | bigint>): Uint8Array | undefined {
+  const length = lengthOf(parts.get(`${form.prefix}nonce`)) ?? form.nonceLength
+  return length === 0 ? undefined : randomBytes(length)
+}
+
+/** A salt that makes key or nonce is as fresh as a nonce; others belong to the application. */
+function readsSalt({ derive, nonce }: Form): boolean {
+  return derive?.partNames.has('salt') === true || nonce?.partNames.has('salt') === true
+}
+
+function withParts(
+  form: Form,
+  parts: ReadonlyMap<string, Uint8Array | bigint>,
+  sealed: ReadonlyMap<string, Uint8Array | bigint>,
+): ReadonlyMap<string, Uint8Array | bigint> {
+  const next = new Map(parts)
+  for (const name of form.cipher.parts) {
+    const value = sealed.get(name)
+    if (
+      next.has(form.prefix + name) ||
+      form.columns.some(({ layout }) => layout.partNames.has(form.prefix + name))
+    )
+      if (value !== undefined) next.set(form.prefix + name, value)
+  }
+  return next
+}
+
+/**
+ * What lies below the outermost wrap is sealed again only where it has to be: its AAD or key binds a column that
+ * changes, or it lies in a form that is only read.
+ */
+function sealLower(envelope: Envelope, draft: RecordDraft, outer: Sealed, secret: Uint8Array): void {
+  const lower = [...envelope.wraps.slice(1), ...envelope.values]
+  const stale = lower.filter((sealed) => needsSealing(sealed, draft))
+  if (stale.length === 0) return
+  if (stale.some((sealed) => envelope.wraps.includes(sealed))) throw boundWrap(envelope)
+  const key = chainKey(envelope, { outer, plaintext: secret, state: draft.before })
+  if (typeof key === 'string') throw new TypeError('the record opened a moment ago')
+  try {
+    for (const sealed of stale) sealValues(sealed, envelope, draft, key)
+  } finally {
+    key.wipe()
+  }
+}
+
+function needsSealing(sealed: Sealed, draft: RecordDraft): boolean {
+  return sealed.forms.length > 1 || sealed.forms.some((form) => draft.changed(boundColumns(form)))
+}
+
+function sealValues(sealed: Sealed, envelope: Envelope, draft: RecordDraft, key: Secret): void {
+  for (const found of parseSealed(sealed, draft.before, envelope)) {
+    if (typeof found === 'string') continue
+    const opened = withDek(key, (by) => openFirst(found, draft.before, by, key))
+    if (opened === undefined) throw new TypeError('the value opened a moment ago')
+    const { instance, plaintext } = opened
+    const bound = draft.changed(boundColumns(instance.form))
+    if (bound || instance.form !== sealed.forms[0]) withDek(key, (by) => draft.seal(instance, plaintext, by))
+    plaintext.fill(0)
+  }
+}
+
+function boundWrap({ name }: Envelope): KvxError {
+  return new KvxError('CONFIG_INVALID', `${name}: a wrapped DEK binds a column that a rewrap would change`, {
+    hint: 'Below the outermost level kvx seals values again, and no keys. Let the application move this column.',
+  })
+}
+
+function setCell(
+  draft: RecordDraft,
+  column: string,
+  value: Envelope['sets'][number]['value'],
+  { book, target }: SealTarget,
+): Cell {
+  const inputs = { ...inputsOf({ parts: new Map(), columns: [] }, draft.state) }
+  const made = book.deriveFor(target, value, { ...inputs, cell: (name) => draft.before[name] ?? null })
+  const bytes = made.lend((lent) => new Uint8Array(lent))
+  made.wipe()
+  const before = draft.before[column] ?? null
+  if (before instanceof Uint8Array) return bytes
+  const text = Buffer.from(bytes).toString('utf8')
+  return typeof before === 'bigint' && /^-?\d{1,18}$/.test(text) ? BigInt(text) : text
+}

@@ -1,0 +1,99 @@
+import type { Secret } from '../core/secret.ts'
+import type { RecordId, StoredRecord } from '../stores/store.ts'
+import { displayId } from './cells.ts'
+import type { CensusTaker } from './census.ts'
+import type { Joined } from './envelope/envelope.ts'
+import { parseSealed, stateOf } from './envelope/instance.ts'
+import { chainKey, openRecord, openValues, type Labels, type Opened } from './envelope/open-record.ts'
+import type { OpenEnvelope } from './envelope-workload.ts'
+import { idKey } from './sweep.ts'
+
+const pageSize = 500
+
+/** A wrapped DEK that was opened for the values of one page. */
+type OpenDek = {
+  readonly key: Secret
+  readonly versions: ReadonlySet<number>
+  readonly labels: Labels
+}
+
+/**
+ * Opens the values that lie in another record set than their wrapped DEKs, a page at a time: each through the DEK
+ * that its record names.
+ * @param each called between two pages
+ */
+export async function countJoined(
+  open: OpenEnvelope,
+  joined: Joined,
+  taker: CensusTaker,
+  each: () => Promise<boolean>,
+): Promise<void> {
+  for await (const page of open.store.scan(joined.set, pageSize)) {
+    if (!(await each())) return
+    const deks = await openDeks(open, joined, page)
+    try {
+      for (const record of page) {
+        const opened = openJoined(open, joined, record, deks)
+        taker.add(opened, () => `${joined.set.table} ${displayId(record.id)}`)
+      }
+    } finally {
+      for (const dek of deks.values()) if (typeof dek !== 'string') dek.key.wipe()
+    }
+  }
+}
+
+/** The DEKs that a page of values names, by their ids. */
+async function openDeks(
+  { envelope, store, book }: OpenEnvelope,
+  joined: Joined,
+  page: readonly StoredRecord[],
+): Promise<ReadonlyMap<string, OpenDek | 'unreadable'>> {
+  const ids = new Map<string, RecordId>()
+  for (const record of page) {
+    const id = dekId(joined, record)
+    if (id !== undefined) ids.set(idKey(id), id)
+  }
+  const deks = new Map<string, OpenDek | 'unreadable'>()
+  for (const { id, cells } of await store.fetch(envelope.set, [...ids.values()])) {
+    const opened = openRecord(envelope, { id, cells }, book)
+    if (opened.kind !== 'sealed') continue
+    const [outer] = envelope.wraps
+    const [first] = opened.under
+    if (outer === undefined || first === undefined) throw new TypeError('a joined envelope has a wrapped DEK')
+    const key = chainKey(envelope, {
+      outer,
+      plaintext: first.secret,
+      state: stateOf(envelope.set.id, { id, cells }),
+    })
+    opened.wipe()
+    const { versions, labels } = opened
+    deks.set(idKey(id), typeof key === 'string' ? 'unreadable' : { key, versions, labels })
+  }
+  return deks
+}
+
+function dekId(joined: Joined, record: StoredRecord): RecordId | undefined {
+  const state = stateOf(joined.set.id, record)
+  const id = joined.on.map((column) => state[column] ?? null)
+  return id.includes(null) ? undefined : id
+}
+
+function openJoined(
+  { envelope }: OpenEnvelope,
+  joined: Joined,
+  record: StoredRecord,
+  deks: ReadonlyMap<string, OpenDek | 'unreadable'>,
+): Opened {
+  const state = stateOf(joined.set.id, record)
+  const values = joined.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
+  if (values.every((found) => found === 'null')) return { kind: 'null' }
+  if (values.every((found) => found === 'null' || found === 'plaintext')) return { kind: 'plaintext' }
+  const id = dekId(joined, record)
+  const dek = id === undefined ? undefined : deks.get(idKey(id))
+  if (dek === undefined) return { kind: 'unreadable', reason: 'dek-missing' }
+  if (dek === 'unreadable') return { kind: 'unreadable', reason: 'dek-length' }
+  if (!envelope.plaintext && values.includes('plaintext')) return { kind: 'unreadable', reason: 'not-sealed' }
+  const result = openValues(values, dek.key, { state, book: undefined })
+  if (typeof result === 'string') return { kind: 'unreadable', reason: result }
+  return { kind: 'sealed', versions: dek.versions, labels: dek.labels, under: [], wipe: () => undefined }
+}

@@ -1,0 +1,84 @@
+import { createHash } from 'node:crypto'
+import type { Exchanged } from '../../platform/exchange-file.ts'
+import type { FileFacts } from '../../platform/file-facts.ts'
+import type { RecordId, RecordSet } from '../store.ts'
+import { applyEdits, type Edit, type FileRecord, idKey } from './format.ts'
+import { type Directory, readRecordFile, replaceRecordFile } from './record-files.ts'
+import { openStreamed } from './streamed-body.ts'
+
+/** A file of the store as it was opened: the same bytes however often its name is given to another. */
+export type Body = {
+  readonly path: string
+  readonly facts: FileFacts
+  /** In their order. @throws STORE_SHAPE as the format does */
+  records(set: RecordSet): AsyncIterable<FileRecord>
+  /** Those of these records that are there, by their {@link idKey}. */
+  find(set: RecordSet, ids: readonly RecordId[]): Promise<ReadonlyMap<string, FileRecord>>
+  slice(start: number, end: number): Promise<Buffer>
+  /** SHA-256 of all bytes. */
+  digest(): Promise<string>
+  /**
+   * Replaces these places in the file, which must still be as it was opened. Durable when it returns.
+   * @param announce gets the digest of the new bytes before they can have the file's name
+   */
+  replace(edits: readonly Edit[], announce: (digest: string) => void): Promise<Exchanged>
+  close(): Promise<void>
+}
+
+/** @returns undefined when there is no such file. @throws STORE_SHAPE, UNSAFE_FILE_TYPE, IO_ERROR */
+export async function openBody(directory: Directory, path: string): Promise<Body | undefined> {
+  const { sizes } = directory.format
+  return sizes !== undefined && directory.isStreamed
+    ? await openStreamed(directory, path, sizes)
+    : await openWhole(directory, path)
+}
+
+/** Opens a file for the time of `use`. */
+export async function withBody<T>(
+  directory: Directory,
+  path: string,
+  use: (body: Body | undefined) => Promise<T>,
+): Promise<T> {
+  const body = await openBody(directory, path)
+  try {
+    return await use(body)
+  } finally {
+    await body?.close()
+  }
+}
+
+async function openWhole(directory: Directory, path: string): Promise<Body | undefined> {
+  const read = await readRecordFile(directory, path)
+  if (read === undefined) return undefined
+  const { bytes, facts } = read
+  const recordsOf = (set: RecordSet): Iterable<FileRecord> =>
+    directory.format.records({ target: directory.target, path, bytes }, set)
+  return {
+    path,
+    facts,
+    async *records(set) {
+      yield* recordsOf(set)
+    },
+    async find(set, ids) {
+      const keys = new Set(ids.map(idKey))
+      const found = new Map<string, FileRecord>()
+      for (const record of recordsOf(set)) {
+        const key = idKey(record.id)
+        if (keys.has(key)) found.set(key, record)
+      }
+      return found
+    },
+    slice: async (start, end) => bytes.subarray(start, end),
+    digest: async () => sha256(bytes),
+    replace: async (edits, announce) => {
+      const next = applyEdits(bytes, edits)
+      announce(sha256(next))
+      return await replaceRecordFile(directory, path, next, read)
+    },
+    close: async () => {},
+  }
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}

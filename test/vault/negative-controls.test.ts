@@ -1,0 +1,101 @@
+import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { Secret } from '../../src/core/secret.ts'
+import type { SegmentCipher as Cipher } from '../../src/core/tink-streaming.ts'
+import { readKeyring } from '../../src/keyring/keyring.ts'
+import { openWorkspace } from '../../src/keyring/workspace.ts'
+import { vaultWorkload } from '../../src/migration/vault-workload.ts'
+import { directoryMemory } from '../../src/vault/generations.ts'
+import { createTestKeyProvider, providedKeys } from '../../src/vault/key-provider.ts'
+import { type Vault, vaultPath } from '../../src/vault/vaults.ts'
+import { writeVault } from '../../src/vault/write-vault.ts'
+import { VaultWorkspace } from '../commands/vault-workspace.ts'
+import { trustedDirectory } from '../support/trusted-directory.ts'
+
+/**
+ * Law 5: the old key and a random key must fail on what was rewritten. Right bytes under the right key pass every
+ * other look, so the fault lies where only these controls see it: in the cipher, which takes another key than the
+ * one that it is given.
+ */
+const fault = vi.hoisted(() => ({ usedFor: undefined as ((key: Secret) => Secret) | undefined }))
+
+vi.mock('../../src/core/tink-streaming.ts', async (original) => {
+  const real = await original<typeof import('../../src/core/tink-streaming.ts')>()
+  type Derive = typeof Cipher.derive
+  const derive: Derive = (parameters, key, stream) =>
+    real.SegmentCipher.derive(parameters, fault.usedFor?.(key) ?? key, stream)
+  return { ...real, SegmentCipher: { derive } }
+})
+
+const old = Secret.copy(randomBytes(32))
+const next = Secret.copy(randomBytes(32))
+
+afterEach(() => {
+  fault.usedFor = undefined
+})
+
+/** A vault that lies under the old key. */
+async function sealedVault(): Promise<Vault> {
+  const directory = trustedDirectory()
+  const keys = providedKeys(createTestKeyProvider({ tk: old.lend((bytes) => Buffer.from(bytes)) }))
+  const memory = directoryMemory(directory, async () => ({ mode: 0o600 }))
+  const vault = { name: 'tk', directory, keys, memory, acceptGeneration: false }
+  await writeVault(vault, content)
+  return vault
+}
+
+async function* content(): AsyncGenerator<Buffer> {
+  yield Buffer.from('{"a":"b"}')
+}
+
+async function reencrypt(vault: Vault): Promise<unknown> {
+  return writeVault(vault, (before) => before ?? content(), { key: next, unchanged: true })
+}
+
+const refused = {
+  code: 'READ_BACK_FAILED',
+  exit: 5,
+  message: expect.stringContaining('opens with a key that it was not sealed with') as string,
+}
+
+describe('a rewritten vault', () => {
+  test('is taken when no other key opens it', async () => {
+    const vault = await sealedVault()
+    const before = readFileSync(vaultPath(vault))
+    expect(await reencrypt(vault)).toEqual({ generation: 2n })
+    expect(readFileSync(vaultPath(vault))).not.toEqual(before)
+  })
+
+  test('is refused when the old key still opens it', async () => {
+    const vault = await sealedVault()
+    const before = readFileSync(vaultPath(vault))
+    fault.usedFor = (key) => (key.equals(next) ? old : key)
+    await expect(reencrypt(vault)).rejects.toMatchObject(refused)
+    expect(readFileSync(vaultPath(vault))).toEqual(before)
+  })
+
+  test('is refused when any key opens it, also in a write under the same key', async () => {
+    const vault = await sealedVault()
+    const before = readFileSync(vaultPath(vault))
+    // Keys that have a name are told apart; only one that nobody knows shows that the cipher takes anything.
+    fault.usedFor = (key) => (key.equals(old) || key.equals(next) ? key : next)
+    await expect(reencrypt(vault)).rejects.toMatchObject(refused)
+    fault.usedFor = (key) => (key.equals(old) ? key : old)
+    await expect(writeVault(vault, content)).rejects.toMatchObject(refused)
+    expect(readFileSync(vaultPath(vault))).toEqual(before)
+  })
+})
+
+test('a vault that a random key opens stops the plan', async () => {
+  const made = VaultWorkspace.make('x')
+  const workspace = await openWorkspace({ config: made.file('kvx.yaml') })
+  const ring = await readKeyring(workspace.home)
+  const events = { progress: () => undefined }
+  const census = async (): Promise<unknown> =>
+    vaultWorkload(workspace, ring, 'tk').census({ phase: 'plan', events })
+  await expect(census()).resolves.toMatchObject({ records: 1, unreadable: 0 })
+  const right = Secret.copy(readFileSync(made.file('keys/tk.key')))
+  fault.usedFor = () => right
+  await expect(census()).rejects.toMatchObject({ code: 'LAYOUT_NOT_PROVEN' })
+})

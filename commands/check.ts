@@ -1,12 +1,9 @@
 import { createHash } from 'node:crypto'
 import { Flags } from '@oclif/core'
-import { parseManifest } from '../src/backup/manifest.ts'
-import { readFraming } from '../src/backup/packets.ts'
-import { documentChecks } from '../src/checks/documents.ts'
+import { documentChecks, type DocumentReaders } from '../src/checks/documents.ts'
 import { type CheckOptions, type CheckResult, type GivenKey, runChecks } from '../src/checks/run-checks.ts'
 import { type RuleGroup, ruleGroups, type RuleId, ruleIds, rules, wantsGroup } from '../src/checks/rules.ts'
 import { findTargets } from '../src/checks/targets.ts'
-import { parseConfig } from '../src/config/config.ts'
 import { nearest } from '../src/config/nearest.ts'
 import { KvxError } from '../src/core/errors.ts'
 import { keyEncodings } from '../src/core/key-encoding.ts'
@@ -197,16 +194,26 @@ async function checkOptions(flags: CheckFlags): Promise<CheckOptions> {
       expectFingerprint: expected === undefined ? undefined : parseFingerprint(expected),
     },
     files: { owner: flags.owner === undefined ? undefined : await userId(flags.owner), readers },
-    documents: documentChecks({
-      readConfig: (path, bytes) => void parseConfig(path, bytes),
-      readManifest: (path, bytes) => parseManifest(bytes, path).manifest,
-      sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
-      messageProblem: (bytes) => {
-        const { problem } = readFraming(bytes)
-        return problem && framingProblems[problem]
-      },
-    }),
+    documents: documentChecks(documentReaders),
   }
+}
+
+/** A check of keys alone, as in a start script, does not wait for what reads the other kinds of files. */
+const documentReaders: DocumentReaders = {
+  readConfig: async (path, bytes) => {
+    const { parseConfig } = await import('../src/config/config.ts')
+    parseConfig(path, bytes)
+  },
+  readManifest: async (path, bytes) => {
+    const { parseManifest } = await import('../src/backup/manifest.ts')
+    return parseManifest(bytes, path).manifest
+  },
+  sha256: (bytes) => createHash('sha256').update(bytes).digest('hex'),
+  messageProblem: async (bytes) => {
+    const { readFraming } = await import('../src/backup/packets.ts')
+    const { problem } = readFraming(bytes)
+    return problem && framingProblems[problem]
+  },
 }
 
 function oneOf<T extends string>(word: string, known: readonly T[], noun: string): T {

@@ -52,7 +52,13 @@ function vaultFile(bytes: Buffer): Sniffed | undefined {
     const { header } = parseVaultHeader(bytes, '')
     const { name, generation } = header
     const [version, suite] = [bytes[8] ?? 0, bytes[9] ?? 0]
-    const facts = { name, generation: String(generation), checkValue: headerCheckValue(header), version, suite }
+    const facts = {
+      name,
+      generation: String(generation),
+      checkValue: headerCheckValue(header),
+      version,
+      suite,
+    }
     return { kind: 'kvx-vault', facts }
   } catch (error) {
     if (!isKvxError(error)) throw error

@@ -1,35 +1,9 @@
 import { Flags } from '@oclif/core'
-import { isKvxError, KvxError } from '../src/core/errors.ts'
-import { checkValueOf } from '../src/core/fingerprint.ts'
 import { keyPathIn, makeBareKey, parseKeyMode, requireKeyName } from '../src/keyring/bare-key.ts'
-import { makeRegisteredKey } from '../src/keyring/make-key.ts'
-import { rememberPublications } from '../src/migration/publications.ts'
-import { materialPath } from '../src/keyring/home.ts'
-import { configuredKey, openWorkspace } from '../src/keyring/workspace.ts'
-import { groupName, userName } from '../src/platform/accounts.ts'
-import { quotedPath } from '../src/platform/file-errors.ts'
-import { modeText } from '../src/platform/file-facts.ts'
-import { lstatFacts } from '../src/platform/files.ts'
 import { keygenLines, type MadeKey } from '../src/ui/keygen-view.ts'
 import { argument } from './_program/arguments.ts'
+import { type KeygenFlags, purposes } from './_program/keygen-flags.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
-
-const purposes = ['kek', 'data', 'vault'] as const
-const homeMode = 0o600
-
-type KeygenFlags = {
-  readonly dir?: string | undefined
-  readonly out?: string | undefined
-  readonly encoding?: 'raw' | 'base64' | 'base64url' | 'hex' | undefined
-  readonly mode?: string | undefined
-  readonly owner?: string | undefined
-  readonly group?: string | undefined
-  readonly reader?: readonly string[] | undefined
-  readonly purpose?: (typeof purposes)[number] | undefined
-  readonly config?: string | undefined
-  readonly home?: string | undefined
-  readonly 'dry-run'?: boolean
-}
 
 export default class Keygen extends KvxCommand {
   static override summary = 'Make a new key.'
@@ -105,7 +79,7 @@ export default class Keygen extends KvxCommand {
       requireKeyName(args.name)
       const key =
         flags.dir === undefined && flags.out === undefined
-          ? await registeredKey(args.name, flags)
+          ? await registered(args.name, flags)
           : await bareKey(args.name, flags)
       return outcomeOf(key, flags.purpose)
     })
@@ -114,6 +88,12 @@ export default class Keygen extends KvxCommand {
 
 function outcomeOf(key: MadeKey, purpose: string | undefined): Outcome {
   return { data: { ...key, ...(purpose === undefined ? {} : { purpose }) }, lines: keygenLines(key) }
+}
+
+/** A bare key, as in a start script, does not wait for what reads configurations and keyrings. */
+async function registered(name: string, flags: KeygenFlags): Promise<MadeKey> {
+  const { registeredKey } = await import('./_program/registered-key.ts')
+  return registeredKey(name, flags)
 }
 
 async function bareKey(name: string, flags: KeygenFlags): Promise<MadeKey> {
@@ -135,69 +115,4 @@ async function bareKey(name: string, flags: KeygenFlags): Promise<MadeKey> {
     published: [],
     dryRun: flags['dry-run'] === true,
   }
-}
-
-async function registeredKey(name: string, flags: KeygenFlags): Promise<MadeKey> {
-  const declared = ['encoding', 'mode', 'owner', 'group', 'reader'] as const
-  const extra = declared.find((flag) => flags[flag] !== undefined)
-  if (extra !== undefined) {
-    throw new KvxError('USAGE', `--${extra} is for a bare file; the configuration declares it for its keys`, {
-      hint: `Say where the file goes: \`kvx keygen ${name} --dir DIR\`, or leave --${extra} out.`,
-    })
-  }
-  const workspace = await openWorkspace(flags).catch((error: unknown) => {
-    throw bothWays(error, name, flags)
-  })
-  requirePurpose(name, configuredPurpose(workspace.config, name, flags), flags.purpose)
-  const { registered, places } = await makeRegisteredKey(workspace, name, flags['dry-run'] === true)
-  if (flags['dry-run'] !== true) await rememberPublications(workspace)
-  const path = materialPath(workspace.home, name, 1)
-  const facts = await lstatFacts(path)
-  const uid = facts?.uid ?? process.geteuid?.() ?? 0
-  const gid = facts?.gid ?? process.getegid?.() ?? 0
-  return {
-    name,
-    version: registered?.version ?? 1,
-    path,
-    encoding: 'raw',
-    fingerprint: registered?.fingerprint ?? null,
-    checkValue: registered === undefined ? null : checkValueOf(registered.fingerprint),
-    mode: modeText(facts?.mode ?? homeMode),
-    owner: (await userName(uid)) ?? String(uid),
-    group: (await groupName(gid)) ?? String(gid),
-    readers: [],
-    registered: true,
-    published: places.map(({ place }) => place),
-    dryRun: flags['dry-run'] === true,
-  }
-}
-
-function configuredPurpose(
-  config: Parameters<typeof configuredKey>[0],
-  name: string,
-  flags: KeygenFlags,
-): (typeof purposes)[number] {
-  try {
-    return configuredKey(config, name).purpose
-  } catch (error) {
-    throw bothWays(error, name, flags)
-  }
-}
-
-function requirePurpose(name: string, declared: string, wanted: string | undefined): void {
-  if (wanted === undefined || wanted === declared) return
-  throw new KvxError('USAGE', `the configuration says that ${name} is a ${declared} key, not ${wanted}`, {
-    hint: 'Leave --purpose out, or change the configuration.',
-  })
-}
-
-/** A key needs a place: the configuration's, or one that is named. */
-function bothWays(error: unknown, name: string, flags: KeygenFlags): unknown {
-  const isNamed = flags.config !== undefined || !['', undefined].includes(process.env['KVX_CONFIG'])
-  const isMissing = isKvxError(error, 'CONFIG_NOT_FOUND') && !isNamed
-  if (!isMissing && !isKvxError(error, 'KEY_UNKNOWN')) return error
-  const quoted = quotedPath(name)
-  return new KvxError(error.code, `${error.message}, so that there is no place for ${name}`, {
-    hint: `Make a bare file: \`kvx keygen ${quoted} --dir DIR\`. Or name the key under \`keys:\` in a configuration: \`kvx init\`, then \`kvx keygen ${quoted}\`.`,
-  })
 }

@@ -1,3 +1,4 @@
+import { Flags } from '@oclif/core'
 import { manyArguments } from './_program/arguments.ts'
 import { dataRunFlags, runDataCommand } from './_program/data-command.ts'
 import { KvxCommand } from './_program/kvx-command.ts'
@@ -5,12 +6,16 @@ import { KvxCommand } from './_program/kvx-command.ts'
 export default class Reencrypt extends KvxCommand {
   static override summary = 'Move values that lie directly under a key to the version that seals.'
   static override description =
-    'For envelopes without DEKs, the way to change the key means sealing every value again. Works as rewrap does: planned, backed up, compare-and-swap, read back, resumable.'
+    'For envelopes without DEKs, the way to change the key means sealing every value again. With `--new-deks`, values under DEKs move to new ones. Works as rewrap does: planned, backed up, compare-and-swap, read back, resumable.'
   static override examples = [
     { description: 'See the plan and change nothing', command: '<%= config.bin %> reencrypt --dry-run' },
     {
       description: 'Everything of one envelope, after its readers were restarted',
       command: '<%= config.bin %> reencrypt app.secrets --rolled-out',
+    },
+    {
+      description: 'New DEKs: an old one leaked, or has sealed long enough',
+      command: '<%= config.bin %> reencrypt app.secrets --new-deks',
     },
     { description: 'Beside a busy application', command: '<%= config.bin %> reencrypt --rate 500 --yes' },
   ]
@@ -18,7 +23,12 @@ export default class Reencrypt extends KvxCommand {
   static override args = {
     envelope: manyArguments({ description: 'envelopes; all that fit without a name', multiple: true }),
   }
-  static override flags = dataRunFlags
+  static override flags = {
+    ...dataRunFlags,
+    'new-deks': Flags.boolean({
+      description: 'give every record with a wrapped DEK a new one, and seal its values under that',
+    }),
+  }
 
   async run(): Promise<void> {
     await this.finish('kvx.reencrypt/1', async () => {

@@ -21,6 +21,7 @@ type DataFlags = {
   readonly rate: number | undefined
   readonly 'on-error': 'stop' | 'quarantine'
   readonly 'rolled-out': boolean
+  readonly 'new-deks'?: boolean
   readonly 'without-backup': boolean
   readonly reason: string | undefined
   readonly 'dry-run': boolean
@@ -37,12 +38,15 @@ export async function runDataCommand(
   names: readonly string[],
   flags: DataFlags,
 ): Promise<Outcome> {
+  const newDeks = flags['new-deks'] === true
   const workspace = await openWorkspace(flags)
   const journal = Journal.open(workspace.home, { look: flags['dry-run'] })
   try {
     return await withProgress(flags, async (events) => {
       const prepared = await prepareDataRun(workspace, journal, {
-        work,
+        // DEKs lie where a rewrap has its work.
+        work: newDeks ? 'rewrap' : work,
+        newDeks,
         names,
         rolledOut: flags['rolled-out'],
         withoutReason: withoutReason(flags),

@@ -121,9 +121,13 @@ export function acceptedShrunk(flags: {
 /** @throws USAGE for what is not one line */
 export function checkedReason(reason: string | undefined): string {
   if (reason !== undefined && looksLikeKey(reason)) {
-    throw new KvxError('USAGE', 'the reason holds what looks like a 32-byte key, and it would be recorded for ever', {
-      hint: 'Say it in words, or shorten a digest to its first digits. If it is a key, replace that key: your shell has it in its history. Nothing was changed.',
-    })
+    throw new KvxError(
+      'USAGE',
+      'the reason holds what looks like a 32-byte key, and it would be recorded for ever',
+      {
+        hint: 'Say it in words, or shorten a digest to its first digits. If it is a key, replace that key: your shell has it in its history. Nothing was changed.',
+      },
+    )
   }
   if (reason !== undefined && /^[\x20-\x7e\u00a1-\uffff]{1,200}$/.test(reason)) return reason
   throw new KvxError('USAGE', 'a reason is one line of up to 200 characters', {

@@ -13,13 +13,16 @@ export type DocumentChecks = (target: Target) => Promise<readonly Finding[]>
 /** What the rules need of the rest of kvx, so that they depend on none of it. */
 export type DocumentReaders = {
   /** @throws CONFIG_INVALID */
-  readonly readConfig: (path: string, bytes: Buffer) => void
+  readonly readConfig: (path: string, bytes: Buffer) => Promise<void>
   /** @throws DAMAGED */
-  readonly readManifest: (path: string, bytes: Buffer) => { readonly file: string; readonly sha256: string }
+  readonly readManifest: (path: string, bytes: Buffer) => Promise<Recorded>
   readonly sha256: (bytes: Buffer) => string
   /** What is wrong with the framing of an OpenPGP message. */
-  readonly messageProblem: (bytes: Buffer) => string | undefined
+  readonly messageProblem: (bytes: Buffer) => Promise<string | undefined>
 }
+
+/** What a manifest says of its backup. */
+type Recorded = { readonly file: string; readonly sha256: string }
 
 const maxDocumentBytes = 16 * 1_048_576
 
@@ -47,7 +50,7 @@ async function checkConfig(path: string, readers: DocumentReaders): Promise<read
   const { bytes, facts } = await readFileCapped(path, { maxBytes: maxDocumentBytes, follow: true })
   const findings: Finding[] = []
   try {
-    readers.readConfig(path, bytes)
+    await readers.readConfig(path, bytes)
   } catch (found) {
     if (!isKvxError(found)) throw found
     findings.push(refusal('CONFIG_INVALID', path, found))
@@ -61,9 +64,9 @@ async function checkConfig(path: string, readers: DocumentReaders): Promise<read
 
 async function checkManifest(path: string, readers: DocumentReaders): Promise<readonly Finding[]> {
   const { bytes } = await readFileCapped(path, { maxBytes: maxDocumentBytes, follow: true })
-  let recorded: { readonly file: string; readonly sha256: string }
+  let recorded: Recorded
   try {
-    recorded = readers.readManifest(path, bytes)
+    recorded = await readers.readManifest(path, bytes)
   } catch (found) {
     if (!isKvxError(found)) throw found
     return [refusal('MANIFEST_INVALID', path, found)]
@@ -83,7 +86,7 @@ async function checkManifest(path: string, readers: DocumentReaders): Promise<re
 
 async function checkMessage(path: string, readers: DocumentReaders): Promise<readonly Finding[]> {
   const { bytes } = await readFileCapped(path, { maxBytes: maxDocumentBytes, follow: true })
-  const problem = readers.messageProblem(bytes)
+  const problem = await readers.messageProblem(bytes)
   if (problem === undefined) return []
   const remedy = 'make a new backup while the key exists: `kvx backup create NAME`'
   return [error('MESSAGE_DAMAGED', path, problem, remedy)]

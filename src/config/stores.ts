@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { describeSource, knownText, locateSource, secretSource, type SecretSource } from './secret-source.ts'
-import { postgresDefaults, serverPlace } from './server-place.ts'
+import { mysqlDefaults, postgresDefaults, serverPlace } from './server-place.ts'
 import { duration } from './values.ts'
 
 /** What `stores:` of `kvx.yaml` may say: a driver each, told apart by the member that says where it lies. */
@@ -47,7 +47,14 @@ const postgresStore = z.strictObject({
   ...retention,
 })
 
-const schemas = [sqliteStore, directoryStore, postgresStore] as const
+const mysqlStore = z.strictObject({
+  /** The URL of the database: MySQL or MariaDB. */
+  mysql: secretSource,
+  'statement-timeout': duration.optional(),
+  ...retention,
+})
+
+const schemas = [sqliteStore, directoryStore, postgresStore, mysqlStore] as const
 
 export const storeSchema = z.union(schemas)
 
@@ -63,10 +70,20 @@ export type StoreConfig =
   | (z.output<typeof sqliteStore> & { readonly driver: 'sqlite' })
   | (z.output<typeof directoryStore> & { readonly driver: 'directory' })
   | (z.output<typeof postgresStore> & { readonly driver: 'postgres' })
+  | (z.output<typeof mysqlStore> & { readonly driver: 'mysql' })
+
+/** A store that lies in a database server. */
+export type ServerStoreConfig = Extract<StoreConfig, { readonly driver: 'postgres' | 'mysql' }>
+
+/** Where the address of a server comes from. */
+export function addressSource(store: ServerStoreConfig): SecretSource {
+  return store.driver === 'postgres' ? store.postgres : store.mysql
+}
 
 export function locateStore(store: WrittenStore, absolute: (path: string) => string): StoreConfig {
   if ('sqlite' in store) return { driver: 'sqlite', ...store, sqlite: absolute(store.sqlite) }
   if ('directory' in store) return { driver: 'directory', ...store, directory: absolute(store.directory) }
+  if ('mysql' in store) return { driver: 'mysql', ...store, mysql: locateSource(store.mysql, absolute) }
   return { driver: 'postgres', ...store, postgres: locateSource(store.postgres, absolute) }
 }
 
@@ -74,20 +91,25 @@ export function locateStore(store: WrittenStore, absolute: (path: string) => str
 export function storePlace(store: StoreConfig): string {
   if (store.driver === 'sqlite') return store.sqlite
   if (store.driver === 'directory') return store.directory
-  const schema = store.schema === undefined ? '' : `?schema=${encodeURIComponent(store.schema)}`
-  return `postgres://${placeOfServer(store.postgres)}${schema}`
+  const schema =
+    store.driver === 'mysql' || store.schema === undefined
+      ? ''
+      : `?schema=${encodeURIComponent(store.schema)}`
+  return `${serverPlaceOf(store)}${schema}`
 }
 
-/** An address that only opening the store would tell is named by where it comes from. */
-function placeOfServer(source: SecretSource): string {
+/** Where the database lies. An address that only opening the store would tell is named by where it comes from. */
+export function serverPlaceOf(store: ServerStoreConfig): string {
+  const source = addressSource(store)
   const known = knownText(source)
-  return known === undefined ? describeSource(source) : serverPlace(known, postgresDefaults())
+  const defaults = store.driver === 'postgres' ? postgresDefaults() : mysqlDefaults
+  return `${store.driver}://${known === undefined ? describeSource(source) : serverPlace(known, defaults)}`
 }
 
 /** What else of a store decides which records it has and how they are read: part of a plan's digest. */
 export function storeTerms(store: StoreConfig): Readonly<Record<string, unknown>> {
   if (store.driver === 'sqlite') return { sqlite: store.sqlite }
-  if (store.driver === 'postgres') return { postgres: storePlace(store) }
+  if (store.driver === 'postgres' || store.driver === 'mysql') return { [store.driver]: storePlace(store) }
   const { directory, match, format } = store
   const sizes =
     format === 'records' ? { recordSize: store['record-size'], headerSize: store['header-size'] ?? 0 } : {}

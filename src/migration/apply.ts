@@ -6,6 +6,7 @@ import { openBackupWriter, type BackupWriter } from './ciphertext-backup.ts'
 import type { Census } from './census.ts'
 import { stopIfInterrupted, type Events } from './events.ts'
 import type { QuarantineRow, RunRow } from './journal.ts'
+import { FreshDeks } from './fresh-deks.ts'
 import { countsOf, toChange, type Counts } from './plan.ts'
 import { QuarantineFile } from './quarantine-file.ts'
 import { rememberPlaces } from './places.ts'
@@ -46,6 +47,7 @@ export type Applied = {
  */
 export async function applyToData(session: Session, options: ApplyOptions): Promise<Applied> {
   const directory = join(session.workspace.home.runs, options.run.id)
+  const fresh = options.run.kind === 'new-deks' ? await FreshDeks.ofRun(directory, options.run) : undefined
   const backup = await openBackupWriter(directory, options.run)
   const envelopes: EnvelopeResult[] = []
   const quarantine: QuarantineRow[] = []
@@ -54,7 +56,7 @@ export async function applyToData(session: Session, options: ApplyOptions): Prom
   const names = await QuarantineFile.begin(directory)
   try {
     for (const workload of session.workloads) {
-      const done = await applyToOne(workload, { ...options, backup, directory, names })
+      const done = await applyToOne(workload, { ...options, backup, directory, names, fresh })
       envelopes.push(done.result)
       quarantine.push(...done.quarantine)
       censuses.push(done.after)
@@ -76,6 +78,7 @@ async function applyToOne(
     readonly backup: BackupWriter
     readonly directory: string
     readonly names: QuarantineFile
+    readonly fresh: FreshDeks | undefined
   },
 ): Promise<{
   readonly result: EnvelopeResult
@@ -95,6 +98,7 @@ async function applyToOne(
       rate: options.rate,
       events: options.events,
       total: before?.records ?? 0,
+      fresh: options.fresh,
     })
     sweeps++
     changed += swept.changed
@@ -104,6 +108,7 @@ async function applyToOne(
       phase: 'verify',
       events: options.events,
       run: options.run.id,
+      fresh: options.fresh,
       unreadable: async (named) => options.names.add(workload.name, named),
     })
     const pending = toChange(after, options.target)

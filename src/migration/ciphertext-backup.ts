@@ -20,6 +20,9 @@ export type BackupEntry = {
   readonly changed: readonly string[]
   /** SHA-256 of the changed columns as the run wrote them. */
   readonly wrote: string
+  /** Of a run that makes new DEKs: the fingerprint of the record's new one, and how it lies wrapped. */
+  readonly dek?: string
+  readonly wrapped?: Cells
 }
 
 export type BackupWriter = {
@@ -110,6 +113,8 @@ type EncodedEntry = {
   readonly row: Readonly<Record<string, EncodedCell>>
   readonly changed: readonly string[]
   readonly wrote: string
+  readonly dek?: string
+  readonly wrapped?: Readonly<Record<string, EncodedCell>>
 }
 
 function encodeEntry(entry: BackupEntry): string {
@@ -119,6 +124,8 @@ function encodeEntry(entry: BackupEntry): string {
     row: encodeCells(entry.row),
     changed: entry.changed,
     wrote: entry.wrote,
+    ...(entry.dek === undefined ? {} : { dek: entry.dek }),
+    ...(entry.wrapped === undefined ? {} : { wrapped: encodeCells(entry.wrapped) }),
   }
   return `${JSON.stringify(encoded)}\n`
 }
@@ -161,7 +168,13 @@ function parseLine(line: Buffer): unknown {
 }
 
 function decodeEntry(encoded: EncodedEntry): BackupEntry {
-  return { ...encoded, id: encoded.id.map(decodeCell), row: decodeCells(encoded.row) }
+  const { wrapped, ...rest } = encoded
+  return {
+    ...rest,
+    id: encoded.id.map(decodeCell),
+    row: decodeCells(encoded.row),
+    ...(wrapped === undefined ? {} : { wrapped: decodeCells(wrapped) }),
+  }
 }
 
 /** The entry of one record that is about to change. */

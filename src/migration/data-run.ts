@@ -26,6 +26,8 @@ export type Throttle = { readonly batch: number; readonly rate: number | undefin
 
 export type DataRequest = {
   readonly work: DataWork
+  /** Values under DEKs move to new ones. */
+  readonly newDeks?: boolean
   /** Names of envelopes; all that this work fits when empty. */
   readonly names: readonly string[]
   readonly rolledOut: boolean
@@ -62,8 +64,9 @@ export async function prepareDataRun(
   const session = await openSession(workspace, { names, exclusive: true })
   try {
     await refuseUnfinished(workspace, journal, key)
+    if (request.newDeks === true) refuseUnrenewable(session)
     const plan = await makePlan(session, {
-      kind: request.work,
+      kind: request.newDeks === true ? 'new-deks' : request.work,
       key,
       from: keyOf(ring, key).previous,
       to: target,
@@ -81,6 +84,19 @@ export async function prepareDataRun(
     await session.close()
     throw error
   }
+}
+
+/** @throws USAGE naming the first one whose DEKs do not lie beside their values */
+function refuseUnrenewable({ workloads }: Session): void {
+  const fixed = workloads.find(({ renewable }) => !renewable)
+  if (fixed === undefined) return
+  throw new KvxError(
+    'USAGE',
+    `the DEKs of ${fixed.name} cannot be replaced: they do not lie beside their values`,
+    {
+      hint: 'kvx makes new DEKs where a record holds its wrapped DEK and its values. Name the envelopes that do. Nothing was changed.',
+    },
+  )
 }
 
 /** One run works under one key; what it takes follows from the work where nothing is named. */

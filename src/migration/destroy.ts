@@ -16,13 +16,7 @@ import { refuseOpenRun } from './gates.ts'
 import type { Journal } from './journal.ts'
 import { forgetRun } from './forget.ts'
 import { openLedger, type LedgerEntry } from './ledger.ts'
-import {
-  droppedFacts,
-  forgetPlaces,
-  refuseMissingPlaces,
-  rememberPlaces,
-  type DropPlaces,
-} from './places.ts'
+import { droppedFacts, forgetPlaces, refuseMissingPlaces, rememberPlaces, type DropPlaces } from './places.ts'
 import type { KnownPlace } from './places-file.ts'
 import { openSession } from './session.ts'
 

@@ -20,6 +20,7 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     normalised: envelope.normalised,
     plaintext: envelope.plaintext,
     place: envelope.place,
+    renewable: envelope.wraps.length > 0 && envelope.values.length > 0,
     requireSealable: (target) => requireSealable(envelope, target, book),
     census: async (options) => takeCensus(open, options),
     sweep: async (options) => sweepOnce(open, options),

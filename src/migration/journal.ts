@@ -4,7 +4,8 @@ import type { Home } from '../keyring/home.ts'
 import { isoNow } from '../platform/clock.ts'
 import { existsNow } from '../platform/files.ts'
 
-export type RunKind = 'rotate' | 'rewrap' | 'reencrypt'
+/** `new-deks`: values move to new DEKs under the version that seals. */
+export type RunKind = 'rotate' | 'rewrap' | 'reencrypt' | 'new-deks'
 
 /**
  * `open`: work remains or the process died · `waiting`: for a backup to be confirmed · `done` ·

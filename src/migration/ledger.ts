@@ -123,7 +123,10 @@ async function publishedCopies(
   return entries
 }
 
-async function lookInto(publisher: Publisher, fingerprint: string | null): Promise<'held' | 'unreadable' | 'other'> {
+async function lookInto(
+  publisher: Publisher,
+  fingerprint: string | null,
+): Promise<'held' | 'unreadable' | 'other'> {
   const { current, previous } = await publisher.inspect()
   if (current === unreadable || previous === unreadable) return 'unreadable'
   return current === fingerprint || previous === fingerprint ? 'held' : 'other'

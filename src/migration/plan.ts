@@ -9,6 +9,7 @@ import { exists, readFileCapped } from '../platform/files.ts'
 import type { Census } from './census.ts'
 import { unreadableReasons } from './envelope/reasons.ts'
 import type { Events } from './events.ts'
+import { FreshDeks } from './fresh-deks.ts'
 import type { RunKind } from './journal.ts'
 import type { Session } from './session.ts'
 import type { Workload } from './workload.ts'
@@ -52,9 +53,11 @@ export type PlanRequest = {
 export async function makePlan(session: Session, request: PlanRequest): Promise<Plan> {
   const censuses: Census[] = []
   const workloads = request.data ? session.workloads : []
+  // None is made yet: every DEK is to be replaced.
+  const fresh = request.kind === 'new-deks' ? new FreshDeks() : undefined
   for (const workload of workloads) workload.requireSealable(request.to)
   for (const workload of workloads) {
-    censuses.push(await workload.census({ phase: 'plan', events: request.events }))
+    censuses.push(await workload.census({ phase: 'plan', events: request.events, fresh }))
   }
   if (request.onError === 'stop') refuseUnreadable(censuses)
   refuseRetired(session.ring, request.key, censuses)

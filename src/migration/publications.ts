@@ -3,7 +3,14 @@ import { isKvxError } from '../core/errors.ts'
 import type { Home } from '../keyring/home.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { notice } from '../platform/notices.ts'
-import { changePlaces, fromHome, type KnownPublication, type Places, readPlaces, seenFromHome } from './places-file.ts'
+import {
+  changePlaces,
+  fromHome,
+  type KnownPublication,
+  type Places,
+  readPlaces,
+  seenFromHome,
+} from './places-file.ts'
 
 /**
  * Where keys were ever published. A place that is taken out of the configuration goes on holding its key: before
@@ -39,7 +46,9 @@ export async function formerPublications(
 ): Promise<readonly PublisherConfig[]> {
   const declared = (config.keys[name]?.publish ?? []).map((place) => knownAs(home, place))
   const known = (await readPlaces(home)).published[name] ?? []
-  return known.filter((one) => !declared.some((place) => isSame(one, place))).map((one) => asDeclared(home, one))
+  return known
+    .filter((one) => !declared.some((place) => isSame(one, place)))
+    .map((one) => asDeclared(home, one))
 }
 
 function knownAs(home: Pick<Home, 'path'>, place: PublisherConfig): KnownPublication {

@@ -82,6 +82,10 @@ export async function checkWayBack(workspace: Workspace, run: RunRow): Promise<n
   const ring = await readKeyring(workspace.home)
   const key = keyOf(ring, run.key)
   const from = requireFrom(run)
+  if (run.kind === 'new-deks') {
+    const hint = `The bytes that it replaced come back with \`kvx run restore ${run.id}\`.`
+    throw notBack(run, 'its values lie under new DEKs', hint)
+  }
   if (run.status === 'abandoned' || run.status === 'rolled-back') {
     throw notBack(run, `it is ${run.status}`, `\`kvx run show ${run.id}\` tells what it did.`)
   }
@@ -98,7 +102,11 @@ export async function checkWayBack(workspace: Workspace, run: RunRow): Promise<n
 
 function requireFrom(run: RunRow): number {
   if (run.fromVersion !== null) return run.fromVersion
-  throw notBack(run, 'no version sealed before it', 'There is nothing to go back to.')
+  throw notBack(
+    run,
+    'no version sealed before it',
+    `The bytes that it replaced come back with \`kvx run restore ${run.id}\`.`,
+  )
 }
 
 function notBack(run: RunRow, why: string, hint: string): KvxError {

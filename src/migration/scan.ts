@@ -1,5 +1,6 @@
 import { setImmediate } from 'node:timers/promises'
 import { KvxError } from '../core/errors.ts'
+import type { Secret } from '../core/secret.ts'
 import type { StoredRecord } from '../stores/store.ts'
 import { displayId } from './cells.ts'
 import { CensusTaker, type Census } from './census.ts'
@@ -35,11 +36,12 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
     options.events.progress({ phase: options.phase, envelope: envelope.name, done: taker.records, total })
     return room() > 0
   }
+  const isFresh = options.fresh && ((dek: Secret) => options.fresh?.has(dek) === true)
   let controls = controlSample
   for await (const page of store.scan(envelope.set, pageSize)) {
     if (room() <= 0) break
     for (const record of page.slice(0, room())) {
-      const opened = openRecord(envelope, record, book)
+      const opened = openRecord(envelope, record, book, isFresh)
       try {
         if (opened.kind === 'sealed' && controls > 0) {
           controls--

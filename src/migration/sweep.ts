@@ -2,11 +2,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeCell, displayId } from './cells.ts'
 import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRewritten } from './envelope/prove-record.ts'
+import { proveRenewed, renewDek, type Renewed } from './envelope/renew-dek.ts'
 import { sealUnder } from './envelope/seal-record.ts'
 import { makeEntry } from './ciphertext-backup.ts'
 import { stopIfInterrupted } from './events.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
+import type { Secret } from '../core/secret.ts'
 import { breathe } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
 import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
@@ -15,6 +17,8 @@ type Pending = {
   readonly record: StoredRecord
   readonly opened: OpenedRecord
   readonly change: Cells
+  /** Where the run makes new DEKs. */
+  readonly renewed?: Renewed
 }
 
 /**
@@ -29,13 +33,17 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
   const started = performance.now()
   for await (const page of store.scan(envelope.set, pageSize(options))) {
     await breathe(options.run)
-    const pending = findPending(open, page, { target: options.target, unreadable })
+    const pending = findPending(open, page, { ...options, unreadable })
     try {
       const outcomes = await swapPending(open, pending, options)
       changed += outcomes.changed
       lost += outcomes.lost
     } finally {
-      for (const { opened } of pending) opened.wipe()
+      for (const { opened, renewed } of pending) {
+        opened.wipe()
+        renewed?.dek.wipe()
+        renewed?.old.wipe()
+      }
     }
     seen += page.length
     options.events.progress({
@@ -52,11 +60,12 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
 function findPending(
   { envelope, book }: OpenEnvelope,
   page: readonly StoredRecord[],
-  look: { readonly target: number; readonly unreadable: QuarantineRow[] },
+  look: Pick<SweepOptions, 'target' | 'fresh'> & { readonly unreadable: QuarantineRow[] },
 ): readonly Pending[] {
   const pending: Pending[] = []
+  const isFresh = look.fresh && ((dek: Secret) => look.fresh?.has(dek) === true)
   for (const record of page) {
-    const opened = openRecord(envelope, record, book)
+    const opened = openRecord(envelope, record, book, isFresh)
     if (opened.kind === 'unreadable') {
       look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
       continue
@@ -73,8 +82,13 @@ function findPending(
       look.unreadable.push(row)
       continue
     }
-    const change = sealUnder(envelope, record, opened, { book, target: look.target })
-    pending.push({ record, opened, change })
+    const to = { book, target: look.target }
+    if (look.fresh === undefined) {
+      pending.push({ record, opened, change: sealUnder(envelope, record, opened, to) })
+      continue
+    }
+    const renewed = renewDek(envelope, record, opened, to)
+    pending.push({ record, opened, change: renewed.change, renewed })
   }
   return pending
 }
@@ -92,14 +106,15 @@ async function swapPending(
     ),
   )
   await options.backup.append(
-    pending.map(({ record, change }) =>
-      makeEntry(
+    pending.map(({ record, change, renewed }) => ({
+      ...makeEntry(
         envelope.name,
         record.id,
         { row: rows.get(idKey(record.id))?.cells ?? {}, used: record.cells },
         change,
       ),
-    ),
+      ...(renewed && { dek: options.fresh?.add(renewed.dek) ?? '', wrapped: renewed.wrapped }),
+    })),
   )
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
   const to = { book, target: options.target }
@@ -111,7 +126,8 @@ async function swapPending(
         const original = before.get(idKey(record.id))
         if (original === undefined)
           throw new TypeError('the store read back a record that was not in the batch')
-        proveRewritten(envelope, record, original.opened, to)
+        if (original.renewed === undefined) proveRewritten(envelope, record, original.opened, to)
+        else proveRenewed(envelope, record, original.renewed, to)
       }
     },
   )

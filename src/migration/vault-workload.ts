@@ -61,6 +61,7 @@ export function vaultWorkload(workspace: Workspace, ring: Keyring, name: string)
     normalised: { vault: { directory, key } },
     plaintext: false,
     place: vaultPlace(name, directory),
+    renewable: false,
     requireSealable: () => undefined, // a vault's key has 32 bytes by its format
     census: async (options) => takeVaultCensus(open, options),
     sweep: async (options) => sweepVault(open, options),

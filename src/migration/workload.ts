@@ -1,6 +1,7 @@
 import type { Census, NamedRecord } from './census.ts'
 import type { BackupEntry, BackupWriter } from './ciphertext-backup.ts'
 import type { Events, Progress } from './events.ts'
+import type { FreshDeks } from './fresh-deks.ts'
 import type { QuarantineRow } from './journal.ts'
 
 /** What happens to sealed things: DEKs move, or values that lie directly under the key do. */
@@ -11,6 +12,8 @@ export type CensusOptions = {
   readonly events: Events
   /** The run that a signal would interrupt, for the message. */
   readonly run?: string
+  /** Of a run that makes new DEKs: those that it made. */
+  readonly fresh?: FreshDeks | undefined
   /** Looks at so many records only; at all of them when undefined. */
   readonly sample?: number
   /** Gets every record that does not open, a page at a time; the census itself names the first ones only. */
@@ -29,6 +32,8 @@ export type SweepOptions = {
   readonly rate: number | undefined
   readonly events: Events
   readonly total: number
+  /** Of a run that makes new DEKs: those that it made so far. */
+  readonly fresh?: FreshDeks | undefined
 }
 
 export type SweepResult = {
@@ -108,6 +113,8 @@ export type Workload = {
   readonly work: DataWork
   /** The declaration as data, the same for the same meaning: part of a plan's digest. */
   readonly normalised: Readonly<Record<string, unknown>>
+  /** Whether its values lie under DEKs in the same records, so that these can be replaced. */
+  readonly renewable: boolean
   /** Whether things that are not sealed may lie among the sealed ones. */
   readonly plaintext: boolean
   readonly place: Place

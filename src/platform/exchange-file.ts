@@ -4,11 +4,12 @@ import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { requireGivable } from './access.ts'
-import { readAcl, requireSameAcl, toolFileError } from './acl.ts'
+import { toolFileError } from './acl.ts'
 import { type ChildResult, runChild, toolFailed } from './child.ts'
 import { fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, type ReadFile, readFileCapped, requireRegular } from './files.ts'
+import { accessOf, requireSoleName } from './successor.ts'
 import { discard, writeTemp } from './temp-file.ts'
 import { findTool } from './tools.ts'
 
@@ -85,14 +86,7 @@ const sameInode = (one: FileFacts | undefined, other: FileFacts): boolean =>
 
 function requireExchangeable(target: string, facts: FileFacts): void {
   requireRegular(target, facts, 'replace')
-  if (facts.nlink !== 1) {
-    const path = shownPath(target)
-    throw new KvxError(
-      'UNSAFE_FILE_TYPE',
-      `cannot replace ${path}: it has ${facts.nlink} names, the others would keep the old content`,
-      { hint: `find and remove the other names: \`find / -xdev -samefile ${quotedPath(target)}\`` },
-    )
-  }
+  requireSoleName(target, facts)
   requireGivable(target, facts.uid, facts.gid)
 }
 
@@ -104,31 +98,7 @@ async function prepare(
   bytes: Uint8Array,
   { old, expected, handles }: Exchange,
 ): Promise<Fresh> {
-  const acl = await readAcl(old.handle.fd, target)
-  const temp = await writeTemp(target, bytes, async (handle) => {
-    const args = [
-      '--attributes-only',
-      '--preserve=mode,ownership,xattr',
-      '--',
-      '/proc/self/fd/3',
-      '/proc/self/fd/4',
-    ]
-    const result = await runChild('cp', args, { fds: [old.handle.fd, handle.fd], ownSession: true })
-    if (result.exitCode !== 0) {
-      throw (
-        toolFileError(result, 'keep the access of', target) ??
-        toolFailed('cp', result.exitCode, `kept the access of ${shownPath(target)}`)
-      )
-    }
-    const { uid, gid, mode } = factsOf(await handle.stat({ bigint: true }))
-    if (uid !== old.facts.uid || gid !== old.facts.gid || mode !== old.facts.mode) {
-      throw new KvxError(
-        'UNSAFE_MODE',
-        `cannot replace ${shownPath(target)}: its owner and mode could not be kept`,
-      )
-    }
-    requireSameAcl(await readAcl(handle.fd, target), acl)
-  })
+  const temp = await writeTemp(target, bytes, await accessOf(old.handle, old.facts, target))
   const path = join(
     dirname(target),
     `.${basename(target)}.${shortDigest(expected.bytes)}-${shortDigest(bytes)}.kvx-new`,

@@ -21,8 +21,14 @@ export function hardenLight(): void {
 export async function hardenProcess(): Promise<void> {
   hardenLight()
   await refuseObservers()
+  if (hasNoCore()) return
   if (findTool('prlimit') === undefined) return // the filter above leaves a core without memory
   await runChild('prlimit', ['--core=0:0', '--pid', String(process.pid)], { ownSession: true })
+}
+
+/** Whether both limits are 0 already, as the launcher's `ulimit -c 0` leaves them: then no helper is started. */
+export function hasNoCore(limits = readText('/proc/self/limits')): boolean {
+  return /^Max core file size +0 +0 /m.test(limits)
 }
 
 /** core(5): with no bit set, no mapping of the process is written. Also true where a core is piped to a program. */

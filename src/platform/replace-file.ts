@@ -2,11 +2,10 @@ import { type FileHandle, rename } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { type Access, applyAccess, requireGivable, resolveAccess } from './access.ts'
-import { readAcl, requireSameAcl, toolFileError } from './acl.ts'
-import { runChild, toolFailed } from './child.ts'
-import { fileError, quotedPath, shownPath } from './file-errors.ts'
+import { fileError, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, openForReading, requireRegular } from './files.ts'
+import { accessOf, copyAttributes, type Finish, requireSoleName } from './successor.ts'
 import { discard, placedFacts, removeLeftover, type TempFile, writeTemp } from './temp-file.ts'
 
 export type ReplaceOptions = {
@@ -58,22 +57,10 @@ async function replaceable(
   if (facts.nlink > 1 && (await removeLeftover(target))) {
     facts = factsOf(await old.stat({ bigint: true })) // a dead run linked the new file and kept its first name
   }
-  if (facts.nlink !== 1) {
-    const path = shownPath(target)
-    throw new KvxError(
-      'UNSAFE_FILE_TYPE',
-      `cannot replace ${path}: it has ${facts.nlink} names, the others would keep the old content`,
-      {
-        hint: `find and remove the other names: \`find / -xdev -samefile ${quotedPath(target)}\``,
-        details: { path, links: facts.nlink },
-      },
-    )
-  }
+  requireSoleName(target, facts)
   requireGivable(target, facts.uid, facts.gid)
   return facts
 }
-
-type Finish = (handle: FileHandle) => Promise<void>
 
 /** What gives the new file the access of the old one, or the changed one. Prepared before anything is written. */
 async function successor(
@@ -82,35 +69,12 @@ async function successor(
   path: string,
   change: Access | undefined,
 ): Promise<Finish> {
-  if (change === undefined) {
-    const acl = await readAcl(old.fd, path)
-    return async (handle) => {
-      await copyAttributes('mode,ownership,xattr', old, handle, path)
-      const after = factsOf(await handle.stat({ bigint: true }))
-      if (after.uid !== before.uid || after.gid !== before.gid) throw notKept('UNSAFE_OWNER', 'owner', path)
-      if (after.mode !== before.mode) throw notKept('UNSAFE_MODE', 'mode', path)
-      requireSameAcl(await readAcl(handle.fd, path), acl)
-    }
-  }
+  if (change === undefined) return accessOf(old, before, path)
   const wanted = await resolveAccess(path, change, before)
   return async (handle) => {
     await copyAttributes('xattr', old, handle, path)
     await applyAccess(handle, path, wanted)
   }
-}
-
-/**
- * `cp` between two open files: it drops inherited entries, changes the owner, then sets mode and ACL in one
- * call; never by path, never wider than the end. Nothing else that is installed everywhere does that.
- */
-async function copyAttributes(what: string, from: FileHandle, to: FileHandle, path: string): Promise<void> {
-  const args = ['--attributes-only', `--preserve=${what}`, '--', '/proc/self/fd/3', '/proc/self/fd/4']
-  const result = await runChild('cp', args, { fds: [from.fd, to.fd], ownSession: true })
-  if (result.exitCode === 0) return
-  throw (
-    toolFileError(result, 'keep the access of', path) ??
-    toolFailed('cp', result.exitCode, `kept the access of ${shownPath(path)}`)
-  )
 }
 
 async function renameOver(temp: TempFile, target: string, before: FileFacts): Promise<void> {
@@ -129,8 +93,4 @@ function changedMeanwhile(path: string): KvxError {
     hint: 'stop the other program and run the command again',
     details: { path: shownPath(path) },
   })
-}
-
-function notKept(code: 'UNSAFE_OWNER' | 'UNSAFE_MODE', what: string, path: string): KvxError {
-  return new KvxError(code, `cannot replace ${shownPath(path)}: its ${what} could not be kept`)
 }

@@ -1,14 +1,13 @@
-import { constants } from 'node:fs'
-import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises'
+import { type FileHandle, link, rename, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { type Access, applyAccess, type NumericAccess, requireGivable, resolveAccess } from './access.ts'
-import { readAcl, toolFileError } from './acl.ts'
-import { runChild, toolFailed } from './child.ts'
+import { readAcl } from './acl.ts'
 import { errnoOf, fileError, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, fsyncDirectory, lstatFacts, openForReading, requireRegular } from './files.ts'
-import { discard, placedFacts, removeLeftover, tempPathOf, writeFully } from './temp-file.ts'
+import { copyAttributes, type Finish } from './successor.ts'
+import { discard, fillTemp, placedFacts } from './temp-file.ts'
 
 /** An open regular file, read at any place. It is the same file however often its name is given to another. */
 export type StreamReader = {
@@ -102,7 +101,7 @@ export async function writeStreamed(path: string, target: StreamTarget): Promise
   try {
     if (target.expected !== undefined) old = await openExpected(final, target.expected)
     const finish = old === undefined ? await newAccess(path, target.access) : await keptAccess(old, path)
-    const temp = await fillTemp(final, target, finish)
+    const temp = await fillTemp(final, target.fill, finish)
     try {
       await target.prove?.(temp.path)
       if (target.expected === undefined) await linkNew(temp.path, final, path)
@@ -135,8 +134,6 @@ async function openExpected(path: string, expected: FileFacts): Promise<FileHand
   }
 }
 
-type Finish = (handle: FileHandle) => Promise<void>
-
 async function newAccess(path: string, access: Access): Promise<Finish> {
   const wanted = await resolveAccess(path, access, undefined)
   return async (handle) => applyAccess(handle, path, wanted)
@@ -147,59 +144,8 @@ async function keptAccess(old: FileHandle, path: string): Promise<Finish> {
   const { uid, gid } = factsOf(await old.stat({ bigint: true }))
   const wanted: NumericAccess = { uid, gid, acl: await readAcl(old.fd, path) }
   return async (handle) => {
-    const args = ['--attributes-only', '--preserve=xattr', '--', '/proc/self/fd/3', '/proc/self/fd/4']
-    const result = await runChild('cp', args, { fds: [old.fd, handle.fd], ownSession: true })
-    if (result.exitCode !== 0) {
-      const known = toolFileError(result, 'keep the attributes of', path)
-      throw known ?? toolFailed('cp', result.exitCode, `kept the attributes of ${shownPath(path)}`)
-    }
+    await copyAttributes('xattr', old, handle, path)
     await applyAccess(handle, path, wanted)
-  }
-}
-
-async function fillTemp(
-  final: string,
-  target: StreamTarget,
-  finish: Finish,
-): Promise<{ readonly path: string; readonly facts: FileFacts }> {
-  const path = tempPathOf(final)
-  await removeLeftover(final)
-  const handle = await openNew(path)
-  let written = 0
-  let facts: FileFacts
-  try {
-    try {
-      await target.fill(async (bytes) => {
-        await writeFully(handle, bytes)
-        written += bytes.length
-      })
-      await finish(handle)
-      await handle.sync()
-      facts = factsOf(await handle.stat({ bigint: true }))
-    } catch (error) {
-      await handle.close().catch(() => undefined)
-      throw error
-    }
-    await handle.close() // some file systems report a failed write only here
-    if (facts.size !== written) {
-      throw new KvxError('IO_ERROR', `${shownPath(path)} has ${facts.size} bytes instead of ${written}`)
-    }
-  } catch (error) {
-    await discard(path)
-    throw error
-  }
-  return { path, facts }
-}
-
-async function openNew(path: string): Promise<FileHandle> {
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
-  try {
-    return await open(path, flags, 0o600)
-  } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error
-    throw new KvxError('LOCKED', `another process put ${shownPath(path)} there at the same moment`, {
-      hint: 'Run the command again when the other one has ended.',
-    })
   }
 }
 

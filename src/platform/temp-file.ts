@@ -31,24 +31,38 @@ export async function removeLeftover(path: string): Promise<boolean> {
   }
 }
 
-/**
- * Writes the temporary file of `path`: created anew and for nobody else, written whole, finished, fsynced,
- * closed. On any error it is removed again and never fsynced twice: after a failed fsync the system calls the
- * pages clean, so that a second one would succeed over lost bytes.
- * @param finish gives the open file its owner and access
- */
+/** Writes the temporary file of `path` from bytes in memory; otherwise as {@link fillTemp}. */
 export async function writeTemp(
   path: string,
   bytes: Uint8Array,
   finish: (handle: FileHandle) => Promise<void>,
 ): Promise<TempFile> {
+  return fillTemp(path, async (write) => write(bytes), finish)
+}
+
+/**
+ * Writes the temporary file of `path`: created anew and for nobody else, written whole, finished, fsynced,
+ * closed. On any error it is removed again and never fsynced twice: after a failed fsync the system calls the
+ * pages clean, so that a second one would succeed over lost bytes.
+ * @param fill writes the content, piece by piece
+ * @param finish gives the open file its owner and access
+ */
+export async function fillTemp(
+  path: string,
+  fill: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
+  finish: (handle: FileHandle) => Promise<void>,
+): Promise<TempFile> {
   const temp = tempPathOf(path)
   await removeLeftover(path)
   const handle = await openNew(temp)
+  let written = 0
   let facts: FileFacts
   try {
     try {
-      await writeFully(handle, bytes)
+      await fill(async (bytes) => {
+        await writeFully(handle, bytes)
+        written += bytes.length
+      })
       await finish(handle)
       await handle.sync()
       facts = factsOf(await handle.stat({ bigint: true }))
@@ -57,8 +71,8 @@ export async function writeTemp(
       throw error
     }
     await handle.close() // some file systems report a failed write only here
-    if (facts.size !== bytes.length) {
-      throw new KvxError('IO_ERROR', `${shownPath(temp)} has ${facts.size} bytes instead of ${bytes.length}`)
+    if (facts.size !== written) {
+      throw new KvxError('IO_ERROR', `${shownPath(temp)} has ${facts.size} bytes instead of ${written}`)
     }
   } catch (error) {
     await discard(temp)

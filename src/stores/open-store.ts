@@ -1,5 +1,5 @@
 import { dirname } from 'node:path'
-import { type StoreConfig, storePlace } from '../config/stores.ts'
+import { addressSource, type ServerStoreConfig, serverPlaceOf, type StoreConfig } from '../config/stores.ts'
 import { parseDuration } from '../core/duration.ts'
 import { KvxError } from '../core/errors.ts'
 import { resolveSecret } from './connection-secret.ts'
@@ -15,7 +15,7 @@ export async function openStore(
   config: StoreConfig,
   lock?: Pick<ServerLock, 'requireHeld'>,
 ): Promise<Store> {
-  if (config.driver === 'postgres') return await openPostgres(name, config, lock)
+  if (config.driver === 'postgres' || config.driver === 'mysql') return await openServer(name, config, lock)
   if (config.driver === 'sqlite') {
     const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
     return openSqliteStore({ name, path: config.sqlite })
@@ -27,30 +27,44 @@ export async function openStore(
   return openDirectoryStore({ name, path: directory, match, format, sizes, online })
 }
 
-async function openPostgres(
+async function openServer(
   name: string,
-  config: StoreConfig & { driver: 'postgres' },
+  config: ServerStoreConfig,
   lock: Pick<ServerLock, 'requireHeld'> | undefined,
 ): Promise<Store> {
   const url = await addressOf(name, config)
-  const { openPostgresStore } = await import('./postgres/postgres-store.ts')
   const timeout = config['statement-timeout']
-  return await openPostgresStore({
+  const options = {
     name,
     url,
-    schema: config.schema,
     statementMs: timeout === undefined ? undefined : parseDuration(timeout),
     ...(lock === undefined ? {} : { forWriting: true, requireLock: () => lock.requireHeld() }),
-  })
+  }
+  if (config.driver === 'mysql') {
+    const { openMysqlStore } = await import('./mysql/mysql-store.ts')
+    return await openMysqlStore(options)
+  }
+  const { openPostgresStore } = await import('./postgres/postgres-store.ts')
+  return await openPostgresStore({ ...options, schema: config.schema })
+}
+
+const schemes = {
+  postgres: { begins: /^postgres(ql)?:\/\//, socket: 'postgres://USER@/DATABASE?host=/run/postgresql' },
+  mysql: {
+    begins: /^(mysql|mariadb):\/\//,
+    socket: 'mysql://USER@localhost/DATABASE?socketPath=/run/mysqld/mysqld.sock',
+  },
 }
 
 /** The address with its credentials. */
-async function addressOf(name: string, config: StoreConfig & { driver: 'postgres' }): Promise<string> {
-  const what = `stores.${name}.postgres`
-  const url = await resolveSecret(config.postgres, what)
-  if (/^postgres(ql)?:\/\//.test(url)) return url
-  throw new KvxError('CONFIG_INVALID', `${what}: what it leads to is no URL that begins with postgres://`, {
-    hint: 'Write it as `postgres://USER:PASSWORD@HOST:5432/DATABASE`; for a socket `postgres://USER@/DATABASE?host=/run/postgresql`.',
+async function addressOf(name: string, config: ServerStoreConfig): Promise<string> {
+  const { driver } = config
+  const what = `stores.${name}.${driver}`
+  const url = await resolveSecret(addressSource(config), what)
+  const usable = driver === 'postgres' || URL.canParse(url)
+  if (schemes[driver].begins.test(url) && usable) return url
+  throw new KvxError('CONFIG_INVALID', `${what}: what it leads to is no URL that begins with ${driver}://`, {
+    hint: `Write it as \`${driver}://USER:PASSWORD@HOST/DATABASE\`, with %40 for @ in a password; for a socket \`${schemes[driver].socket}\`.`,
   })
 }
 
@@ -60,13 +74,18 @@ export type LockPlace = { readonly directory: string } | { readonly server: stri
 export function lockPlaceOf(config: StoreConfig): LockPlace {
   if (config.driver === 'directory') return { directory: config.directory }
   if (config.driver === 'sqlite') return { directory: dirname(config.sqlite) }
-  return { server: storePlace({ ...config, schema: undefined }) }
+  return { server: serverPlaceOf(config) }
 }
 
 /** Locks the database of a store against other runs, of any host. @throws LOCKED, STORE_UNAVAILABLE */
 export async function lockServer(name: string, config: StoreConfig): Promise<ServerLock> {
-  if (config.driver !== 'postgres') throw new TypeError('only a server has a lock of its own')
+  if (config.driver !== 'postgres' && config.driver !== 'mysql')
+    throw new TypeError('only a server has a lock of its own')
   const url = await addressOf(name, config)
+  if (config.driver === 'mysql') {
+    const { lockMysql } = await import('./mysql/lock.ts')
+    return await lockMysql(name, url)
+  }
   const { lockPostgres } = await import('./postgres/lock.ts')
   return await lockPostgres(name, url)
 }

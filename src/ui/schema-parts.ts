@@ -103,7 +103,7 @@ export const plannedRun = z.object({
 
 export const run = z.object({
   id: text,
-  kind: z.enum(['rotate', 'rewrap', 'reencrypt']),
+  kind: z.enum(['rotate', 'rewrap', 'reencrypt', 'new-deks']),
   status: z.enum(['open', 'waiting', 'done', 'rolled-back', 'abandoned']),
   key: text,
   fromVersion: version.nullable(),

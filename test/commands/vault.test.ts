@@ -66,7 +66,15 @@ describe('kvcrypt', () => {
 describe('kvx vault', () => {
   it('gives numbers out with --json exactly as they were put in', () => {
     const place = vaultPlace()
-    const numbers = ['9007199254740993', '18446744073709551615', '1.50', '1e400', '-0', '1E2', '0.12345678901234567891']
+    const numbers = [
+      '9007199254740993',
+      '18446744073709551615',
+      '1.50',
+      '1e400',
+      '-0',
+      '1E2',
+      '0.12345678901234567891',
+    ]
     const text = `{"n":[${numbers.join(',')}],"o":{"id":12345678901234567890,"s":"9007199254740993"},"__proto__":1.0}`
     kvxOk(['vault', 'put', 'tk', text, ...place.flags])
     const whole = kvxOk(['vault', 'get', 'tk', '--json', ...place.flags]).stdout
@@ -75,7 +83,9 @@ describe('kvx vault', () => {
     expect(one.replaceAll(/\s/g, '')).toContain(`"value":[${numbers.join(',')}]`)
     expect(JSON.parse(one)).toMatchObject({ data: { member: 'n', generation: '1' } })
     kvxOk(['vault', 'put', 'tk', '{"id":9007199254740993}', ...place.flags])
-    expect(kvxOk(['vault', 'get', 'tk', 'id', '--json', ...place.flags]).stdout).toContain('"value": 9007199254740993')
+    expect(kvxOk(['vault', 'get', 'tk', 'id', '--json', ...place.flags]).stdout).toContain(
+      '"value": 9007199254740993',
+    )
   })
 
   it('names generation, size and key in its list without a key at hand', () => {

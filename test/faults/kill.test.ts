@@ -113,8 +113,8 @@ function expectPublished(workspace: Workspace, version: number): void {
 }
 
 /**
- * Unfinished files that may hold a key. Those of plans and certificates hold none, and a second name of the very
- * file that is published goes with its next replacement.
+ * Unfinished files that may hold a key. Those of plans, certificates and known places hold none, and a second name
+ * of the very file that is published goes with its next replacement.
  */
 function leftovers(workspace: Workspace): readonly string[] {
   const inode = (name: string): number | undefined =>
@@ -122,7 +122,7 @@ function leftovers(workspace: Workspace): readonly string[] {
   return readdirSync(workspace.path, { recursive: true, encoding: 'utf8' }).filter(
     (name) =>
       name.endsWith('.kvx-new') &&
-      !/\.kvx\/(?:runs|certificates)\//.test(name) &&
+      !/\.kvx\/(?:(?:runs|certificates)\/|\.places\.json)/.test(name) &&
       inode(name) !== inode('keys/app.key'),
   )
 }

@@ -3,48 +3,21 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { oneLevel, plainTwoLevels } from '../support/application.ts'
 import { commandFacts } from '../support/commands.ts'
-import { makeWorkspace, treeFiles, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+import {
+  begun,
+  closeStates,
+  closing,
+  rotated,
+  rows,
+  runOf,
+  type Runs,
+  staged,
+  stuck,
+  untested,
+} from '../support/states.ts'
+import { makeWorkspace, treeFiles, type Workspace } from '../support/workspace.ts'
 
-const rows = 30
-const untested = ['--without-backup', '--reason', 'a test system'] as const
-const open: { close(): void }[] = []
-afterAll(() => open.forEach((one) => one.close()))
-
-function begun(options: Partial<WorkspaceOptions> = {}): Workspace {
-  const workspace = makeWorkspace({ shape: plainTwoLevels, rows, ...options })
-  open.push(workspace)
-  return workspace.begin()
-}
-
-/** With its data under version 2. */
-function rotated(options: Partial<WorkspaceOptions> = {}): Workspace {
-  const workspace = begun(options)
-  workspace.ok('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
-  return workspace
-}
-
-function staged(): Workspace {
-  const workspace = begun()
-  workspace.ok('rotate', 'master', '--stage', '--yes', ...untested)
-  return workspace
-}
-
-/** A run that waits because one record does not open. */
-function stuck(): Workspace {
-  const workspace = begun({ shape: oneLevel })
-  workspace.put(5, workspace.strangeKey())
-  const args = ['--offline', '--then', 'data', '--on-error', 'quarantine', '--yes', ...untested]
-  expect(workspace.json('rotate', 'master', ...args).exit).toBe(4)
-  return workspace
-}
-
-type Runs = { readonly runs: readonly { id: string; status: string; direction: string }[] }
-
-function runOf(workspace: Workspace, index = 0): Runs['runs'][number] {
-  const run = workspace.ok<Runs>('run', 'list').data.runs[index]
-  if (run === undefined) throw new Error('there is no run')
-  return run
-}
+afterAll(closeStates)
 
 type Case = { readonly make: () => Workspace; readonly args: (workspace: Workspace) => readonly string[] }
 
@@ -229,7 +202,7 @@ describe('--dry-run', () => {
 
   test.each(cases)('writes nothing: $id $index', ({ id, make, args }) => {
     const workspace = make()
-    open.push(workspace)
+    closing(workspace)
     const words = args(workspace)
     // A home without a journal is not given one by a look.
     const hasRuns = existsSync(workspace.home) && workspace.ok<Runs>('run', 'list').data.runs.length > 0

@@ -470,3 +470,105 @@ describe('a legacy cipher', () => {
     expect(site.json('verify').error?.message).toContain('does not authenticate')
   })
 })
+
+describe('reencrypt --new-deks', () => {
+  const schema = 'CREATE TABLE t (id INTEGER PRIMARY KEY, kek BLOB, wrapped BLOB, value TEXT, note TEXT)'
+  const envelope = {
+    store: 'app',
+    table: 't',
+    id: 'id',
+    key: 'k',
+    dek: { column: 'wrapped', aead: 'aes-256-gcm', layout: gcm },
+    value: ['value', 'note'].map((column) => ({
+      column,
+      aead: 'aes-256-gcm',
+      layout: `base64(${gcm})`,
+      aad: `"${column}/" {id}`,
+    })),
+  }
+  const sealed = (dek: Buffer, text: string, aad: string): string => seal(dek, text, aad).toString('base64')
+
+  function filled(): { readonly site: Site; readonly deks: readonly Buffer[] } {
+    const site = makeSite(schema, { 'app.t': envelope })
+    const deks = Array.from({ length: 12 }, () => randomBytes(32))
+    deks.forEach((dek, id) => {
+      const values = ['value', 'note'].map((name) => sealed(dek, `${name} ${id}`, `${name}/${id}`))
+      site.run('INSERT INTO t VALUES (?, NULL, ?, ?, ?)', id, seal(site.key, dek), ...values)
+    })
+    return { site, deks }
+  }
+
+  function readAll(site: Site, key: Buffer): readonly string[] {
+    return site.rows('SELECT * FROM t ORDER BY id').map(({ id, wrapped, value, note }) => {
+      const dek = open(key, wrapped as Buffer)
+      return [value, note]
+        .map((cell, index) =>
+          open(dek, Buffer.from(String(cell), 'base64'), `${['value', 'note'][index]}/${String(id)}`),
+        )
+        .join(', ')
+    })
+  }
+
+  test('every record has a new one, the old ones open nothing, and a second run makes new ones again', () => {
+    const { site, deks } = filled()
+    const before = readAll(site, site.key)
+    site.ok('reencrypt', '--new-deks', '--yes', '--batch', '5', ...without)
+    expect(readAll(site, site.key)).toEqual(before)
+    const made = site
+      .rows('SELECT * FROM t ORDER BY id')
+      .map(({ wrapped }) => open(site.key, wrapped as Buffer))
+    made.forEach((dek, id) => expect(dek.equals(deks[id] as Buffer)).toBe(false))
+    for (const [id, { value }] of site.rows('SELECT value FROM t ORDER BY id').entries())
+      expect(() => open(deks[id] as Buffer, Buffer.from(String(value), 'base64'), `value/${id}`)).toThrow()
+    site.ok('reencrypt', '--new-deks', '--yes')
+    const again = site
+      .rows('SELECT * FROM t ORDER BY id')
+      .map(({ wrapped }) => open(site.key, wrapped as Buffer))
+    again.forEach((dek, id) => expect(dek.equals(made[id] as Buffer)).toBe(false))
+  })
+
+  test('is finished by a resume, which leaves those that are new already', () => {
+    const { site } = filled()
+    site.run(
+      "CREATE TRIGGER stop BEFORE UPDATE ON t WHEN OLD.id = 9 BEGIN SELECT RAISE(ABORT, 'stopped'); END",
+    )
+    expect(site.json('reencrypt', '--new-deks', '--yes', '--batch', '4', ...without).exit).not.toBe(0)
+    const half = site.rows('SELECT wrapped FROM t WHERE id < 8 ORDER BY id')
+    site.run('DROP TRIGGER stop')
+    const before = readAll(site, site.key)
+    site.ok('run', 'resume')
+    expect(readAll(site, site.key)).toEqual(before)
+    expect(site.rows('SELECT wrapped FROM t WHERE id < 8 ORDER BY id')).toEqual(half)
+  })
+
+  test('keeps old and new wrapped DEKs in the home, and comes back by a restore', () => {
+    const { site } = filled()
+    const before = site.rows('SELECT * FROM t')
+    site.ok('reencrypt', '--new-deks', '--yes', ...without)
+    const [run] = site.ok<{ readonly runs: readonly { readonly id: string; readonly kind: string }[] }>(
+      'run',
+      'list',
+    ).data.runs
+    expect(run?.kind).toBe('new-deks')
+    const lines = readFileSync(join(site.path, `.kvx/runs/${run?.id}/backup/ciphertext.jsonl`), 'utf8')
+      .trim()
+      .split('\n')
+      .slice(1)
+    const entries = lines.map(
+      (line) => JSON.parse(line) as { readonly row: object; readonly wrapped: object },
+    )
+    expect(entries.every(({ row, wrapped }) => 'wrapped' in row && 'wrapped' in wrapped)).toBe(true)
+    expect(site.json('run', 'rollback', run?.id ?? '', '--yes').error?.hint).toContain('kvx run restore')
+    site.ok('run', 'restore', run?.id ?? '', '--yes')
+    expect(site.rows('SELECT * FROM t')).toEqual(before)
+  })
+
+  test('together with a rotation the wraps move too', () => {
+    const { site } = filled()
+    const before = readAll(site, site.key)
+    const next = site.rotate()
+    site.ok('reencrypt', '--new-deks', '--yes')
+    expect(readAll(site, next)).toEqual(before)
+    expect(site.byVersion()).toEqual([{ 'k@2': 12 }])
+  })
+})

@@ -2,56 +2,18 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync, unlinkSync, 
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, describe, expect, test, type TestContext } from 'vitest'
-import { oneLevel, plainTwoLevels } from '../support/application.ts'
+import { oneLevel } from '../support/application.ts'
 import { GpgHome } from '../support/gpg.ts'
 import { needsTool } from '../support/needs.ts'
-import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+import { begun, closeStates, rotated, rows, runOf, staged, stuck, untested } from '../support/states.ts'
+import type { Workspace } from '../support/workspace.ts'
 
-const rows = 30
-const untested = ['--without-backup', '--reason', 'a test system'] as const
-const open: { close(): void }[] = []
-afterAll(() => open.forEach((one) => one.close()))
-
-function begun(options: Partial<WorkspaceOptions> = {}): Workspace {
-  const workspace = makeWorkspace({ shape: plainTwoLevels, rows, ...options })
-  open.push(workspace)
-  return workspace.begin()
-}
-
-/** With its data under version 2. */
-function rotated(options: Partial<WorkspaceOptions> = {}): Workspace {
-  const workspace = begun(options)
-  workspace.ok('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
-  return workspace
-}
-
-function staged(): Workspace {
-  const workspace = begun()
-  workspace.ok('rotate', 'master', '--stage', '--yes', ...untested)
-  return workspace
-}
-
-/** A run that waits because one record does not open. */
-function stuck(): Workspace {
-  const workspace = begun({ shape: oneLevel })
-  workspace.put(5, workspace.strangeKey())
-  const args = ['--offline', '--then', 'data', '--on-error', 'quarantine', '--yes', ...untested]
-  expect(workspace.json('rotate', 'master', ...args).exit).toBe(4)
-  return workspace
-}
+afterAll(closeStates)
 
 function ring(workspace: Workspace) {
   const key = workspace.keyring().keys['master']
   if (key === undefined) throw new Error('the keyring has no key')
   return key
-}
-
-type Runs = { readonly runs: readonly { id: string; status: string; direction: string }[] }
-
-function runOf(workspace: Workspace, index = 0): Runs['runs'][number] {
-  const run = workspace.ok<Runs>('run', 'list').data.runs[index]
-  if (run === undefined) throw new Error('there is no run')
-  return run
 }
 
 function keyFile(workspace: Workspace, version: number): string {

@@ -1,9 +1,11 @@
-import { readdirSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDecipheriv, createHash } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
 import { derivedKey, openAsDescribed } from '../core/layout/vector-ciphers.ts'
 import { bytesOfCell, objectOf, textOf, vectorNamed, type JsonObject } from '../core/layout/vector-reader.ts'
+import { kvxJson, type KvxDocument } from '../support/cli.ts'
 import { VectorSite, type Case, type Extra } from './vector-site.ts'
 
 // Every shared vector through the built CLI: open, move to a new key, open again with a reader that shares nothing
@@ -171,6 +173,94 @@ describe('every shared vector without authentication is converted from', () => {
     expect(() => openConverted(site, column, 1)).toThrow()
     site.ok('retire', 'k@1', '--confirm', 'k@1')
   })
+})
+
+test('46-grafana: a legacy wrap and a legacy value under it are converted together', () => {
+  const one = all.find(({ file }) => file === '46-grafana')
+  if (one === undefined) throw new TypeError('the vector is there')
+  const to = { aead: 'aes-256-gcm', derive: 'sha256(key)' }
+  const site = siteOf(one, {
+    wrap: { to: { ...to, layout: { encrypted_data: gcm } } },
+    data: { to: { ...to, layout: { secret: `"v2." base64(${gcm})` } } },
+  })
+  site.ok('rewrap', '--yes', '--without-backup', '--reason', 'a test')
+  const row = site.readRow()
+  const kek = createHash('sha256').update(site.material(1)).digest()
+  const dek = opened(kek, bytesOfCell(row['encrypted_data']))
+  expect(dek.toString('hex')).toBe(objectOf(one.vector['dek'])['hex'])
+  const secret = Buffer.from(bytesOfCell(row['secret']).toString().replace('v2.', ''), 'base64')
+  expect(opened(createHash('sha256').update(dek).digest(), secret)).toEqual(
+    bytesOfCell(one.vector['plaintext']),
+  )
+})
+
+function opened(key: Buffer, value: Buffer): Buffer {
+  const decipher = createDecipheriv('aes-256-gcm', key, value.subarray(0, 12), { authTagLength: 16 })
+  decipher.setAuthTag(value.subarray(-16))
+  return Buffer.concat([decipher.update(value.subarray(12, -16)), decipher.final()])
+}
+
+test('31: the name of the KEK is bound by both levels, so that a rewrap seals the content again under its DEK', () => {
+  const vector = vectorNamed('31-json-envelope-canonical-aad')
+  const path = mkdtempSync(join(tmpdir(), 'kvx-vector-'))
+  const json = <T>(...args: string[]): KvxDocument<T> => kvxJson<T>(args, { cwd: path, env: { HOME: path } })
+  try {
+    mkdirSync(join(path, 'blobs'))
+    const file = join(path, 'blobs/one.json')
+    const text = textOf(objectOf(vector['row'])['blob'])
+    writeFileSync(file, text)
+    writeFileSync(join(path, 'configured.key'), Buffer.from(textOf(objectOf(vector['kek'])['hex']), 'hex'))
+    const names = [
+      'algorithm',
+      'content_hash',
+      'key_reference',
+      'media_type',
+      'plaintext_length',
+      'tenant_id',
+      'version',
+    ]
+    const aad = `json({${names.map((name) => `"${name}": {${name}}`).join(', ')}})`
+    const sealed = (nonce: string, ct: string): object => ({
+      aead: 'aes-256-gcm',
+      aad,
+      layout: { [nonce]: 'base64(nonce:12)', [ct]: 'base64(ct tag:16)' },
+    })
+    const config = {
+      kvx: 1,
+      keys: { k: { purpose: 'kek' } },
+      stores: { blobs: { directory: './blobs', match: '*.json', format: 'json' } },
+      envelopes: {
+        blobs: {
+          store: 'blobs',
+          key: 'k',
+          version: { column: 'key_reference', names: { 1: 'kek-2026-08', 2: 'kek-2026-11' } },
+          dek: sealed('wrap_nonce', 'wrapped_dek'),
+          value: sealed('content_nonce', 'ciphertext'),
+        },
+      },
+    }
+    writeFileSync(join(path, 'kvx.yaml'), JSON.stringify(config), { mode: 0o600 })
+    for (const args of [
+      ['init'],
+      ['key', 'import', 'k', '--from', 'file:configured.key'],
+      ['verify'],
+      ['rotate', 'k', '--offline', '--yes', '--without-backup', '--reason', 'a test'],
+      ['rewrap', '--yes'],
+      ['retire', 'k@1', '--confirm', 'k@1'],
+    ]) {
+      const document = json(...args)
+      expect([args[0], document.exit, document.error]).toEqual([args[0], 0, undefined])
+    }
+    const after = readFileSync(file, 'utf8')
+    expect(JSON.parse(after)).toMatchObject({ key_reference: 'kek-2026-11' })
+    const row = { blob: after }
+    const [wrap, data] = ['wrap', 'data'].map((level) => objectOf(objectOf(vector['layout'])[level]))
+    const dek = openAsDescribed(wrap as JsonObject, row, readFileSync(join(path, '.kvx/keys/k.v2.key')))
+    expect(dek.toString('hex')).toBe(objectOf(vector['dek'])['hex'])
+    expect(openAsDescribed(data as JsonObject, row, dek)).toEqual(bytesOfCell(vector['plaintext']))
+  } finally {
+    rmSync(path, { recursive: true, force: true })
+  }
 })
 
 /** A converted value, opened by node:crypto alone. */

@@ -42,8 +42,19 @@ export async function startMariadb(): Promise<MariadbServer> {
   const socket = join(folder, 's')
   let child: ChildProcess | undefined
   const start = async (): Promise<void> => {
-    const settings = ['--skip-networking', '--innodb-buffer-pool-size=32M', '--innodb-log-file-size=16M', '--skip-log-error']
-    const args = ['--no-defaults', `--datadir=${data}`, `--socket=${socket}`, `--pid-file=${join(folder, 'pid')}`, ...settings]
+    const settings = [
+      '--skip-networking',
+      '--innodb-buffer-pool-size=32M',
+      '--innodb-log-file-size=16M',
+      '--skip-log-error',
+    ]
+    const args = [
+      '--no-defaults',
+      `--datadir=${data}`,
+      `--socket=${socket}`,
+      `--pid-file=${join(folder, 'pid')}`,
+      ...settings,
+    ]
     child = spawn(program, args, { ...options, stdio: 'ignore' })
     await untilReady(urlOf(socket, ''), child)
   }
@@ -77,7 +88,13 @@ function bootstrap(data: string, options: SpawnSyncOptions): void {
   const files = ['mysql_system_tables', 'mysql_performance_tables', 'mysql_system_tables_data']
   const text = files.map((file) => readFileSync(join(scripts, `${file}.sql`), 'utf8')).join('\n')
   const input = `CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n${text}`
-  const words = ['--no-defaults', '--bootstrap', `--datadir=${data}`, '--skip-log-bin', '--innodb-log-file-size=16M']
+  const words = [
+    '--no-defaults',
+    '--bootstrap',
+    `--datadir=${data}`,
+    '--skip-log-bin',
+    '--innodb-log-file-size=16M',
+  ]
   const made = spawnSync(program, words, { ...options, input, encoding: 'utf8' })
   if (made.status !== 0) throw new Error(`mariadbd --bootstrap: ${String(made.stderr)}`)
 }

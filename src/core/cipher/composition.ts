@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual, type KeyObject } from 'node:crypto'
 import { ended } from '../aead/block-modes.ts'
-import { KvxError } from '../errors.ts'
+import { isKvxError, KvxError } from '../errors.ts'
 import { compileDerivation, type Derivation } from '../layout/derivation.ts'
 import { compileMacInput, type MacInput } from '../layout/mac-input.ts'
 import { mismatch } from '../layout/values.ts'
@@ -98,20 +98,37 @@ function withKeys(
   keys: { readonly mac: Derivation | undefined; readonly encryption: Derivation | undefined },
   material: Secret,
 ): ComposedKey {
-  const mac = derived(keys.mac, material)
-  const encryption = derived(keys.encryption, material)
+  const made: Secret[] = []
+  const derive = (which: 'macKey' | 'cipherKey', derivation: Derivation | undefined): Secret => {
+    if (derivation === undefined) return material
+    const secret = derived(composition, which, derivation, material)
+    made.push(secret)
+    return secret
+  }
   try {
+    const mac = derive('macKey', keys.mac)
+    const encryption = derive('cipherKey', keys.encryption)
     const expected = composition.bits / 8
     if (encryption.length !== expected) throw wrongKey(composition.name, encryption.length, String(expected))
     return new ComposedKey(composition.name, mac, encryption)
   } finally {
-    if (mac !== material) mac.wipe()
-    if (encryption !== material) encryption.wipe()
+    for (const secret of made) secret.wipe()
   }
 }
 
-function derived(derivation: Derivation | undefined, key: Secret): Secret {
-  return derivation?.derive({ key, cell: nothing, newCell: nothing, part: nothing }) ?? key
+function derived(
+  { name }: Composition,
+  which: 'macKey' | 'cipherKey',
+  derivation: Derivation,
+  key: Secret,
+): Secret {
+  try {
+    return derivation.derive({ key, cell: nothing, newCell: nothing, part: nothing })
+  } catch (error) {
+    if (!isKvxError(error, 'LAYOUT_MISMATCH')) throw error
+    const message = `the ${which} of ${name} can't be made from a key of ${key.length} bytes: ${error.message}`
+    throw new KvxError('KEY_MALFORMED', message, { details: { fault: 'length', length: key.length } })
+  }
 }
 
 function nothing(): never {

@@ -53,6 +53,23 @@ function columnsOf(part: Part | undefined): readonly string[] {
   return part.column === undefined ? spread : [part.column, ...spread]
 }
 
+/**
+ * Whether two names mean one table. Servers have schemas: one that is left out may be any, so that a table is rather
+ * taken for a declared one of the same name than reported in vain.
+ */
+export function sameTable(one: string, other: string): boolean {
+  const [a, b] = [partsOf(one), partsOf(other)]
+  const isSchemaSame = a.schema === undefined || b.schema === undefined || a.schema === b.schema
+  return fold(one) === fold(other) || (a.name === b.name && isSchemaSame)
+}
+
+function partsOf(table: string): { readonly schema: string | undefined; readonly name: string } {
+  const parts = [...table.matchAll(/"((?:[^"]|"")+)"|([^".]+)/g)].map(([, quoted, plain]) =>
+    fold(quoted?.replaceAll('""', '"') ?? plain ?? ''),
+  )
+  return { schema: parts.length > 1 ? parts.at(-2) : undefined, name: parts.at(-1) ?? '' }
+}
+
 /** Databases fold the case of names. */
 export function fold(name: string): string {
   return name.toLowerCase()

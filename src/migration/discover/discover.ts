@@ -68,8 +68,13 @@ async function sampleOf(
   store: Store,
   { table, wanted, unseen }: Wanted,
 ): Promise<Sample | undefined> {
+  if (table.columns.length === 0) return undefined
+  if (table.id === undefined && store.driver !== 'sqlite') {
+    const reason = 'no columns of it are unique and never null, so its records cannot be read one by one'
+    unseen.push({ store: name, table: table.table, reason })
+    return undefined
+  }
   try {
-    if (table.columns.length === 0) return undefined
     return await sampleTable(store, table, wanted)
   } catch (error) {
     if (!isKvxError(error, 'STORE_SHAPE')) throw error

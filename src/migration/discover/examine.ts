@@ -4,7 +4,7 @@ import type { StoredRecord } from '../../stores/store.ts'
 import { aeadNamed } from '../../core/aead/aead.ts'
 import { stopIfInterrupted } from '../events.ts'
 import { declarationOf, envelopeName, sealedText } from './declaration.ts'
-import { type Declared, fold } from './declared.ts'
+import { type Declared, fold, sameTable } from './declared.ts'
 import type { Confidence, Find, Level } from './find.ts'
 import type { Inner } from './inner-key.ts'
 import { looksOf } from './marks.ts'
@@ -69,7 +69,7 @@ class Table {
   get declaredHere(): readonly Declared[] {
     const { table } = this.#on.sample
     const isFiles = this.#on.config.driver === 'directory'
-    return this.#on.declared.filter((one) => isFiles || fold(one.table) === fold(table.table))
+    return this.#on.declared.filter((one) => isFiles || sameTable(one.table, table.table))
   }
 
   /** Records whose column nobody declared, and that have a value there. */

@@ -1,5 +1,4 @@
 import { setImmediate } from 'node:timers/promises'
-import { isKvxError } from '../../core/errors.ts'
 import type { CatalogueTable, Cell, Cells, RecordSet, Store, StoredRecord } from '../../stores/store.ts'
 import { stopIfInterrupted } from '../events.ts'
 
@@ -65,9 +64,4 @@ export function bytesOf(cell: Cell): Buffer | undefined {
   if (typeof cell === 'string') return cell === '' ? undefined : Buffer.from(cell, 'utf8')
   if (!(cell instanceof Uint8Array) || cell.length === 0) return undefined
   return Buffer.from(cell.buffer, cell.byteOffset, cell.byteLength)
-}
-
-/** Members of documents that are an object here and a text there cannot be read together. */
-export function isShapeTrouble(error: unknown): boolean {
-  return isKvxError(error, 'STORE_SHAPE')
 }

@@ -42,11 +42,24 @@ export type OpenedRecord = {
   readonly wipe: () => void
 }
 
-type Look = { readonly envelope: Envelope; readonly state: RecordState; readonly book: KeyBook }
+type Look = {
+  readonly envelope: Envelope
+  readonly state: RecordState
+  readonly book: KeyBook
+  readonly isFresh: ((dek: Secret) => boolean) | undefined
+}
 
-/** Opens a record through its whole declared chain with whichever known version does it. */
-export function openRecord(envelope: Envelope, record: StoredRecord, book: KeyBook): Opened {
-  const look = { envelope, state: stateOf(envelope.set.id, record), book }
+/**
+ * Opens a record through its whole declared chain with whichever known version does it.
+ * @param isFresh of a run that makes new DEKs: a record under another DEK is not settled yet
+ */
+export function openRecord(
+  envelope: Envelope,
+  record: StoredRecord,
+  book: KeyBook,
+  isFresh?: (dek: Secret) => boolean,
+): Opened {
+  const look = { envelope, state: stateOf(envelope.set.id, record), book, isFresh }
   const [outer] = envelope.wraps
   return outer === undefined ? openDirect(look) : openWrapped(look, outer)
 }
@@ -102,7 +115,7 @@ function withoutDek(values: readonly Found[]): Opened {
  * @returns whether something of it lies in a form that is only read
  */
 function openLower(
-  { envelope, state, book }: Look,
+  { envelope, state, book, isFresh }: Look,
   outer: Sealed,
   found: UnderKey,
   values: readonly Found[],
@@ -110,7 +123,8 @@ function openLower(
   const key = chainKey(envelope, { outer, plaintext: found.secret, state })
   if (typeof key === 'string') return key
   try {
-    return openValues(values, key, { state, book })
+    const opened = openValues(values, key, { state, book })
+    return typeof opened !== 'string' && isFresh?.(key) === false ? { outdated: true } : opened
   } finally {
     key.wipe()
   }
@@ -272,13 +286,9 @@ function columnLabel({ version }: Envelope, state: RecordState, book: KeyBook): 
   return version === undefined ? undefined : readColumnLabel(version, state[version.column] ?? null, book)
 }
 
-function sealedRecord(
-  { envelope, state, book }: Look,
-  under: readonly UnderKey[],
-  outdated: boolean,
-): Opened {
+function sealedRecord(look: Look, under: readonly UnderKey[], outdated: boolean): Opened {
   const versions = new Set(under.map((one) => one.version))
-  const labels = labelsOf({ envelope, state, book }, under, outdated)
+  const labels = labelsOf(look, under, outdated)
   return { kind: 'sealed', versions, labels, under, wipe: () => wipeAll(under) }
 }
 

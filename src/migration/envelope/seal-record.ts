@@ -28,23 +28,25 @@ export function sealUnder(
 ): Cells {
   const draft = new RecordDraft(envelope, record)
   draft.label(to)
-  for (const { column, value } of envelope.sets) draft.set(column, () => setCell(draft, column, value, to))
-  for (const { instance, secret } of opened.under) {
-    const keyid = instance.sealed.label
-    draft.seal(instance, secret, versionKey(to.book, to.target), {
-      version: BigInt(to.target),
-      keyid: keyid && nameOfVersion(keyid, to.target, to.book),
-    })
-  }
+  draft.sets(to)
+  for (const { instance, secret } of opened.under)
+    draft.seal(instance, secret, versionKey(to.book, to.target), labelsAt(instance, to))
   for (const { secret, instance } of opened.under.slice(0, envelope.wraps.length === 0 ? 0 : 1))
     sealLower(envelope, draft, instance.sealed, secret)
   // Once more for those that are made of what was just sealed.
-  for (const { column, value } of envelope.sets) draft.set(column, () => setCell(draft, column, value, to))
+  draft.sets(to)
   return draft.changes
 }
 
+/** What a value says of the version that it lies under. */
+export type Says = { readonly version?: bigint; readonly keyid?: Uint8Array | undefined }
+
+export function labelsAt({ sealed: { label } }: Instance, { book, target }: SealTarget): Says {
+  return { version: BigInt(target), keyid: label && nameOfVersion(label, target, book) }
+}
+
 /** The record as it will be, column by column. */
-class RecordDraft {
+export class RecordDraft {
   readonly before: RecordState
   readonly #envelope: Envelope
   readonly #changes: Record<string, Cell> = {}
@@ -81,13 +83,14 @@ class RecordDraft {
     this.set(version.column, () => writeColumnLabel(version, before, target, book))
   }
 
+  /** The columns that are declared to change with the record. */
+  sets(to: SealTarget): void {
+    for (const { column, value } of this.#envelope.sets)
+      this.set(column, () => setCell(this, column, value, to))
+  }
+
   /** Seals a plaintext where an instance lay, in the form that is written; every other byte stays as it is. */
-  seal(
-    instance: Instance,
-    plaintext: Uint8Array,
-    by: KeyFor,
-    says: { readonly version?: bigint; readonly keyid?: Uint8Array | undefined } = {},
-  ): void {
+  seal(instance: Instance, plaintext: Uint8Array, by: KeyFor, says: Says = {}): void {
     const [form] = instance.sealed.forms
     const columns = this.#blank(instance, form, says)
     const parts = ownParts(form, columns)
@@ -102,11 +105,7 @@ class RecordDraft {
   }
 
   /** The parts around a new ciphertext: what names the version, fresh nonces and salts, the rest as it was. */
-  #blank(
-    instance: Instance,
-    form: Form,
-    says: { readonly version?: bigint; readonly keyid?: Uint8Array | undefined },
-  ): Instance['columns'] {
+  #blank(instance: Instance, form: Form, says: Says): Instance['columns'] {
     const old = this.#reread(instance, form)
     return form.columns.map(({ column, layout }) => {
       const parts = new Map(old.get(column))

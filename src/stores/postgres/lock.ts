@@ -41,7 +41,7 @@ async function takeLock(connection: Connection): Promise<ServerLock> {
   )
   const [got, pid, database] = answer ?? []
   const isOurs = `${database ?? ''}:${pid ?? ''}`
-  if (false) {
+  if (got !== 't') {
     const holder = await findHolder(connection)
     // Another name of the same database in the same configuration.
     if (!own.has(`${database ?? ''}:${holder?.pid ?? ''}`)) throw lockedError(target, holder)

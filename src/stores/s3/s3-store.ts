@@ -1,0 +1,191 @@
+import { createHash } from 'node:crypto'
+import { isKvxError, KvxError } from '../../core/errors.ts'
+import { fileFormat } from '../directory/file-format.ts'
+import { type FileRecord, idKey, type RecordFormat } from '../directory/format.ts'
+import { compileGlob, type Glob, globProblem, matchesAll } from '../directory/glob.ts'
+import { jsonFormat } from '../directory/json-format.ts'
+import type { CatalogueTable, RecordId, RecordSet, Store, StoredRecord, StoreFacts } from '../store.ts'
+import { openClient, type S3Client, type S3Options } from './client.ts'
+import { probeName, proveConditions, type Spelling } from './conditions.ts'
+import { countOldVersions, listObjects } from './listing.ts'
+import { readObject, type S3Object } from './objects.ts'
+import { insertMissingObjects, swapObjects } from './writes.ts'
+
+export type S3StoreOptions = S3Options & {
+  /** What every key of the store begins with. */
+  readonly prefix: string
+  /** Which keys below it are the store's. */
+  readonly match: string
+  readonly format: 'file' | 'json'
+}
+
+/** A bucket as the parts of the driver see it. */
+export type Bucket = {
+  readonly client: S3Client
+  readonly prefix: string
+  readonly match: Glob
+  readonly format: RecordFormat
+  /** The proof that the server keeps conditions, made once before the first write. */
+  spelling(): Promise<Spelling>
+}
+
+/** A page ends early when its objects have so many bytes together. */
+const pageBytes = 32 * 1_048_576
+const sampledObjects = 20
+
+/**
+ * Opens a bucket whose objects are records: the id `path` is the key behind the prefix. Nothing is sent yet.
+ * @throws STORE_SHAPE for a pattern that is none
+ */
+export async function openS3Store(options: S3StoreOptions): Promise<Store> {
+  const { name, prefix, match, format } = options
+  const client = await openClient(options)
+  const problem = globProblem(match)
+  if (problem !== undefined) throw shapeError(client, `the pattern ${JSON.stringify(match)}: ${problem}`)
+  let proven: Promise<Spelling> | undefined
+  const bucket: Bucket = {
+    client,
+    prefix,
+    match: compileGlob(match),
+    format: format === 'json' ? jsonFormat : fileFormat,
+    spelling: async () => (proven ??= proveConditions(client, prefix)),
+  }
+  return {
+    name,
+    driver: 's3',
+    inspect: async (set) => inspect(bucket, set),
+    scan: (set, pageSize) => scanPages(bucket, set, pageSize),
+    fetch: async (set, ids) => fetchRecords(bucket, set, ids),
+    swap: async (set, swaps, readBack) => swapObjects(bucket, { set, swaps, readBack }),
+    catalogue: async () => readCatalogue(bucket),
+    insertMissing: async (set, records) => insertMissingObjects(bucket, set, records),
+    settle: async () => {}, // what S3 acknowledges is durable
+    close: async () => {},
+  }
+}
+
+export function shapeError(client: S3Client, what: string): KvxError {
+  return new KvxError('STORE_SHAPE', `store ${client.name} (${client.place}): ${what}`)
+}
+
+/** The patterns of a record set: the store's own, and the set's `table` where it says more. */
+export function globsOf({ client, match, format }: Bucket, set: RecordSet): readonly Glob[] {
+  format.check({ name: client.name, path: client.place }, set, !match.hasWildcard)
+  if (set.table === match.pattern) return [match]
+  const problem = globProblem(set.table)
+  if (problem !== undefined) throw shapeError(client, `the pattern ${JSON.stringify(set.table)}: ${problem}`)
+  return [match, compileGlob(set.table)]
+}
+
+/** The one record that an object is. @throws STORE_SHAPE */
+export function recordOf(bucket: Bucket, set: RecordSet, path: string, bytes: Buffer): FileRecord {
+  const { client, format } = bucket
+  try {
+    const [record] = format.records({ target: { name: client.name, path: client.place }, path, bytes }, set)
+    if (record !== undefined) return record
+  } catch (error) {
+    // The hints of files are of no use here.
+    if (isKvxError(error)) throw new KvxError(error.code, error.message, { details: error.details })
+    throw error
+  }
+  throw new KvxError('BUG', 'an object is one record')
+}
+
+/** The key of a record, undefined when no object of the set can have it. */
+export function keyOf(bucket: Bucket, globs: readonly Glob[], id: RecordId): string | undefined {
+  const [path] = id
+  if (typeof path !== 'string' || isUnreachable(path) || !matchesAll(globs, path)) return undefined
+  return `${bucket.prefix}${path}`
+}
+
+/** Addresses lose such names on their way. */
+const isUnreachable = (path: string): boolean => path.split('/').some((part) => part === '.' || part === '..')
+
+async function* pathsIn({ client, prefix }: Bucket, globs: readonly Glob[]): AsyncGenerator<string> {
+  for await (const { key } of listObjects(client, prefix)) {
+    const path = key.slice(prefix.length)
+    if (path === '' || path === probeName || !matchesAll(globs, path)) continue
+    if (isUnreachable(path))
+      throw shapeError(client, 'an object has . or .. as a part of its key, which no address reaches')
+    yield path
+  }
+}
+
+async function* scanPages(
+  bucket: Bucket,
+  set: RecordSet,
+  pageSize: number,
+): AsyncGenerator<readonly StoredRecord[]> {
+  if (!Number.isSafeInteger(pageSize) || pageSize < 1)
+    throw new KvxError('BUG', 'a page holds at least one record')
+  let page: StoredRecord[] = []
+  let bytes = 0
+  for await (const path of pathsIn(bucket, globsOf(bucket, set))) {
+    const object = await readObject(bucket.client, `${bucket.prefix}${path}`)
+    if (object === undefined) continue
+    const { id, cells } = recordOf(bucket, set, path, object.bytes)
+    page.push({ id, cells })
+    bytes += object.bytes.length
+    if (page.length < pageSize && bytes < pageBytes) continue
+    yield page
+    page = []
+    bytes = 0
+  }
+  if (page.length > 0) yield page
+}
+
+async function inspect(bucket: Bucket, set: RecordSet): Promise<StoreFacts> {
+  let records = 0n
+  for await (const _ of pathsIn(bucket, globsOf(bucket, set))) records++
+  const { versions, markers } = await countOldVersions(bucket.client, bucket.prefix)
+  if (versions + markers === 0) return { records, warnings: [] }
+  const message = `the bucket keeps ${versions} older versions and ${markers} delete markers below the prefix: they hold values under old keys, which no run reaches; let them expire before a key is destroyed`
+  return { records, warnings: [{ code: 'OLD_VERSIONS', message }] }
+}
+
+/** Under this name what an object keeps besides its bytes stands among the fetched cells. */
+export const headersCell = '$headers'
+
+async function fetchRecords(
+  bucket: Bucket,
+  set: RecordSet,
+  ids: readonly RecordId[],
+): Promise<readonly StoredRecord[]> {
+  const globs = globsOf(bucket, set)
+  const found = new Map<string, StoredRecord>()
+  for (const id of ids) {
+    const key = keyOf(bucket, globs, id)
+    const object = key === undefined ? undefined : await readObject(bucket.client, key)
+    if (key === undefined || object === undefined) continue
+    const path = key.slice(bucket.prefix.length)
+    const { cells } = recordOf(bucket, set, path, object.bytes)
+    const whole = { [bucket.format.whole]: object.bytes, [headersCell]: JSON.stringify(object.kept) }
+    found.set(idKey(id), { id, cells: { path, ...cells, ...whole } })
+  }
+  return ids.flatMap((id) => found.get(idKey(id)) ?? [])
+}
+
+async function readCatalogue(bucket: Bucket): Promise<readonly CatalogueTable[]> {
+  const { format, match } = bucket
+  const members = new Map<string, string>()
+  let records = 0n
+  for await (const path of pathsIn(bucket, [match])) {
+    records++
+    if (format.membersOf === undefined || records > sampledObjects) continue
+    const object = await readObject(bucket.client, `${bucket.prefix}${path}`)
+    for (const { column, kind } of object === undefined ? [] : format.membersOf(object.bytes)) {
+      const known = members.get(column)
+      if (known === undefined || known === 'null') members.set(column, kind)
+    }
+  }
+  const columns =
+    format.membersOf === undefined
+      ? [{ name: 'content', type: 'bytes' }]
+      : [...members].map(([name, type]) => ({ name, type }))
+  return [{ table: match.pattern, id: ['path'], columns, records }]
+}
+
+export function sameBytes(one: S3Object, bytes: Uint8Array): boolean {
+  const digest = (of: Uint8Array): Buffer => createHash('sha256').update(of).digest()
+  return one.bytes.length === bytes.length && digest(one.bytes).equals(digest(bytes))
+}

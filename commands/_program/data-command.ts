@@ -32,9 +32,9 @@ type DataFlags = {
   readonly json: boolean
 }
 
-/** `rewrap` and `reencrypt`: plan, ask, work. */
+/** `rewrap`, `reencrypt` and `seal`: plan, ask, work. */
 export async function runDataCommand(
-  work: DataWork,
+  work: DataWork | 'seal',
   names: readonly string[],
   flags: DataFlags,
 ): Promise<Outcome> {
@@ -45,8 +45,8 @@ export async function runDataCommand(
     return await withProgress(flags, async (events) => {
       const prepared = await prepareDataRun(workspace, journal, {
         // DEKs lie where a rewrap has its work.
-        work: newDeks ? 'rewrap' : work,
-        newDeks,
+        work: newDeks ? 'rewrap' : work === 'seal' ? 'reencrypt' : work,
+        ...(newDeks ? { kind: 'new-deks' } : work === 'seal' ? { kind: 'seal' } : {}),
         names,
         rolledOut: flags['rolled-out'],
         withoutReason: withoutReason(flags),

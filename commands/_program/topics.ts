@@ -26,6 +26,7 @@ export const helpGroups: readonly { readonly title: string; readonly commands: r
       'rotate',
       'rewrap',
       'reencrypt',
+      'seal',
       'run',
       'retire',
       'destroy',

@@ -68,7 +68,7 @@ const version = z.union([
 
 export const envelopeSchema = z.strictObject({
   store: name,
-  /** A directory store's pattern stands in for the table, and the file's path for the id. */
+  /** The pattern of a directory or bucket stands in for the table, and the file's path for the id. */
   table: z.string().min(1).optional(),
   id: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
   key: name,
@@ -105,7 +105,7 @@ export function completeEnvelope(
   envelope: WrittenEnvelope,
   store: StoreConfig,
 ): EnvelopeConfig | 'table' | 'id' {
-  if (store.driver === 'directory') return inDirectory(envelope, store)
+  if (store.driver === 'directory' || store.driver === 's3') return inFiles(envelope, store)
   const { table, id } = envelope
   if (table !== undefined && id !== undefined) return { ...envelope, table, id }
   return table === undefined ? 'table' : 'id'
@@ -113,9 +113,9 @@ export function completeEnvelope(
 
 const defaultIds = { file: 'path', json: 'path', jsonl: ['path', 'line'], records: ['path', 'index'] }
 
-function inDirectory(
+function inFiles(
   envelope: WrittenEnvelope,
-  store: StoreConfig & { driver: 'directory' },
+  store: StoreConfig & { driver: 'directory' | 's3' },
 ): EnvelopeConfig {
   const { match, format } = store
   const whole = format !== 'json' && format !== 'jsonl'

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { describeSource, knownText, locateSource, secretSource, type SecretSource } from './secret-source.ts'
 import { mysqlDefaults, postgresDefaults, serverPlace } from './server-place.ts'
+import { locateS3, s3Place, s3Store as s3Members } from './s3-store.ts'
 import { duration } from './values.ts'
 
 /** What `stores:` of `kvx.yaml` may say: a driver each, told apart by the member that says where it lies. */
@@ -54,7 +55,9 @@ const mysqlStore = z.strictObject({
   ...retention,
 })
 
-const schemas = [sqliteStore, directoryStore, postgresStore, mysqlStore] as const
+const s3Store = s3Members.extend(retention)
+
+const schemas = [sqliteStore, directoryStore, s3Store, postgresStore, mysqlStore] as const
 
 export const storeSchema = z.union(schemas)
 
@@ -69,6 +72,7 @@ type WrittenStore = z.output<typeof storeSchema>
 export type StoreConfig =
   | (z.output<typeof sqliteStore> & { readonly driver: 'sqlite' })
   | (z.output<typeof directoryStore> & { readonly driver: 'directory' })
+  | (z.output<typeof s3Store> & { readonly driver: 's3' })
   | (z.output<typeof postgresStore> & { readonly driver: 'postgres' })
   | (z.output<typeof mysqlStore> & { readonly driver: 'mysql' })
 
@@ -83,6 +87,7 @@ export function addressSource(store: ServerStoreConfig): SecretSource {
 export function locateStore(store: WrittenStore, absolute: (path: string) => string): StoreConfig {
   if ('sqlite' in store) return { driver: 'sqlite', ...store, sqlite: absolute(store.sqlite) }
   if ('directory' in store) return { driver: 'directory', ...store, directory: absolute(store.directory) }
+  if ('s3' in store) return { driver: 's3', ...store, s3: locateS3(store.s3, absolute) }
   if ('mysql' in store) return { driver: 'mysql', ...store, mysql: locateSource(store.mysql, absolute) }
   return { driver: 'postgres', ...store, postgres: locateSource(store.postgres, absolute) }
 }
@@ -91,6 +96,7 @@ export function locateStore(store: WrittenStore, absolute: (path: string) => str
 export function storePlace(store: StoreConfig): string {
   if (store.driver === 'sqlite') return store.sqlite
   if (store.driver === 'directory') return store.directory
+  if (store.driver === 's3') return s3Place(store.s3)
   const schema =
     store.driver === 'mysql' || store.schema === undefined
       ? ''
@@ -110,6 +116,7 @@ export function serverPlaceOf(store: ServerStoreConfig): string {
 export function storeTerms(store: StoreConfig): Readonly<Record<string, unknown>> {
   if (store.driver === 'sqlite') return { sqlite: store.sqlite }
   if (store.driver === 'postgres' || store.driver === 'mysql') return { [store.driver]: storePlace(store) }
+  if (store.driver === 's3') return { s3: storePlace(store), match: store.match, format: store.format }
   const { directory, match, format } = store
   const sizes =
     format === 'records' ? { recordSize: store['record-size'], headerSize: store['header-size'] ?? 0 } : {}

@@ -3,6 +3,13 @@ import { join } from 'node:path'
 /** Editors check the file against the schema that lies beside this kvx. */
 const editorLine = `# yaml-language-server: $schema=${join(import.meta.dirname, '../../docs/schemas/kvx.yaml.json')}`
 
+/** The line that names the home, or a comment on where it lies. */
+function homeLine(home: string | undefined): string {
+  return home === undefined
+    ? '# home: /var/lib/kvx          # default: .kvx beside this file'
+    : `home: ${JSON.stringify(home)}`
+}
+
 /** What a person said of the application. A part that is missing stays in the file as a comment. */
 export type Description = {
   readonly key: DescribedKey | undefined
@@ -53,16 +60,20 @@ export function configTemplate(home: string | undefined): string {
   return configText({ key: undefined, store: undefined }, home)
 }
 
+/** The file that `kvx init --profile` writes: the profile as it is, with the line for editors and the home. */
+export function profileConfig(profile: string, home: string | undefined): string {
+  return `${editorLine}\n${profile.replace(/^kvx: 1$/m, (line) => `${line}\n${homeLine(home)}`)}`
+}
+
 /** The same with what is known already; comments stay for what is not. */
 export function configText(description: Description, home: string | undefined): string {
   const { key, store } = description
   return [
     editorLine,
     '# What kvx knows of your application. Reference: docs/configuration.md, layouts: docs/layouts.md',
+    '# Known applications have a ready one: kvx init --list-profiles',
     'kvx: 1',
-    home === undefined
-      ? '# home: /var/lib/kvx          # default: .kvx beside this file'
-      : `home: ${JSON.stringify(home)}`,
+    homeLine(home),
     '',
     'keys:',
     ...(key === undefined ? keyComment : keyLines(key)),

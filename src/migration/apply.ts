@@ -60,7 +60,7 @@ export async function applyToData(session: Session, options: ApplyOptions): Prom
       envelopes.push(done.result)
       quarantine.push(...done.quarantine)
       censuses.push(done.after)
-      if (toChange(done.after, options.target) > 0) active.push(workload.name)
+      if (toChange(done.after, options.target, options.run.kind) > 0) active.push(workload.name)
     }
   } finally {
     await names.close()
@@ -98,6 +98,7 @@ async function applyToOne(
       rate: options.rate,
       events: options.events,
       total: before?.records ?? 0,
+      kind: options.run.kind,
       fresh: options.fresh,
     })
     sweeps++
@@ -111,7 +112,7 @@ async function applyToOne(
       fresh: options.fresh,
       unreadable: async (named) => options.names.add(workload.name, named),
     })
-    const pending = toChange(after, options.target)
+    const pending = toChange(after, options.target, options.run.kind)
     if (pending > 0 && sweeps < quickSweeps) continue
     if (begun < options.settleMs) {
       await waitUntil(options.settleMs, options.run.id)

@@ -12,6 +12,8 @@ export type Census = {
   readonly records: number
   readonly nulls: number
   readonly plaintext: number
+  /** Records with a declared value that is not sealed, whether or not others beside it are. */
+  readonly unsealed: number
   readonly sealed: number
   /**
    * Sealed records by the version of the key that they need. A record whose values need several versions counts
@@ -45,6 +47,7 @@ export class CensusTaker {
   #mislabelled = 0
   #nulls = 0
   #plaintext = 0
+  #unsealed = 0
   #unreadable = 0
 
   constructor(envelope: string) {
@@ -59,6 +62,7 @@ export class CensusTaker {
         break
       case 'plaintext':
         this.#plaintext++
+        this.#unsealed++
         break
       case 'sealed':
         this.#addSealed(opened)
@@ -75,8 +79,9 @@ export class CensusTaker {
     this.#unnoted.push(named)
   }
 
-  #addSealed({ versions, labels }: Opened & { kind: 'sealed' }): void {
+  #addSealed({ versions, labels, bare }: Opened & { kind: 'sealed' }): void {
     this.#sealed++
+    if (bare) this.#unsealed++
     for (const version of versions) increment(this.#byVersion, version)
     if (labels.settled !== undefined) increment(this.#settled, labels.settled)
     if (labels.wrong.size > 0) this.#mislabelled++
@@ -99,6 +104,7 @@ export class CensusTaker {
       records: this.#records,
       nulls: this.#nulls,
       plaintext: this.#plaintext,
+      unsealed: this.#unsealed,
       sealed: this.#sealed,
       byVersion: sorted(this.#byVersion),
       settled: sorted(this.#settled),

@@ -3,6 +3,7 @@ import { KvxError } from '../core/errors.ts'
 import { openAppender, type Appender } from '../platform/append-file.ts'
 import { exists, listDirectory, makeDirectory } from '../platform/files.ts'
 import { readLines } from '../platform/read-lines.ts'
+import type { PlainCells } from './plain-backup.ts'
 import type { Cells, RecordId } from '../stores/store.ts'
 import { decodeCell, decodeCells, digestOfCells, encodeCell, encodeCells, type EncodedCell } from './cells.ts'
 
@@ -23,6 +24,8 @@ export type BackupEntry = {
   /** Of a run that makes new DEKs: the fingerprint of the record's new one, and how it lies wrapped. */
   readonly dek?: string
   readonly wrapped?: Cells
+  /** Columns that held plaintext: they are left out of `row`. */
+  readonly plain?: PlainCells
 }
 
 export type BackupWriter = {
@@ -115,6 +118,7 @@ type EncodedEntry = {
   readonly wrote: string
   readonly dek?: string
   readonly wrapped?: Readonly<Record<string, EncodedCell>>
+  readonly plain?: PlainCells
 }
 
 function encodeEntry(entry: BackupEntry): string {
@@ -126,6 +130,7 @@ function encodeEntry(entry: BackupEntry): string {
     wrote: entry.wrote,
     ...(entry.dek === undefined ? {} : { dek: entry.dek }),
     ...(entry.wrapped === undefined ? {} : { wrapped: encodeCells(entry.wrapped) }),
+    ...(entry.plain === undefined ? {} : { plain: entry.plain }),
   }
   return `${JSON.stringify(encoded)}\n`
 }

@@ -26,8 +26,8 @@ export type Throttle = { readonly batch: number; readonly rate: number | undefin
 
 export type DataRequest = {
   readonly work: DataWork
-  /** Values under DEKs move to new ones. */
-  readonly newDeks?: boolean
+  /** What the run is, where it is not the work itself: new DEKs, or a first sealing. */
+  readonly kind?: 'new-deks' | 'seal'
   /** Names of envelopes; all that this work fits when empty. */
   readonly names: readonly string[]
   readonly rolledOut: boolean
@@ -64,9 +64,9 @@ export async function prepareDataRun(
   const session = await openSession(workspace, { names, exclusive: true })
   try {
     await refuseUnfinished(workspace, journal, key)
-    if (request.newDeks === true) refuseUnrenewable(session)
+    if (request.kind === 'new-deks') refuseUnrenewable(session)
     const plan = await makePlan(session, {
-      kind: request.newDeks === true ? 'new-deks' : request.work,
+      kind: request.kind ?? request.work,
       key,
       from: keyOf(ring, key).previous,
       to: target,
@@ -74,7 +74,7 @@ export async function prepareDataRun(
       data: true,
       events: request.events,
     })
-    const pending = plan.censuses.reduce((sum, census) => sum + toChange(census, target), 0)
+    const pending = plan.censuses.reduce((sum, census) => sum + toChange(census, target, plan.terms.kind), 0)
     if (pending > 0 && !request.dryRun) {
       refuseUnknownRollout(workspace, ring, subject, request.rolledOut)
       await refuseUnbacked(workspace, ring, subject, request.withoutReason)
@@ -106,8 +106,10 @@ function chooseWorkloads(
 ): { readonly names: readonly string[]; readonly key: string } {
   const all = declaredWorkloads(workspace.config)
   const chosen = request.names.length === 0 ? all : request.names.map((name) => named(workspace, all, name))
-  const fitting = chosen.filter(({ work }) => work === request.work)
-  const wrong = request.names.length === 0 ? [] : chosen.filter(({ work }) => work !== request.work)
+  const isFitting = ({ work, name }: Declared): boolean =>
+    request.kind === 'seal' ? Object.hasOwn(workspace.config.envelopes, name) : work === request.work
+  const fitting = chosen.filter(isFitting)
+  const wrong = request.names.length === 0 ? [] : chosen.filter((one) => !isFitting(one))
   const [first] = fitting
   if (first === undefined || wrong.length > 0)
     throw otherWork(

@@ -1,4 +1,5 @@
 import { verifyAudit } from '../audit/verify-audit.ts'
+import { sharesFolder } from '../backup/shares/share-sets.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import { materialPath } from '../keyring/home.ts'
@@ -13,6 +14,7 @@ import { exists, listDirectory } from '../platform/files.ts'
 import { swapWarning } from '../platform/harden.ts'
 import { tempPathOf } from '../platform/temp-file.ts'
 import { findTool } from '../platform/tools.ts'
+import { unfinishedFolders } from '../platform/whole-folder.ts'
 import type { Journal } from './journal.ts'
 
 export type Health = 'ok' | 'warn' | 'stop'
@@ -137,6 +139,11 @@ async function examineLeftovers(workspace: Workspace, ring: Keyring): Promise<re
       const message = 'an unfinished file of a run that died; the next write of that file removes it'
       found.push({ name: `${folder}/${file}`, health: 'warn', message, remedy: `rm ${folder}/${file}` })
     }
+  }
+  const shares = sharesFolder(home.backups)
+  for (const folder of (await exists(shares)) ? await unfinishedFolders(shares) : []) {
+    const message = 'a split that died: no share of it counts, and the next `kvx backup split` removes it'
+    found.push({ name: `${shares}/${folder}`, health: 'warn', message, remedy: `rm -r ${shares}/${folder}` })
   }
   const recorded = new Set<string>()
   for (const [name, key] of Object.entries(ring.keys)) {

@@ -1,3 +1,4 @@
+import { requireFirstSealable } from './envelope/seal-first.ts'
 import { requireSealable } from './envelope/sealable.ts'
 import { restoreRecords } from './restore-records.ts'
 import type { Envelope } from './envelope/envelope.ts'
@@ -21,7 +22,10 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     plaintext: envelope.plaintext,
     place: envelope.place,
     renewable: envelope.wraps.length > 0 && envelope.values.length > 0,
-    requireSealable: (target) => requireSealable(envelope, target, book),
+    requireSealable: (target, kind) => {
+      requireSealable(envelope, target, book)
+      if (kind === 'seal') requireFirstSealable(envelope)
+    },
     census: async (options) => takeCensus(open, options),
     sweep: async (options) => sweepOnce(open, options),
     restore: (options) => restoreRecords(open, options),

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { listShareSets } from '../backup/shares/share-sets.ts'
+import { sharesFolder } from '../backup/shares/share-sets.ts'
 import { KvxError } from '../core/errors.ts'
 import type { VersionRecord } from '../keyring/keyring-file.ts'
 import type { Workspace } from '../keyring/workspace.ts'
@@ -23,7 +23,7 @@ export type RemainingCopy = {
 
 /**
  * Copies of a version that this home knows of: its encrypted backups, also one whose manifest a crash left out,
- * its share sets, and the copy of the home, which holds the same backups.
+ * its share sets, finished or not, and the copy of the home, which holds the same backups.
  */
 export async function remainingCopies(
   workspace: Workspace,
@@ -35,10 +35,11 @@ export async function remainingCopies(
   const copies: RemainingCopy[] = files
     .filter((file) => file.startsWith(prefix) && file.endsWith('.asc'))
     .map((file) => ({ kind: 'openpgp', path: join(backups, file) }))
-  const { sets } = await listShareSets(backups)
-  for (const { set, folder } of sets) {
-    if (set.name === subject.name && set.version === subject.version)
-      copies.push({ kind: 'shares', path: folder })
+  const shares = sharesFolder(backups)
+  for (const folder of (await exists(shares)) ? await listDirectory(shares) : []) {
+    // The name of a split that died begins with a dot.
+    if (folder.replace(/^\./, '').startsWith(prefix))
+      copies.push({ kind: 'shares', path: join(shares, folder) })
   }
   const { homeBackup } = workspace.config
   if (copies.length > 0 && homeBackup !== undefined) copies.push({ kind: 'home-copy', path: homeBackup })

@@ -2,7 +2,7 @@ import { KvxError } from '../core/errors.ts'
 import { interrupted } from '../platform/interrupt.ts'
 
 export type Progress = {
-  readonly phase: 'plan' | 'rewrap' | 'reencrypt' | 'verify' | 'restore' | 'discover'
+  readonly phase: 'plan' | 'rewrap' | 'reencrypt' | 'seal' | 'verify' | 'restore' | 'discover'
   readonly envelope: string
   readonly done: number
   readonly total: number

@@ -95,5 +95,12 @@ function openJoined(
   if (!envelope.plaintext && values.includes('plaintext')) return { kind: 'unreadable', reason: 'not-sealed' }
   const result = openValues(values, dek.key, { state, book: undefined })
   if (typeof result === 'string') return { kind: 'unreadable', reason: result }
-  return { kind: 'sealed', versions: dek.versions, labels: dek.labels, under: [], wipe: () => undefined }
+  return {
+    kind: 'sealed',
+    versions: dek.versions,
+    labels: dek.labels,
+    bare: values.includes('plaintext'),
+    under: [],
+    wipe: () => undefined,
+  }
 }

@@ -4,8 +4,8 @@ import type { Home } from '../keyring/home.ts'
 import { isoNow } from '../platform/clock.ts'
 import { existsNow } from '../platform/files.ts'
 
-/** `new-deks`: values move to new DEKs under the version that seals. */
-export type RunKind = 'rotate' | 'rewrap' | 'reencrypt' | 'new-deks'
+/** `new-deks`: values move to new DEKs. `seal`: plaintext is sealed for the first time. */
+export type RunKind = 'rotate' | 'rewrap' | 'reencrypt' | 'new-deks' | 'seal'
 
 /**
  * `open`: work remains or the process died · `waiting`: for a backup to be confirmed · `done` ·

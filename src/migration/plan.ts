@@ -55,13 +55,13 @@ export async function makePlan(session: Session, request: PlanRequest): Promise<
   const workloads = request.data ? session.workloads : []
   // None is made yet: every DEK is to be replaced.
   const fresh = request.kind === 'new-deks' ? new FreshDeks() : undefined
-  for (const workload of workloads) workload.requireSealable(request.to)
+  for (const workload of workloads) workload.requireSealable(request.to, request.kind)
   for (const workload of workloads) {
     censuses.push(await workload.census({ phase: 'plan', events: request.events, fresh }))
   }
   if (request.onError === 'stop') refuseUnreadable(censuses)
   refuseRetired(session.ring, request.key, censuses)
-  refuseForeignLabels(request, censuses)
+  if (request.kind !== 'seal') refuseForeignLabels(request, censuses)
   const terms: PlanTerms = {
     schema: 'kvx.plan/1',
     kind: request.kind,
@@ -103,8 +103,12 @@ export function countsOf(census: Census): Counts {
   }
 }
 
-/** How many sealed records a run to the target would change: those that sweeps do not find under it. */
-export function toChange(census: Census, target: number): number {
+/**
+ * How many records a run to the target would change: sealed ones that sweeps do not find under it, or for a first
+ * sealing those with a value that is not sealed.
+ */
+export function toChange(census: Census, target: number, kind?: RunKind): number {
+  if (kind === 'seal') return census.unsealed
   return census.sealed - (census.settled.get(target) ?? 0)
 }
 

@@ -4,6 +4,7 @@ import { openRecord } from './envelope/open-record.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
+import { openPlain } from './plain-backup.ts'
 import { idKey } from './sweep.ts'
 import { emptyRestore, type RestoreOptions, type Restoring, type RestoreTally } from './workload.ts'
 
@@ -38,7 +39,7 @@ export function restoreRecords(open: OpenEnvelope, options: RestoreOptions): Res
   }
   return {
     add: async (entry) => {
-      waiting.push(entry)
+      waiting.push(withPlain(open, entry, options.run.id))
       if (waiting.length >= batchSize) await flush()
     },
     end: async () => {
@@ -46,6 +47,13 @@ export function restoreRecords(open: OpenEnvelope, options: RestoreOptions): Res
       return tally
     },
   }
+}
+
+/** What was plaintext before a first sealing lies sealed in the backup. */
+function withPlain({ envelope, book }: OpenEnvelope, entry: BackupEntry, run: string): BackupEntry {
+  if (entry.plain === undefined) return entry
+  const plain = openPlain(book, entry.plain, { run, envelope: envelope.name, id: entry.id })
+  return { ...entry, row: { ...entry.row, ...plain } }
 }
 
 async function restoreBatch(

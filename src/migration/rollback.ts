@@ -82,9 +82,9 @@ export async function checkWayBack(workspace: Workspace, run: RunRow): Promise<n
   const ring = await readKeyring(workspace.home)
   const key = keyOf(ring, run.key)
   const from = requireFrom(run)
-  if (run.kind === 'new-deks') {
+  if (run.kind === 'new-deks' || run.kind === 'seal') {
     const hint = `The bytes that it replaced come back with \`kvx run restore ${run.id}\`.`
-    throw notBack(run, 'its values lie under new DEKs', hint)
+    throw notBack(run, 'it moved no values from one version to another', hint)
   }
   if (run.status === 'abandoned' || run.status === 'rolled-back') {
     throw notBack(run, `it is ${run.status}`, `\`kvx run show ${run.id}\` tells what it did.`)

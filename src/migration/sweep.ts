@@ -2,23 +2,29 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { encodeCell, displayId } from './cells.ts'
 import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRewritten } from './envelope/prove-record.ts'
-import { proveRenewed, renewDek, type Renewed } from './envelope/renew-dek.ts'
-import { sealUnder } from './envelope/seal-record.ts'
-import { makeEntry } from './ciphertext-backup.ts'
+import { proveRenewed, renewDek } from './envelope/renew-dek.ts'
+import { proveFirst, sealFirst } from './envelope/seal-first.ts'
+import { sealUnder, type SealTarget } from './envelope/seal-record.ts'
+import type { Envelope } from './envelope/envelope.ts'
+import { sealPlain } from './plain-backup.ts'
+import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import { stopIfInterrupted } from './events.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
-import type { Secret } from '../core/secret.ts'
 import { breathe } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
 import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
 
 type Pending = {
   readonly record: StoredRecord
-  readonly opened: OpenedRecord
   readonly change: Cells
-  /** Where the run makes new DEKs. */
-  readonly renewed?: Renewed
+  /** What the backup says beside the old row. */
+  readonly extra?: (options: SweepOptions) => Pick<BackupEntry, 'dek' | 'wrapped' | 'plain'>
+  /** Columns that may not lie in the backup as they are. */
+  readonly secret?: readonly string[]
+  /** Throws when what the store gave back is not what was meant. */
+  readonly prove: (written: StoredRecord) => void
+  readonly wipe: () => void
 }
 
 /**
@@ -39,15 +45,11 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
       changed += outcomes.changed
       lost += outcomes.lost
     } finally {
-      for (const { opened, renewed } of pending) {
-        opened.wipe()
-        renewed?.dek.wipe()
-        renewed?.old.wipe()
-      }
+      for (const one of pending) one.wipe()
     }
     seen += page.length
     options.events.progress({
-      phase: envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
+      phase: options.kind === 'seal' ? 'seal' : envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
       envelope: envelope.name,
       done: seen,
       total: options.total,
@@ -57,44 +59,86 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
   return { seen, changed, lost, unreadable }
 }
 
-function findPending(
-  { envelope, book }: OpenEnvelope,
-  page: readonly StoredRecord[],
-  look: Pick<SweepOptions, 'target' | 'fresh'> & { readonly unreadable: QuarantineRow[] },
-): readonly Pending[] {
-  const pending: Pending[] = []
-  const isFresh = look.fresh && ((dek: Secret) => look.fresh?.has(dek) === true)
-  for (const record of page) {
-    const opened = openRecord(envelope, record, book, isFresh)
-    if (opened.kind === 'unreadable') {
-      look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
-      continue
-    }
-    if (opened.kind !== 'sealed') continue
-    if (isUnder(opened, look.target)) {
-      opened.wipe()
-      continue
-    }
-    if (opened.labels.foreign) {
-      // The plan found none: something writes them now. What is no number of kvx is never overwritten.
-      opened.wipe()
-      const row = { envelope: envelope.name, record: displayId(record.id), reason: 'version-column' }
-      look.unreadable.push(row)
-      continue
-    }
-    const to = { book, target: look.target }
-    if (look.fresh === undefined) {
-      pending.push({ record, opened, change: sealUnder(envelope, record, opened, to) })
-      continue
-    }
-    const renewed = renewDek(envelope, record, opened, to)
-    pending.push({ record, opened, change: renewed.change, renewed })
+type Look = Pick<SweepOptions, 'target' | 'fresh' | 'kind'> & { readonly unreadable: QuarantineRow[] }
+
+function findPending(open: OpenEnvelope, page: readonly StoredRecord[], look: Look): readonly Pending[] {
+  return page.flatMap((record) => {
+    const found = look.kind === 'seal' ? findPlain(open, record, look) : findSealed(open, record, look)
+    return found === undefined ? [] : [found]
+  })
+}
+
+function findSealed(open: OpenEnvelope, record: StoredRecord, look: Look): Pending | undefined {
+  const { envelope, book } = open
+  const { fresh, target } = look
+  const opened = openRecord(envelope, record, book, fresh && ((dek) => fresh.has(dek)))
+  const aside = (reason: string): undefined => {
+    look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason })
   }
-  return pending
+  if (opened.kind === 'unreadable') return aside(opened.reason)
+  if (opened.kind !== 'sealed') return undefined
+  if (isUnder(opened, target)) {
+    opened.wipe()
+    return undefined
+  }
+  if (opened.labels.foreign) {
+    // The plan found none: something writes them now. What is no number of kvx is never overwritten.
+    opened.wipe()
+    return aside('version-column')
+  }
+  const to = { book, target }
+  return fresh === undefined ? rewrapped(envelope, record, opened, to) : renewed(envelope, record, opened, to)
+}
+
+function rewrapped(envelope: Envelope, record: StoredRecord, opened: OpenedRecord, to: SealTarget): Pending {
+  return {
+    record,
+    change: sealUnder(envelope, record, opened, to),
+    prove: (written) => proveRewritten(envelope, written, opened, to),
+    wipe: () => opened.wipe(),
+  }
+}
+
+function renewed(envelope: Envelope, record: StoredRecord, opened: OpenedRecord, to: SealTarget): Pending {
+  const made = renewDek(envelope, record, opened, to)
+  return {
+    record,
+    change: made.change,
+    extra: ({ fresh }) => ({ dek: fresh?.add(made.dek) ?? '', wrapped: made.wrapped }),
+    prove: (written) => proveRenewed(envelope, written, made, to),
+    wipe: () => {
+      for (const one of [opened, made.dek, made.old]) one.wipe()
+    },
+  }
+}
+
+/** A record with plaintext in a declared place. One that does not open is told, and left alone. */
+function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look: Look): Pending | undefined {
+  const opened = openRecord(envelope, record, book)
+  if (opened.kind === 'sealed') opened.wipe()
+  if (opened.kind === 'unreadable') {
+    look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
+    return undefined
+  }
+  const to = { book, target: look.target }
+  const first = sealFirst(envelope, record, to)
+  if (first === undefined) return undefined
+  return {
+    record,
+    change: first.change,
+    secret: Object.keys(first.plain),
+    extra: ({ run }) => ({
+      plain: sealPlain(book, to.target, first.plain, { run, envelope: envelope.name, id: record.id }),
+      // A DEK that was made here: wrapped, in the home, before it seals anything.
+      ...(first.dek === undefined ? {} : { wrapped: first.change }),
+    }),
+    prove: (written) => proveFirst(envelope, written, first, to),
+    wipe: () => first.dek?.wipe(),
+  }
 }
 
 async function swapPending(
-  { envelope, store, book }: OpenEnvelope,
+  { envelope, store }: OpenEnvelope,
   pending: readonly Pending[],
   options: SweepOptions,
 ): Promise<{ readonly changed: number; readonly lost: number }> {
@@ -105,19 +149,8 @@ async function swapPending(
       pending.map(({ record }) => record.id),
     ),
   )
-  await options.backup.append(
-    pending.map(({ record, change, renewed }) => ({
-      ...makeEntry(
-        envelope.name,
-        record.id,
-        { row: rows.get(idKey(record.id))?.cells ?? {}, used: record.cells },
-        change,
-      ),
-      ...(renewed && { dek: options.fresh?.add(renewed.dek) ?? '', wrapped: renewed.wrapped }),
-    })),
-  )
+  await options.backup.append(pending.map((one) => backupEntry(envelope, one, rows, options)))
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
-  const to = { book, target: options.target }
   const outcomes = await store.swap(
     envelope.set,
     pending.map(({ record, change }) => ({ id: record.id, expected: record.cells, change })),
@@ -126,13 +159,24 @@ async function swapPending(
         const original = before.get(idKey(record.id))
         if (original === undefined)
           throw new TypeError('the store read back a record that was not in the batch')
-        if (original.renewed === undefined) proveRewritten(envelope, record, original.opened, to)
-        else proveRenewed(envelope, record, original.renewed, to)
+        original.prove(record)
       }
     },
   )
   const changed = outcomes.filter((outcome) => outcome === 'changed').length
   return { changed, lost: outcomes.length - changed }
+}
+
+function backupEntry(
+  envelope: Envelope,
+  { record, change, extra, secret = [] }: Pending,
+  rows: ReadonlyMap<string, StoredRecord>,
+  options: SweepOptions,
+): BackupEntry {
+  const row = rows.get(idKey(record.id))?.cells ?? {}
+  const entry = makeEntry(envelope.name, record.id, { row, used: record.cells }, change)
+  const kept = Object.fromEntries(Object.entries(entry.row).filter(([column]) => !secret.includes(column)))
+  return { ...entry, row: kept, ...extra?.(options) }
 }
 
 function byId(records: readonly StoredRecord[]): ReadonlyMap<string, StoredRecord> {

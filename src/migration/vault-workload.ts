@@ -125,6 +125,7 @@ function sealedUnder(version: number): Opened {
     kind: 'sealed',
     versions: new Set([version]),
     labels: { settled: version, wrong: new Set(), foreign: false },
+    bare: false,
     under: [],
     wipe: () => undefined,
   }

@@ -2,7 +2,7 @@ import type { Census, NamedRecord } from './census.ts'
 import type { BackupEntry, BackupWriter } from './ciphertext-backup.ts'
 import type { Events, Progress } from './events.ts'
 import type { FreshDeks } from './fresh-deks.ts'
-import type { QuarantineRow } from './journal.ts'
+import type { QuarantineRow, RunKind } from './journal.ts'
 
 /** What happens to sealed things: DEKs move, or values that lie directly under the key do. */
 export type DataWork = 'rewrap' | 'reencrypt'
@@ -32,6 +32,7 @@ export type SweepOptions = {
   readonly rate: number | undefined
   readonly events: Events
   readonly total: number
+  readonly kind: RunKind
   /** Of a run that makes new DEKs: those that it made so far. */
   readonly fresh?: FreshDeks | undefined
 }
@@ -123,7 +124,7 @@ export type Workload = {
    * Whether it could be sealed under the target as it is declared. Asked before anything is written.
    * @throws CONFIG_INVALID, KEY_MALFORMED
    */
-  requireSealable(target: number): void
+  requireSealable(target: number, kind: RunKind): void
 
   /** Opens everything once and counts it by the version that it needs. Writes nothing. */
   census(options: CensusOptions): Promise<Census>

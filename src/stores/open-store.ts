@@ -20,6 +20,7 @@ export async function openStore(
     const { openSqliteStore } = await import('./sqlite/sqlite-store.ts')
     return openSqliteStore({ name, path: config.sqlite })
   }
+  if (config.driver === 's3') return await openS3(name, config)
   const { openDirectoryStore } = await import('./directory/directory-store.ts')
   const { directory, match, format, online } = config
   const recordSize = config['record-size']
@@ -48,6 +49,18 @@ async function openServer(
   return await openPostgresStore({ ...options, schema: config.schema })
 }
 
+async function openS3(name: string, config: StoreConfig & { driver: 's3' }): Promise<Store> {
+  const { endpoint, bucket, prefix, region } = config.s3
+  const secret = async (member: 'access-key-id' | 'secret-access-key'): Promise<string> =>
+    resolveSecret(config.s3[member], `stores.${name}.s3.${member}`)
+  const accessKeyId = await secret('access-key-id')
+  const secretAccessKey = await secret('secret-access-key')
+  const { openS3Store } = await import('./s3/s3-store.ts')
+  const { match, format } = config
+  const keys = { accessKeyId, secretAccessKey }
+  return await openS3Store({ name, endpoint, bucket, prefix, region, ...keys, match, format })
+}
+
 const schemes = {
   postgres: { begins: /^postgres(ql)?:\/\//, socket: 'postgres://USER@/DATABASE?host=/run/postgresql' },
   mysql: {
@@ -69,11 +82,16 @@ async function addressOf(name: string, config: ServerStoreConfig): Promise<strin
 }
 
 /** Where the lock lies that keeps two runs away from one store. */
-export type LockPlace = { readonly directory: string } | { readonly server: string }
+export type LockPlace =
+  | { readonly directory: string }
+  | { readonly server: string }
+  /** Each write is conditional by itself, and nothing in a bucket ends with the process that made it. */
+  | { readonly none: true }
 
 export function lockPlaceOf(config: StoreConfig): LockPlace {
   if (config.driver === 'directory') return { directory: config.directory }
   if (config.driver === 'sqlite') return { directory: dirname(config.sqlite) }
+  if (config.driver === 's3') return { none: true }
   return { server: serverPlaceOf(config) }
 }
 

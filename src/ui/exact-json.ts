@@ -8,15 +8,16 @@ type Reviver = (key: string, value: unknown, context: { readonly source?: string
 /** Digits that a double may not hold, or a form that JavaScript writes in another way: `1.50`, `1E2`, `-0`. */
 const mayChange = /\d{16}|\d[.eE]|-0/
 
+const keep: Reviver = (_key, value, { source }) =>
+  typeof value === 'number' && source !== undefined && String(value) !== source
+    ? (JSON as Exact).rawJSON(source)
+    : value
+
 /**
  * Parses JSON so that `JSON.stringify` writes every number as it stood: one over 2^53 is not rounded, `1.50` keeps
  * its zero, and `1e400` does not become null.
  */
 export function parseExact(text: string): unknown {
   if (!mayChange.test(text)) return JSON.parse(text) as unknown
-  const keep: Reviver = (_key, value, { source }) =>
-    typeof value === 'number' && source !== undefined && String(value) !== source
-      ? (JSON as Exact).rawJSON(source)
-      : value
   return JSON.parse(text, keep as (key: string, value: unknown) => unknown) as unknown
 }

@@ -1,6 +1,8 @@
 import { dirname, isAbsolute, join } from 'node:path'
 import { type KeyAtHand, listKeysAtHand } from '../backup/public-keys.ts'
 import { parseConfig } from '../config/config.ts'
+import { nearest } from '../config/nearest.ts'
+import { listProfiles, type Profile } from '../config/profiles.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import {
   configText,
@@ -8,6 +10,7 @@ import {
   type DescribedPlace,
   type DescribedSealed,
   type DescribedStore,
+  profileConfig,
 } from '../config/template.ts'
 import { aeadNames, isAeadName } from '../core/aead/aead.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
@@ -34,11 +37,8 @@ export async function describeApplication(at: NewConfig, assumeYes: boolean): Pr
     'Enter takes what stands in brackets; Ctrl-C leaves everything as it was. No key is asked for.',
     '',
   )
-  const folder = dirname(at.path)
-  const key = await askKey(folder)
-  const store = key.purpose === 'vault' ? undefined : await askStore(folder, key.purpose)
-  const recipients = await askRecipients()
-  const text = configText({ key: { ...key, recipients }, store }, at.namedHome)
+  const profile = await askProfile()
+  const text = profile === undefined ? await askText(at) : profileConfig(profile.text, at.namedHome)
   // What is shown is what works: a slip of this dialogue is found before the file is there.
   compileEnvelopes(parseConfig(at.path, Buffer.from(text), at.home))
   say('', ...text.trimEnd().split('\n'), '')
@@ -46,6 +46,42 @@ export async function describeApplication(at: NewConfig, assumeYes: boolean): Pr
   throw new KvxError('NOT_CONFIRMED', 'not confirmed; nothing was written', {
     hint: 'Run `kvx init` again, or take the template and edit it: `kvx init --no-input`.',
   })
+}
+
+/** A ready declaration, where the application has one. */
+async function askProfile(): Promise<Profile | undefined> {
+  const profiles = await listProfiles()
+  if (profiles.length === 0) return undefined
+  say('Applications that kvx knows:', ...profileTable(profiles), '')
+  const named = await ask('Which application is it? A name of this list; empty to describe it by questions', {
+    validate: (answer) =>
+      answer === '' || profiles.some(({ name }) => name === answer) || noProfile(answer, profiles),
+  })
+  return profiles.find(({ name }) => name === named)
+}
+
+function noProfile(answer: string, profiles: readonly Profile[]): string {
+  const meant = nearest(
+    answer,
+    profiles.map(({ name }) => name),
+  )
+  return `there is no profile of that name${meant === undefined ? '' : `; did you mean ${meant}?`}`
+}
+
+/** What profiles there are, a line each. */
+export function profileTable(profiles: readonly Profile[]): readonly string[] {
+  return columns(
+    profiles.map(({ name, summary }) => [name, summary]),
+    '    ',
+  )
+}
+
+async function askText(at: NewConfig): Promise<string> {
+  const folder = dirname(at.path)
+  const key = await askKey(folder)
+  const store = key.purpose === 'vault' ? undefined : await askStore(folder, key.purpose)
+  const recipients = await askRecipients()
+  return configText({ key: { ...key, recipients }, store }, at.namedHome)
 }
 
 function say(...lines: readonly string[]): void {

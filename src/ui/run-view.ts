@@ -12,7 +12,7 @@ export function planLines(plan: Plan, backup: string): readonly string[] {
   const rows = plan.censuses.map((census) => [
     census.envelope,
     `${count(census.records)} records`,
-    `${count(toChange(census, to))} to change`,
+    `${count(toChange(census, to, kind))} to change`,
     sources(census, key),
   ])
   return [

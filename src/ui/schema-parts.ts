@@ -103,7 +103,7 @@ export const plannedRun = z.object({
 
 export const run = z.object({
   id: text,
-  kind: z.enum(['rotate', 'rewrap', 'reencrypt', 'new-deks']),
+  kind: z.enum(['rotate', 'rewrap', 'reencrypt', 'new-deks', 'seal']),
   status: z.enum(['open', 'waiting', 'done', 'rolled-back', 'abandoned']),
   key: text,
   fromVersion: version.nullable(),

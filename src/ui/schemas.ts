@@ -131,6 +131,7 @@ export const documentData = {
   }),
   'kvx.rotate/1': rotation,
   'kvx.rewrap/1': z.union([dataRun, plannedRun]),
+  'kvx.seal/1': z.union([dataRun, plannedRun]),
   'kvx.reencrypt/1': z.union([dataRun, plannedRun]),
   'kvx.run.list/1': z.object({ runs: z.array(run) }),
   'kvx.run.show/1': run.extend({

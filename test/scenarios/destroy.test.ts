@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -295,6 +295,16 @@ describe('the ledger', () => {
     workspace.writeConfig(text.replace('{ sqlite: app.db }', '{ sqlite: app.db, backup-retention: 1s }'))
     workspace.ok('destroy', '--due')
     expectDestroyed(workspace)
+  })
+
+  test('names a split that died among what still holds the key, as doctor does', async () => {
+    const workspace = await due(copyOf(settled))
+    const folder = join(workspace.home, 'backups/shares/.master.v1.KVXDEM.kvx-new')
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    writeFileSync(join(folder, 'KVXDEM-share-1.asc'), 'encrypted', { mode: 0o600 })
+    expect(workspace.run('doctor').stdout).toMatch(/master\.v1\.KVXDEM\.kvx-new.*a split that died/)
+    const [done] = workspace.ok<Destroyed>('destroy', '--due').data.destroyed
+    expect(done?.backupsThatHoldIt).toContain(folder)
   })
 
   test('keeps the key while a place holds it that kvx.yaml does not declare any more', async () => {

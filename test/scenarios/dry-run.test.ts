@@ -136,6 +136,11 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
   'run:restore': { make: rotated, args: withRun('restore') },
   'run:resume': { make: stuck, args: withRun('resume') },
   'run:rollback': { make: rotated, args: withRun('rollback') },
+  seal: {
+    // The other records of this application are plaintext.
+    make: () => begun({ shape: oneLevel }),
+    args: always('seal', ...untested),
+  },
   'vault:delete': {
     make: () => {
       const workspace = withVault()

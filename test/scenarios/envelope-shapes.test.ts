@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -570,5 +570,109 @@ describe('reencrypt --new-deks', () => {
     site.ok('reencrypt', '--new-deks', '--yes')
     expect(readAll(site, next)).toEqual(before)
     expect(site.byVersion()).toEqual([{ 'k@2': 12 }])
+  })
+})
+
+describe('kvx seal', () => {
+  const direct = {
+    store: 'app',
+    table: 't',
+    id: 'id',
+    key: 'k',
+    plaintext: true,
+    version: 'kv',
+    value: { column: 'value', aead: 'aes-256-gcm', layout: `"v1:" base64(${gcm})`, aad: '{id} "/" {kv}' },
+  }
+  const schema = 'CREATE TABLE t (id INTEGER PRIMARY KEY, value TEXT, note TEXT, wrapped BLOB, kv INTEGER)'
+
+  function filesWith(path: string, text: string): readonly string[] {
+    return readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => {
+      const file = join(path, name)
+      return statSync(file).isFile() && readFileSync(file).includes(text)
+    })
+  }
+
+  test('values directly under the key: plaintext is sealed, what was sealed stays, nothing lies in the clear in the home', () => {
+    const site = makeSite(schema, { 'app.t': direct }, 'data')
+    for (let id = 1; id <= 10; id++)
+      site.run('INSERT INTO t VALUES (?, ?, NULL, NULL, NULL)', id, `plain secret ${id}`)
+    const own = `v1:${seal(site.key, 'sealed before', '11/1').toString('base64')}`
+    site.run('INSERT INTO t VALUES (11, ?, NULL, NULL, 1)', own)
+    site.run('INSERT INTO t VALUES (12, NULL, NULL, NULL, NULL)')
+    expect(site.ok<{ readonly pending?: number }>('seal', '--dry-run').data.pending).toBe(10)
+    site.ok('seal', '--yes', '--batch', '4', ...without)
+    const rows = site.rows('SELECT * FROM t ORDER BY id')
+    for (const { id, value, kv } of rows.slice(0, 10)) {
+      expect(kv).toBe(1)
+      const sealed = Buffer.from(String(value).replace('v1:', ''), 'base64')
+      expect(open(site.key, sealed, `${String(id)}/1`).toString()).toBe(`plain secret ${String(id)}`)
+    }
+    expect(rows.slice(10).map(({ value }) => value)).toEqual([own, null])
+    expect(filesWith(join(site.path, '.kvx'), 'plain secret')).toEqual([])
+    expect(site.ok<{ readonly pending?: number }>('seal', '--yes').data.pending).toBe(0)
+    const [run] = site.ok<{ readonly runs: readonly { readonly id: string }[] }>('run', 'list').data.runs
+    expect(site.json('run', 'rollback', run?.id ?? '', '--yes').error?.hint).toContain('kvx run restore')
+    site.ok('run', 'restore', run?.id ?? '', '--yes')
+    expect(site.rows('SELECT value FROM t ORDER BY id').slice(0, 2)).toEqual([
+      { value: 'plain secret 1' },
+      { value: 'plain secret 2' },
+    ])
+  })
+
+  test('values under a DEK: a record without one gets one, a record with one keeps it', () => {
+    const value = (column: string): object => ({
+      column,
+      aead: 'aes-256-gcm',
+      layout: `"v1:" base64(${gcm})`,
+      aad: `"${column}"`,
+    })
+    const { version: _version, ...rest } = direct
+    const envelope = {
+      ...rest,
+      dek: { column: 'wrapped', aead: 'aes-256-gcm', layout: gcm },
+      value: [value('value'), value('note')],
+    }
+    const site = makeSite(schema, { 'app.t': envelope })
+    const dek = randomBytes(32)
+    site.run("INSERT INTO t VALUES (1, 'first', 'second', NULL, NULL)")
+    site.run(
+      'INSERT INTO t VALUES (2, ?, ?, ?, NULL)',
+      `v1:${seal(dek, 'sealed', 'value').toString('base64')}`,
+      'still plain',
+      seal(site.key, dek),
+    )
+    site.ok('seal', '--yes', ...without)
+    const read = site.rows('SELECT * FROM t ORDER BY id').map(({ wrapped, ...row }) => {
+      const key = open(site.key, wrapped as Buffer)
+      return ['value', 'note'].map((name) =>
+        open(key, Buffer.from(String(row[name]).replace('v1:', ''), 'base64'), name).toString(),
+      )
+    })
+    expect(read).toEqual([
+      ['first', 'second'],
+      ['sealed', 'still plain'],
+    ])
+    const [, second] = site.rows('SELECT wrapped FROM t ORDER BY id')
+    expect(open(site.key, second?.['wrapped'] as Buffer).equals(dek)).toBe(true)
+  })
+
+  test('is finished by a resume after it was stopped in the middle', () => {
+    const site = makeSite(schema, { 'app.t': direct }, 'data')
+    for (let id = 1; id <= 10; id++)
+      site.run('INSERT INTO t VALUES (?, ?, NULL, NULL, NULL)', id, `plain secret ${id}`)
+    site.run(
+      "CREATE TRIGGER stop BEFORE UPDATE ON t WHEN OLD.id = 7 BEGIN SELECT RAISE(ABORT, 'stopped'); END",
+    )
+    expect(site.json('seal', '--yes', '--batch', '3', ...without).exit).not.toBe(0)
+    site.run('DROP TRIGGER stop')
+    site.ok('run', 'resume')
+    expect(site.byVersion()).toEqual([{ 'k@1': 10 }])
+  })
+
+  test('needs a declaration that says so', () => {
+    const site = makeSite(schema, { 'app.t': { ...direct, plaintext: false } }, 'data')
+    site.run("INSERT INTO t VALUES (1, 'plain', NULL, NULL, NULL)")
+    expect(site.json('seal', '--yes', ...without)).toMatchObject({ exit: 2, error: { code: 'USAGE' } })
+    expect(site.rows('SELECT value FROM t')).toEqual([{ value: 'plain' }])
   })
 })

@@ -358,31 +358,6 @@ describe('the command line is refused for', () => {
     expect(workspace.run(...args).stderr).not.toContain(hex.slice(0, 12))
   })
 
-  test.each([
-    ['key suspend', ['key', 'suspend', 'master@1', '--yes', '--reason']],
-    ['key compromise', ['key', 'compromise', 'master@1', '--yes', '--reason']],
-    ['a key without a backup', ['rotate', 'master', '--offline', '--yes', '--without-backup', '--reason']],
-    ['a set that is not confirmed', ['backup', 'confirm', 'KVXDEM', '--accept-unconfirmed', '1', '--reason']],
-    ['what is lost', ['retire', 'master@1', '--confirm', 'master@1', '--accept-loss', '1', '--reason']],
-  ] as const)('a reason that holds a key: %s', (_, args) => {
-    for (const key of [hex, Buffer.from(hex, 'hex').toString('base64')]) {
-      const refusal = { exit: 2, code: 'USAGE', says: /reason holds what looks like a 32-byte key/ }
-      const workspace = copyOf(imported)
-      expectRefusal(workspace, [...args, `it was ${key} until today`], refusal)
-      expect(workspace.run(...args, `it was ${key} until today`).stderr).not.toContain(key.slice(0, 12))
-    }
-  })
-
-  test('a custodian who is named like a key', () => {
-    const custodians = [hex, 'B'].flatMap((name, at) => [
-      '--custodian',
-      `old ${name}=${String(at).repeat(40)}`,
-    ])
-    const args = ['backup', 'split', 'master', '--threshold', '2', ...custodians]
-    const says = /custodian 1 looks like a 32-byte key/
-    expectRefusal(copyOf(imported), args, { exit: 2, code: 'USAGE', says })
-  })
-
   test.each(confirmed)('%s without a terminal and without --yes', (_, args) => {
     expectRefusal(copyOf(imported), args, { exit: 2, code: 'NOT_CONFIRMED', says: /--yes/ })
   })

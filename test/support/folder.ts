@@ -1,6 +1,8 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type CliResult, kvx, kvxJson, type KvxDocument } from './cli.ts'
+import { type CliResult, kvx, kvxBin, kvxJson, type KvxDocument } from './cli.ts'
 
 export type FolderOptions = {
   readonly key: Uint8Array
@@ -41,6 +43,22 @@ export class Folder {
     const document = this.json<T>(...args)
     if (document.exit === 0) return document
     throw new Error(`kvx ${args.join(' ')} ended with ${document.exit}: ${JSON.stringify(document.error)}`)
+  }
+
+  /** The same beside the test's own work, e.g. a server in its process. */
+  async start<T = Record<string, unknown>>(
+    env: Readonly<Record<string, string>>,
+    ...args: readonly string[]
+  ): Promise<KvxDocument<T>> {
+    const child = spawn(kvxBin, [...args, '--json'], {
+      cwd: this.path,
+      env: { PATH: process.env['PATH'] ?? '', HOME: this.path, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let stdout = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text))
+    await once(child, 'close')
+    return JSON.parse(stdout) as KvxDocument<T>
   }
 
   configure({ purpose, stores, envelopes }: Omit<FolderOptions, 'key'>): void {

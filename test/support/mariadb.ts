@@ -96,7 +96,7 @@ function bootstrap(data: string, options: SpawnSyncOptions): void {
     '--innodb-log-file-size=16M',
   ]
   const made = spawnSync(program, words, { ...options, input, encoding: 'utf8' })
-  if (made.status !== 0) throw new Error(`mariadbd --bootstrap: ${String(made.stderr)}`)
+  if (made.status !== 0) throw new Error(`mariadbd --bootstrap: ${made.stderr}`)
 }
 
 function urlOf(socket: string, database: string): string {

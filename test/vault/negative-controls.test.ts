@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { Secret } from '../../src/core/secret.ts'
-import type { SegmentCipher as Cipher } from '../../src/core/tink-streaming.ts'
+import type * as Streaming from '../../src/core/tink-streaming.ts'
 import { readKeyring } from '../../src/keyring/keyring.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { vaultWorkload } from '../../src/migration/vault-workload.ts'
@@ -21,8 +21,8 @@ import { trustedDirectory } from '../support/trusted-directory.ts'
 const fault = vi.hoisted(() => ({ usedFor: undefined as ((key: Secret) => Secret) | undefined }))
 
 vi.mock('../../src/core/tink-streaming.ts', async (original) => {
-  const real = await original<typeof import('../../src/core/tink-streaming.ts')>()
-  type Derive = typeof Cipher.derive
+  const real = await original<typeof Streaming>()
+  type Derive = typeof Streaming.SegmentCipher.derive
   const derive: Derive = (parameters, key, stream) =>
     real.SegmentCipher.derive(parameters, fault.usedFor?.(key) ?? key, stream)
   return { ...real, SegmentCipher: { derive } }

@@ -68,6 +68,32 @@ function inCase(name: string, from: number): Named {
   return [name, { parameters: [written], compute: (args) => args.bytes('data').map(turned) }]
 }
 
+/** A document of JSON with everything but printable ASCII escaped, as Python's `json.dumps` writes it. */
+const jsonascii: Computation = {
+  parameters: [written],
+  compute(args) {
+    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(args.bytes('data'))
+    // Each UTF-16 unit by itself: a character beyond the first 65 536 becomes two escapes.
+    const escaped = text.replace(
+      /[^ -~]/g,
+      (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
+    return new TextEncoder().encode(escaped)
+  },
+}
+
+/** A compact document of JSON with a space behind each comma and colon, Python's spelling again. */
+const jsonspaced: Computation = {
+  parameters: [written],
+  compute(args) {
+    const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(args.bytes('data'))
+    const spaced = text.replace(/"(?:[^"\\]|\\.)*"|[,:]/g, (token) =>
+      token.length === 1 ? `${token} ` : token,
+    )
+    return new TextEncoder().encode(spaced)
+  },
+}
+
 /** The length in bits as a number of 8 bytes, as RFC 7518 puts it behind what a MAC covers. */
 const bits64: Computation = {
   parameters: [written],
@@ -91,5 +117,7 @@ export const pieces: readonly Named[] = [
   decoder('unbase64url', 'base64url', (text) => eitherPadding(text, base64UrlPad, base64Url).decode(text)),
   inCase('lower', 0x41),
   inCase('upper', 0x61),
+  ['jsonascii', jsonascii],
+  ['jsonspaced', jsonspaced],
   ['bits64', bits64],
 ]

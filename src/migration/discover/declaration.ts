@@ -39,7 +39,8 @@ export function declarationOf(proposal: Proposal): string {
 /** A directory's table follows from its store, and its id too unless members name the lines. */
 function placeLines(config: StoreConfig, { table, id = [] }: CatalogueTable): readonly string[] {
   const named = id.length === 1 ? text(id[0] ?? '') : `[${id.map(text).join(', ')}]`
-  if (config.driver !== 'directory') return [`table: ${text(table)}`, `id: ${named}`]
+  if (config.driver !== 'directory' && config.driver !== 's3')
+    return [`table: ${text(table)}`, `id: ${named}`]
   return config.format === 'jsonl' ? [`id: ${named}`] : []
 }
 

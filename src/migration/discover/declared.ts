@@ -80,7 +80,8 @@ function folded(names: readonly string[]): ReadonlySet<string> {
 }
 
 function coverage(store: StoreConfig, table: string): Declared['covers'] {
-  if (store.driver !== 'directory' || globProblem(table) !== undefined) return () => true
+  if ((store.driver !== 'directory' && store.driver !== 's3') || globProblem(table) !== undefined)
+    return () => true
   const globs = [store.match, table].map(compileGlob)
   return (idColumns, id) => {
     const path = id[idColumns.indexOf('path')]

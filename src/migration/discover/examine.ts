@@ -68,7 +68,8 @@ class Table {
 
   get declaredHere(): readonly Declared[] {
     const { table } = this.#on.sample
-    const isFiles = this.#on.config.driver === 'directory'
+    const { driver } = this.#on.config
+    const isFiles = driver === 'directory' || driver === 's3'
     return this.#on.declared.filter((one) => isFiles || sameTable(one.table, table.table))
   }
 

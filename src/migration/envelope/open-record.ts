@@ -38,6 +38,8 @@ export type OpenedRecord = {
   /** Every version of the key that the record needs: one, or several where its values lie under several. */
   readonly versions: ReadonlySet<number>
   readonly labels: Labels
+  /** Whether a value that is not sealed lies among the sealed ones. */
+  readonly bare: boolean
   readonly under: readonly UnderKey[]
   readonly wipe: () => void
 }
@@ -86,7 +88,7 @@ function openDirect(look: Look): Opened {
     return { kind: 'unreadable', reason: 'not-sealed' }
   }
   if (under.length === 0) return { kind: plaintext ? 'plaintext' : 'null' }
-  return sealedRecord(look, under, false)
+  return sealedRecord(look, under, { outdated: false, bare: plaintext })
 }
 
 function openWrapped(look: Look, outer: Sealed): Opened {
@@ -99,7 +101,8 @@ function openWrapped(look: Look, outer: Sealed): Opened {
   if (typeof found === 'string') return { kind: 'unreadable', reason: found }
   const bare = !envelope.plaintext && values.includes('plaintext')
   const lower = bare ? 'not-sealed' : openLower(look, outer, found, values)
-  if (typeof lower !== 'string') return sealedRecord(look, [found], lower.outdated)
+  if (typeof lower !== 'string')
+    return sealedRecord(look, [found], { outdated: lower.outdated, bare: values.includes('plaintext') })
   wipeAll([found])
   return { kind: 'unreadable', reason: lower }
 }
@@ -286,10 +289,14 @@ function columnLabel({ version }: Envelope, state: RecordState, book: KeyBook): 
   return version === undefined ? undefined : readColumnLabel(version, state[version.column] ?? null, book)
 }
 
-function sealedRecord(look: Look, under: readonly UnderKey[], outdated: boolean): Opened {
+function sealedRecord(
+  look: Look,
+  under: readonly UnderKey[],
+  { outdated, bare }: { readonly outdated: boolean; readonly bare: boolean },
+): Opened {
   const versions = new Set(under.map((one) => one.version))
   const labels = labelsOf(look, under, outdated)
-  return { kind: 'sealed', versions, labels, under, wipe: () => wipeAll(under) }
+  return { kind: 'sealed', versions, labels, bare, under, wipe: () => wipeAll(under) }
 }
 
 function labelsOf({ envelope, state, book }: Look, under: readonly UnderKey[], outdated: boolean): Labels {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { KvxError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 import { randomBytes } from '../../platform/random.ts'
@@ -144,7 +145,9 @@ export class RecordDraft {
     const rendered = layout.render(parts)
     const cell = this.#state[column] ?? null
     const bytes = path === undefined ? rendered : this.#joined(sealed, cell, path, rendered)
-    this.set(column, () => (cell instanceof Uint8Array ? bytes : Buffer.from(bytes).toString('utf8')))
+    this.set(column, () =>
+      cell instanceof Uint8Array || !isText(bytes) ? bytes : Buffer.from(bytes).toString('utf8'),
+    )
   }
 
   #joined({ each }: Sealed, cell: Cell, path: string, rendered: Uint8Array): Uint8Array {
@@ -153,6 +156,11 @@ export class RecordDraft {
       throw new TypeError('the document was read a moment ago')
     return each.join(document, new Map([[path, rendered]]))
   }
+}
+
+/** What is no text cannot go into a column as text: a first sealing writes raw bytes where text lay. */
+function isText(bytes: Uint8Array): boolean {
+  return isUtf8(bytes)
 }
 
 function lengthOf(part: Uint8Array | bigint | undefined): number | undefined {

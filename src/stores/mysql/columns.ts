@@ -70,20 +70,10 @@ export function keyOf(type: string, kind: ColumnKind, [precision, scale]: readon
 /** What is selected so that nothing of the value is lost. */
 export function selected(column: Column): string {
   const name = quoted(column.name)
-  switch (column.kind) {
-    case 'bytes':
-    case 'text':
-      return name
-    case 'unsigned':
-      return `CAST(${name} + 0 AS CHAR)`
-    case 'float':
-      // A float prints six digits, the double that it is prints all of them.
-      return `CAST(${name} + 0E0 AS CHAR)`
-    case 'integer':
-    case 'json':
-    case 'exact':
-      return `CAST(${name} AS CHAR)`
-  }
+  if (column.kind === 'bytes' || column.kind === 'text') return name
+  if (column.kind === 'unsigned') return `CAST(${name} + 0 AS CHAR)`
+  // A float prints six digits, the double that it is prints all of them.
+  return column.kind === 'float' ? `CAST(${name} + 0E0 AS CHAR)` : `CAST(${name} AS CHAR)`
 }
 
 export function decodeCell(kind: ColumnKind, value: string | Buffer | null): Cell {
@@ -116,7 +106,9 @@ function hexOf(bytes: Uint8Array): string {
 
 /** A parameter as a value to be written. */
 export function written({ kind }: Column): string {
-  return kind === 'bytes' ? 'UNHEX(?)' : '?'
+  if (kind === 'bytes') return 'UNHEX(?)'
+  // A text of digits would be taken for the bytes of a BIT.
+  return kind === 'unsigned' ? 'CAST(? AS UNSIGNED)' : '?'
 }
 
 /**

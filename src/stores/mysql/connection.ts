@@ -54,6 +54,10 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
       // The server may not ask for files of this machine. `affectedRows` counts rows that were found.
       flags: ['FOUND_ROWS', '-LOCAL_FILES'],
       rowsAsArray: true,
+      // No value becomes an object of JavaScript.
+      typeCast: (field, next) => (field.type === 'GEOMETRY' ? field.buffer() : next()),
+      jsonStrings: true,
+      dateStrings: true,
       enableKeepAlive: true,
       maxPreparedStatements: 32,
       connectAttributes: { program_name: 'kvx' },
@@ -137,7 +141,11 @@ function wrap(client: Client, target: MysqlTarget, isLost: () => boolean): Conne
 
 /** Numbers come from the server's own tables only; every column of an application is asked for as text or bytes. */
 function toRow(row: readonly unknown[]): Row {
-  return row.map((cell) => (cell === null || Buffer.isBuffer(cell) ? cell : String(cell)))
+  return row.map((cell) => {
+    if (cell === null || Buffer.isBuffer(cell) || typeof cell === 'string') return cell
+    if (typeof cell === 'number' || typeof cell === 'bigint') return cell.toString()
+    throw new KvxError('BUG', 'the driver of MySQL made an object of a value')
+  })
 }
 
 async function transact<T>(client: Client, target: MysqlTarget, work: () => Promise<T>): Promise<T> {

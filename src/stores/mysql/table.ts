@@ -96,12 +96,14 @@ async function findTable(connection: Connection, written: string) {
 function readings(written: string): readonly { readonly database: string | null; readonly name: string }[] {
   const literal = { database: null, name: written }
   const parts = /^(`(?:[^`]|``)+`|[^`.]+)(?:\.(`(?:[^`]|``)+`|[^`.]+))?$/.exec(written)
-  const plain = (part: string): string =>
-    part.startsWith('`') ? part.slice(1, -1).replaceAll('``', '`') : part
   if (parts === null) return [literal]
   const [, first = '', second] = parts
   if (second !== undefined) return [{ database: plain(first), name: plain(second) }, literal]
   return plain(first) === written ? [literal] : [{ database: null, name: plain(first) }, literal]
+}
+
+function plain(part: string): string {
+  return part.startsWith('`') ? part.slice(1, -1).replaceAll('``', '`') : part
 }
 
 async function missingTable(connection: Connection, written: string) {

@@ -170,6 +170,10 @@ function reasonOf(code: string, text: string): readonly [string, string] {
 const reachable = 'check that the server runs and that this machine reaches it'
 const reasons: Readonly<Record<string, readonly [string, string]>> = {
   ECONNREFUSED: ['does not accept connections', reachable],
+  ERR_INVALID_URL: [
+    'has an address that is no valid URL',
+    'write special signs of user and password in percent code: %40 for @, %2F for /',
+  ],
   ENOENT: ['has no socket there', reachable],
   EACCES: ['cannot be reached: this user may not use its socket', reachable],
   ENOTFOUND: ['has a host name that is not known', 'correct the host of the URL'],

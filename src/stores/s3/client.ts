@@ -47,7 +47,9 @@ export async function openClient(options: S3Options): Promise<S3Client> {
   ): Promise<S3Response> => {
     const url = `${base}${key === undefined ? '' : `/${encodeKey(key)}`}${queryText(query)}`
     const signal = AbortSignal.timeout(timeoutMs)
-    const init = { method, headers: { ...headers }, signal, redirect: 'manual' as const }
+    // With another mode, fetch adds a Cache-Control to conditional requests, which the object would keep.
+    const cache = 'force-cache' as const
+    const init = { method, headers: { ...headers }, signal, redirect: 'manual' as const, cache }
     const response = await aws.fetch(url, body === undefined ? init : { ...init, body: Buffer.from(body) })
     return {
       status: response.status,

@@ -1,14 +1,14 @@
-import { createHash } from 'node:crypto'
-import { isKvxError, KvxError } from '../../core/errors.ts'
+import { KvxError } from '../../core/errors.ts'
 import { fileFormat } from '../directory/file-format.ts'
-import { type FileRecord, idKey, type RecordFormat } from '../directory/format.ts'
+import { idKey } from '../directory/format.ts'
 import { compileGlob, type Glob, globProblem, matchesAll } from '../directory/glob.ts'
 import { jsonFormat } from '../directory/json-format.ts'
 import type { CatalogueTable, RecordId, RecordSet, Store, StoredRecord, StoreFacts } from '../store.ts'
-import { openClient, type S3Client, type S3Options } from './client.ts'
+import { type Bucket, globsOf, headersCell, isUnreachable, keyOf, recordOf, shapeError } from './bucket.ts'
+import { openClient, type S3Options } from './client.ts'
 import { probeName, proveConditions, type Spelling } from './conditions.ts'
 import { countOldVersions, listObjects } from './listing.ts'
-import { readObject, type S3Object } from './objects.ts'
+import { readObject } from './objects.ts'
 import { insertMissingObjects, swapObjects } from './writes.ts'
 
 export type S3StoreOptions = S3Options & {
@@ -17,16 +17,6 @@ export type S3StoreOptions = S3Options & {
   /** Which keys below it are the store's. */
   readonly match: string
   readonly format: 'file' | 'json'
-}
-
-/** A bucket as the parts of the driver see it. */
-export type Bucket = {
-  readonly client: S3Client
-  readonly prefix: string
-  readonly match: Glob
-  readonly format: RecordFormat
-  /** The proof that the server keeps conditions, made once before the first write. */
-  spelling(): Promise<Spelling>
 }
 
 /** A page ends early when its objects have so many bytes together. */
@@ -63,43 +53,6 @@ export async function openS3Store(options: S3StoreOptions): Promise<Store> {
     close: async () => {},
   }
 }
-
-export function shapeError(client: S3Client, what: string): KvxError {
-  return new KvxError('STORE_SHAPE', `store ${client.name} (${client.place}): ${what}`)
-}
-
-/** The patterns of a record set: the store's own, and the set's `table` where it says more. */
-export function globsOf({ client, match, format }: Bucket, set: RecordSet): readonly Glob[] {
-  format.check({ name: client.name, path: client.place }, set, !match.hasWildcard)
-  if (set.table === match.pattern) return [match]
-  const problem = globProblem(set.table)
-  if (problem !== undefined) throw shapeError(client, `the pattern ${JSON.stringify(set.table)}: ${problem}`)
-  return [match, compileGlob(set.table)]
-}
-
-/** The one record that an object is. @throws STORE_SHAPE */
-export function recordOf(bucket: Bucket, set: RecordSet, path: string, bytes: Buffer): FileRecord {
-  const { client, format } = bucket
-  try {
-    const [record] = format.records({ target: { name: client.name, path: client.place }, path, bytes }, set)
-    if (record !== undefined) return record
-  } catch (error) {
-    // The hints of files are of no use here.
-    if (isKvxError(error)) throw new KvxError(error.code, error.message, { details: error.details })
-    throw error
-  }
-  throw new KvxError('BUG', 'an object is one record')
-}
-
-/** The key of a record, undefined when no object of the set can have it. */
-export function keyOf(bucket: Bucket, globs: readonly Glob[], id: RecordId): string | undefined {
-  const [path] = id
-  if (typeof path !== 'string' || isUnreachable(path) || !matchesAll(globs, path)) return undefined
-  return `${bucket.prefix}${path}`
-}
-
-/** Addresses lose such names on their way. */
-const isUnreachable = (path: string): boolean => path.split('/').some((part) => part === '.' || part === '..')
 
 async function* pathsIn({ client, prefix }: Bucket, globs: readonly Glob[]): AsyncGenerator<string> {
   for await (const { key } of listObjects(client, prefix)) {
@@ -143,9 +96,6 @@ async function inspect(bucket: Bucket, set: RecordSet): Promise<StoreFacts> {
   return { records, warnings: [{ code: 'OLD_VERSIONS', message }] }
 }
 
-/** Under this name what an object keeps besides its bytes stands among the fetched cells. */
-export const headersCell = '$headers'
-
 async function fetchRecords(
   bucket: Bucket,
   set: RecordSet,
@@ -183,9 +133,4 @@ async function readCatalogue(bucket: Bucket): Promise<readonly CatalogueTable[]>
       ? [{ name: 'content', type: 'bytes' }]
       : [...members].map(([name, type]) => ({ name, type }))
   return [{ table: match.pattern, id: ['path'], columns, records }]
-}
-
-export function sameBytes(one: S3Object, bytes: Uint8Array): boolean {
-  const digest = (of: Uint8Array): Buffer => createHash('sha256').update(of).digest()
-  return one.bytes.length === bytes.length && digest(one.bytes).equals(digest(bytes))
 }

@@ -4,7 +4,7 @@ import { sameCell } from '../directory/json-member.ts'
 import type { Cells, ReadBack, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
 import type { Spelling } from './conditions.ts'
 import { putObject, readObject, readTags, type S3Object } from './objects.ts'
-import { type Bucket, globsOf, headersCell, keyOf, recordOf, sameBytes, shapeError } from './s3-store.ts'
+import { type Bucket, globsOf, headersCell, keyOf, recordOf, sameBytes, shapeError } from './bucket.ts'
 
 export type SwapBatch = {
   readonly set: RecordSet

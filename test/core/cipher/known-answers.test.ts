@@ -1,4 +1,5 @@
 import { createCipheriv, createHmac } from 'node:crypto'
+import { aessiv } from '@noble/ciphers/aes.js'
 import { describe, expect, test } from 'vitest'
 import type { CipherOptions, SealedParts } from '../../../src/core/cipher/cipher.ts'
 import { cipherNamed } from '../../../src/core/cipher/registry.ts'
@@ -161,6 +162,15 @@ describe('a cipher', () => {
     ])
     expect(Buffer.from(fernet.open(key, parts, new Uint8Array()) ?? []).toString()).toBe('hello')
     expect(fernet.open(key, new Map(parts).set('time', 499_162_801n), new Uint8Array())).toBeUndefined()
+  })
+
+  test('of SIV leaves associated data out where there is none', () => {
+    const siv = cipherNamed('aes-siv')
+    const key = hex(counting(32))
+    const parts = siv.seal(siv.prepare(Secret.copy(key)), Buffer.from('plain'), new Map(), hex(''))
+    const sealed = Buffer.concat([bytes(parts, 'tag'), bytes(parts, 'ct')])
+    expect(sealed.equals(aessiv(key).encrypt(Buffer.from('plain')))).toBe(true)
+    expect(sealed.equals(aessiv(key, new Uint8Array()).encrypt(Buffer.from('plain')))).toBe(false)
   })
 
   test.each([128, 192, 256] as const)('aes-%s-ccm is CBC-MAC and CTR as SP 800-38C says', (bits) => {

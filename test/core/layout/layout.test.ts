@@ -200,6 +200,19 @@ describe('a value that does not match', () => {
     expect(mismatch(source, bytes(value))).toBe(message)
   })
 
+  test('refuses integers and lengths of variable width that are longer than they need be', () => {
+    expect(mismatch('lpv(keyid) ct', hex('81006b'))).toBe(
+      'the value does not match lpv(keyid) at offset 0: the length prefix is not in its shortest spelling',
+    )
+    expect(mismatch('lpv(keyid) ct', hex('808080'))).toContain('the value ends too early')
+    expect(mismatch('uvarint(version) ct', hex('8100'))).toBe(
+      'the value does not match uvarint(version) at offset 0: this is no integer below 2^64 in its shortest spelling',
+    )
+    expect(mismatch('uvarint(version) ct', hex('ffffffffffffffffff02'))).toContain('the value ends too early')
+    expect(mismatch('uvarint(version)', hex('ffffffffffffffffff01'))).toBe('accepted')
+    expect(mismatch('uvarint(version)', hex('80'))).toContain('the value ends too early')
+  })
+
   test('refuses text that is not UTF-8', () => {
     expect(mismatch('utf8(keyid) ":" ct', hex('ff3a00'))).toBe(
       'the value does not match utf8(keyid) at offset 0: these bytes are not UTF-8',

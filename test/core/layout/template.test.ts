@@ -87,3 +87,14 @@ test.each([
 ])('names what is missing or of another type: %s', (source, message) => {
   expect(refused(source)).toBe(message)
 })
+
+test('writes documents as Python does', () => {
+  // json.dumps({'a': 'ü😀\x7f\n"', 'b': [1, {}], 'c,:': ',": '}, sort_keys=True)
+  const template = compileTemplate(
+    'jsonspaced(jsonascii(json({"a": {text}, "b": [1, {}], "c,:": ",\\": "})))',
+  )
+  const cell = (): string => 'ü😀\u007f\n"'
+  expect(Buffer.from(template.render({ cell, newCell: cell })).toString()).toBe(
+    '{"a": "\\u00fc\\ud83d\\ude00\\u007f\\n\\"", "b": [1, {}], "c,:": ",\\": "}',
+  )
+})

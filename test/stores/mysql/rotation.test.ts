@@ -17,19 +17,36 @@ it('rotates, is killed, goes on and retires, while a second home waits outside',
   const { server } = mariadb
   const kek = randomBytes(32)
   const url = await server.createDatabase()
-  await server.sql(url, 'CREATE TABLE secrets (id char(36) PRIMARY KEY, enc_blob blob NOT NULL, dek_encrypted blob NOT NULL)')
+  await server.sql(
+    url,
+    'CREATE TABLE secrets (id char(36) PRIMARY KEY, enc_blob blob NOT NULL, dek_encrypted blob NOT NULL)',
+  )
   for (let count = 0; count < rows; count++) {
     const { id, enc_blob, dek_encrypted } = sealRow(kek)
     await server.sql(url, 'INSERT INTO secrets VALUES (?, ?, ?)', [id, enc_blob, dek_encrypted])
   }
   const [app, second] = [1, 2].map(() => {
-    const made = new ServerApplication(kek, '{ mysql: "${DATABASE_URL}", statement-timeout: 60s }', { DATABASE_URL: url })
+    const made = new ServerApplication(kek, '{ mysql: "${DATABASE_URL}", statement-timeout: 60s }', {
+      DATABASE_URL: url,
+    })
     onTestFinished(() => made.close())
     return made.begin()
   })
   if (app === undefined || second === undefined) throw new Error('two were made')
   app.ok('verify')
-  const slow = app.start('rotate', 'master', '--offline', '--then', 'data', '--yes', '--batch', '1', '--rate', '30', ...untested)
+  const slow = app.start(
+    'rotate',
+    'master',
+    '--offline',
+    '--then',
+    'data',
+    '--yes',
+    '--batch',
+    '1',
+    '--rate',
+    '30',
+    ...untested,
+  )
   const ended = new Promise((done) => slow.on('close', done))
   for (let tries = 0; tries < 2000 && (await openedBy(url, kek)) > rows - 5; tries++) await sleep(10)
   const refused = second.json('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)

@@ -32,7 +32,9 @@ async function onDatabase<T>(url: string, work: (client: Client) => Promise<T>):
     types: {
       // The application reads 64-bit integers exactly.
       getTypeParser: ((oid: Parameters<typeof pgTypes.getTypeParser>[0], format: 'text') =>
-        Number(oid) === 20 ? (text: string) => BigInt(text) : pgTypes.getTypeParser(oid, format)) as never,
+        oid === pgTypes.builtins.INT8
+          ? (text: string) => BigInt(text)
+          : pgTypes.getTypeParser(oid, format)) as never,
     },
   })
   await client.connect()

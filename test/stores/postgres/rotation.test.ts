@@ -14,10 +14,18 @@ const rows = 60
 async function makeSecrets(kek: Buffer): Promise<string> {
   const { server } = postgres
   const url = await server.createDatabase()
-  await server.sql(url, 'CREATE TABLE secrets (id uuid PRIMARY KEY, enc_blob bytea NOT NULL, dek_encrypted bytea NOT NULL, note text)')
+  await server.sql(
+    url,
+    'CREATE TABLE secrets (id uuid PRIMARY KEY, enc_blob bytea NOT NULL, dek_encrypted bytea NOT NULL, note text)',
+  )
   for (let count = 0; count < rows; count++) {
     const { id, enc_blob, dek_encrypted } = sealRow(kek)
-    await server.sql(url, 'INSERT INTO secrets VALUES ($1, $2, $3, $4)', [id, enc_blob, dek_encrypted, 'note'])
+    await server.sql(url, 'INSERT INTO secrets VALUES ($1, $2, $3, $4)', [
+      id,
+      enc_blob,
+      dek_encrypted,
+      'note',
+    ])
   }
   return url
 }
@@ -51,7 +59,9 @@ it('rotates the KEK of an application with its records in PostgreSQL, and retire
   expect(app.kek('LOCAL_KEK_BASE64_OLD')).toHaveLength(0)
   // Nothing of the address is kept.
   const place = url.replace(/^.*@/, '')
-  const kept = readdirSync(join(app.path, '.kvx'), { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+  const kept = readdirSync(join(app.path, '.kvx'), { recursive: true, withFileTypes: true }).filter((entry) =>
+    entry.isFile(),
+  )
   const texts = kept.map((entry) => readFileSync(join(entry.parentPath, entry.name), 'latin1'))
   expect(texts.filter((text) => text.includes(`postgres@${place}`))).toEqual([])
 })
@@ -59,7 +69,19 @@ it('rotates the KEK of an application with its records in PostgreSQL, and retire
 it('goes on after kill -9, and a second run on the same database waits outside', async () => {
   const { app, url, kek } = await makeApplication()
   const second = another(kek, url).begin()
-  const slow = app.start('rotate', 'master', '--offline', '--then', 'data', '--yes', '--batch', '1', '--rate', '30', ...untested)
+  const slow = app.start(
+    'rotate',
+    'master',
+    '--offline',
+    '--then',
+    'data',
+    '--yes',
+    '--batch',
+    '1',
+    '--rate',
+    '30',
+    ...untested,
+  )
   const ended = new Promise((done) => slow.on('close', done))
   for (let tries = 0; tries < 2000 && (await openedBy(url, kek)) > rows - 5; tries++) await sleep(10)
   const refused = second.json('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
@@ -87,7 +109,10 @@ it('takes the address from a file, a command and a variable, and never shows it'
   const kek = randomBytes(32)
   const { server } = postgres
   const url = await makeSecrets(kek)
-  await server.sql(url, `CREATE ROLE r${process.pid} LOGIN PASSWORD 'geheim'; GRANT SELECT, UPDATE ON secrets TO r${process.pid}`)
+  await server.sql(
+    url,
+    `CREATE ROLE r${process.pid} LOGIN PASSWORD 'geheim'; GRANT SELECT, UPDATE ON secrets TO r${process.pid}`,
+  )
   const secret = asRole(url, `r${process.pid}:geheim`)
   const folder = another(kek, url)
   writeFileSync(join(folder.path, 'url'), `${secret}\n`, { mode: 0o600 })
@@ -108,7 +133,10 @@ it('takes the address from a file, a command and a variable, and never shows it'
   const missing = new ServerApplication(kek, '{ postgres: "${NOT_SET}" }', {})
   onTestFinished(() => missing.close())
   missing.begin()
-  expect([missing.json('verify').exit, missing.json('verify').error?.message]).toEqual([2, 'stores.app.postgres: the variable NOT_SET is not set'])
+  expect([missing.json('verify').exit, missing.json('verify').error?.message]).toEqual([
+    2,
+    'stores.app.postgres: the variable NOT_SET is not set',
+  ])
 })
 
 it.each([

@@ -1,0 +1,58 @@
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { KvxError } from '../core/errors.ts'
+import { exists, readFileCapped } from '../platform/files.ts'
+import { nearest } from './nearest.ts'
+
+/** A ready declaration of a known application: `templates/profiles/NAME.yaml`, a configuration with comments. */
+export type Profile = {
+  readonly name: string
+  /** What its first line says of it. */
+  readonly summary: string
+  readonly text: string
+}
+
+/** What stands behind each place of a profile that differs from site to site. */
+export const adjustMark = '<- adjust'
+
+/** The profiles that lie beside this kvx, by name. */
+export async function listProfiles(): Promise<readonly Profile[]> {
+  const folder = await profileFolder()
+  if (folder === undefined) return []
+  const files = (await readdir(folder)).filter((file) => file.endsWith('.yaml')).toSorted()
+  return Promise.all(files.map(async (file) => readProfile(folder, file)))
+}
+
+/** @throws USAGE for a name that no profile has, with the nearest one and all of them */
+export async function findProfile(name: string): Promise<Profile> {
+  const profiles = await listProfiles()
+  const found = profiles.find((profile) => profile.name === name)
+  if (found !== undefined) return found
+  const names = profiles.map((profile) => profile.name)
+  const meant = nearest(name, names)
+  const guess = meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`
+  throw new KvxError('USAGE', `there is no profile ${JSON.stringify(name)}${guess}`, {
+    hint:
+      names.length === 0
+        ? 'The folder templates/profiles is missing: install kvx again, or go without a profile.'
+        : `There are ${names.join(', ')}. \`kvx init --list-profiles\` says what each is.`,
+    details: { profiles: names },
+  })
+}
+
+/** Found from this module upwards: it runs from `src` and from `dist`. */
+async function profileFolder(): Promise<string | undefined> {
+  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
+    const profiles = join(folder, 'templates/profiles')
+    if (await exists(profiles)) return profiles
+    if (dirname(folder) === folder) return undefined
+  }
+}
+
+const maxProfileBytes = 65_536
+
+async function readProfile(folder: string, file: string): Promise<Profile> {
+  const { bytes } = await readFileCapped(join(folder, file), { maxBytes: maxProfileBytes })
+  const text = bytes.toString('utf8')
+  return { name: file.slice(0, -'.yaml'.length), summary: /^# (.*)$/m.exec(text)?.[1] ?? '', text }
+}

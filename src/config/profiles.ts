@@ -19,8 +19,8 @@ export const adjustMark = '<- adjust'
 export async function listProfiles(): Promise<readonly Profile[]> {
   const folder = await profileFolder()
   if (folder === undefined) return []
-  const files = (await readdir(folder)).filter((file) => file.endsWith('.yaml')).toSorted()
-  return Promise.all(files.map(async (file) => readProfile(folder, file)))
+  const names = (await readdir(folder)).flatMap((file) => /^(.+)\.yaml$/.exec(file)?.[1] ?? [])
+  return Promise.all(names.toSorted().map(async (name) => readProfile(folder, name)))
 }
 
 /** @throws USAGE for a name that no profile has, with the nearest one and all of them */
@@ -51,8 +51,8 @@ async function profileFolder(): Promise<string | undefined> {
 
 const maxProfileBytes = 65_536
 
-async function readProfile(folder: string, file: string): Promise<Profile> {
-  const { bytes } = await readFileCapped(join(folder, file), { maxBytes: maxProfileBytes })
+async function readProfile(folder: string, name: string): Promise<Profile> {
+  const { bytes } = await readFileCapped(join(folder, `${name}.yaml`), { maxBytes: maxProfileBytes })
   const text = bytes.toString('utf8')
-  return { name: file.slice(0, -'.yaml'.length), summary: /^# (.*)$/m.exec(text)?.[1] ?? '', text }
+  return { name, summary: /^# (.*)$/m.exec(text)?.[1] ?? '', text }
 }

@@ -26,6 +26,8 @@ export type BackupEntry = {
   readonly wrapped?: Cells
   /** Columns that held plaintext: they are left out of `row`. */
   readonly plain?: PlainCells
+  /** The record is one of those that are joined to their wrapped DEKs, in a table of its own. */
+  readonly joined?: true
 }
 
 export type BackupWriter = {
@@ -119,6 +121,7 @@ type EncodedEntry = {
   readonly dek?: string
   readonly wrapped?: Readonly<Record<string, EncodedCell>>
   readonly plain?: PlainCells
+  readonly joined?: true
 }
 
 function encodeEntry(entry: BackupEntry): string {
@@ -131,6 +134,7 @@ function encodeEntry(entry: BackupEntry): string {
     ...(entry.dek === undefined ? {} : { dek: entry.dek }),
     ...(entry.wrapped === undefined ? {} : { wrapped: encodeCells(entry.wrapped) }),
     ...(entry.plain === undefined ? {} : { plain: entry.plain }),
+    ...(entry.joined === true ? { joined: true } : {}),
   }
   return `${JSON.stringify(encoded)}\n`
 }

@@ -90,13 +90,9 @@ export async function prepareDataRun(
 function refuseUnrenewable({ workloads }: Session): void {
   const fixed = workloads.find(({ renewable }) => !renewable)
   if (fixed === undefined) return
-  throw new KvxError(
-    'USAGE',
-    `the DEKs of ${fixed.name} cannot be replaced: they do not lie beside their values`,
-    {
-      hint: 'kvx makes new DEKs where a record holds its wrapped DEK and its values. Name the envelopes that do. Nothing was changed.',
-    },
-  )
+  throw new KvxError('USAGE', `the DEKs of ${fixed.name} cannot be replaced`, {
+    hint: 'kvx makes new DEKs where a record holds its wrapped DEK and its values, or where both tables lie in one database. Name the envelopes that do. Nothing was changed.',
+  })
 }
 
 /** One run works under one key; what it takes follows from the work where nothing is named. */

@@ -6,6 +6,7 @@ import type { KeyBook } from './envelope/key-book.ts'
 import { takeCensus } from './scan.ts'
 import type { Store } from '../stores/store.ts'
 import { sweepOnce } from './sweep.ts'
+import { sweepGroups } from './sweep-groups.ts'
 import type { Workload } from './workload.ts'
 
 /** An envelope with its store and its keys, open. */
@@ -21,13 +22,19 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     normalised: envelope.normalised,
     plaintext: envelope.plaintext,
     place: envelope.place,
-    renewable: envelope.wraps.length > 0 && envelope.values.length > 0,
+    renewable:
+      envelope.joined === undefined
+        ? envelope.wraps.length > 0 && envelope.values.length > 0
+        : store.swapTogether !== undefined,
     requireSealable: (target, kind) => {
       requireSealable(envelope, target, book)
       if (kind === 'seal') requireFirstSealable(envelope)
     },
     census: async (options) => takeCensus(open, options),
-    sweep: async (options) => sweepOnce(open, options),
+    sweep: async (options) =>
+      options.kind === 'new-deks' && envelope.joined !== undefined
+        ? sweepGroups(open, envelope.joined, options)
+        : sweepOnce(open, options),
     restore: (options) => restoreRecords(open, options),
     warnings: async () => (await store.inspect(envelope.set)).warnings,
     settle: async () => store.settle(),

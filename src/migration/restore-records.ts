@@ -1,4 +1,4 @@
-import type { Cells, StoredRecord, Swap } from '../stores/store.ts'
+import type { Cells, RecordSet, StoredRecord, Swap } from '../stores/store.ts'
 import { digestOfCells, displayId } from './cells.ts'
 import { openRecord } from './envelope/open-record.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
@@ -39,6 +39,8 @@ export function restoreRecords(open: OpenEnvelope, options: RestoreOptions): Res
   }
   return {
     add: async (entry) => {
+      // One batch is of one table.
+      if (waiting[0] !== undefined && waiting[0].joined !== entry.joined) await flush()
       waiting.push(withPlain(open, entry, options.run.id))
       if (waiting.length >= batchSize) await flush()
     },
@@ -56,6 +58,10 @@ function withPlain({ envelope, book }: OpenEnvelope, entry: BackupEntry, run: st
   return { ...entry, row: { ...entry.row, ...plain } }
 }
 
+function setOf({ set, joined }: Envelope, entry: BackupEntry | undefined): RecordSet {
+  return entry?.joined === true && joined !== undefined ? joined.set : set
+}
+
 async function restoreBatch(
   open: OpenEnvelope,
   batch: readonly BackupEntry[],
@@ -64,7 +70,9 @@ async function restoreBatch(
   const { envelope, store } = open
   const { tally } = options
   const ids = batch.map(({ id }) => id)
-  const found = new Map((await store.fetch(envelope.set, ids)).map((record) => [idKey(record.id), record]))
+  const found = new Map(
+    (await store.fetch(setOf(envelope, batch[0]), ids)).map((record) => [idKey(record.id), record]),
+  )
   const steps: Step[] = []
   for (const entry of batch) {
     const step = stepFor(envelope, entry, found.get(idKey(entry.id)))
@@ -92,13 +100,18 @@ function stepFor(
   if (digestOfCells(now) === digestOfCells(old)) return undefined
   if (digestOfCells(now) === entry.wrote) return { entry, kind: 'restored', current, change: old }
   // What something else wrote may lie under a DEK of its own: all that belongs together goes back together.
-  const change = differing(envelope, current.cells, entry.row)
+  const change = differing(setOf(envelope, entry), current.cells, entry.row)
   return { entry, kind: 'changedSince', current, change }
 }
 
 /** Opens the record as it would be afterwards, through the whole declared chain, with the keys at hand. */
 function look({ envelope, book }: OpenEnvelope, step: Step, tally: RestoreTally): void {
   tally[step.kind]++
+  if (step.entry.joined === true) {
+    // It opens through a DEK that comes back beside it, in the same restore.
+    if (step.kind === 'changedSince') tally.lossy++
+    return
+  }
   const cells = pick({ ...step.current?.cells, ...step.change }, envelope.set.columns)
   const opened = openRecord(envelope, { id: step.entry.id, cells }, book)
   if (opened.kind === 'unreadable') {
@@ -116,9 +129,10 @@ async function writeBatch(
   steps: readonly Step[],
   { tally, overwritten }: RestoreOptions & { readonly tally: RestoreTally },
 ): Promise<void> {
+  const set = setOf(envelope, steps[0]?.entry)
   const missing = steps.filter(({ current }) => current === undefined)
   const inserted = await store.insertMissing(
-    envelope.set,
+    set,
     missing.map(({ entry }) => ({ id: entry.id, cells: entry.row })),
   )
   for (const outcome of inserted) tally[outcome === 'inserted' ? 'inserted' : 'changedSince']++
@@ -127,9 +141,10 @@ async function writeBatch(
   )
   if (present.length === 0) return
   await overwritten.append(
-    present.map(({ entry, now, change }) =>
-      makeEntry(envelope.name, entry.id, { row: now.cells, used: {} }, change),
-    ),
+    present.map(({ entry, now, change }) => ({
+      ...makeEntry(envelope.name, entry.id, { row: now.cells, used: {} }, change),
+      ...(entry.joined === true ? { joined: true } : {}),
+    })),
   )
   const swaps: Swap[] = present.map(({ entry, now, change }) => ({
     id: entry.id,
@@ -137,15 +152,15 @@ async function writeBatch(
     change,
   }))
   // The driver compares what it wrote, byte for byte, before it commits; what it opens with was looked at before.
-  const outcomes = await store.swap(envelope.set, swaps, () => undefined)
+  const outcomes = await store.swap(set, swaps, () => undefined)
   outcomes.forEach((outcome, index) => {
     const own = present[index]?.kind === 'restored' && outcome === 'changed'
     tally[own ? 'restored' : 'changedSince']++
   })
 }
 
-function differing(envelope: Envelope, now: Cells, old: Cells): Cells {
-  const names = envelope.set.columns.filter((name) => {
+function differing(set: RecordSet, now: Cells, old: Cells): Cells {
+  const names = set.columns.filter((name) => {
     return digestOfCells(pick(now, [name])) !== digestOfCells(pick(old, [name]))
   })
   return pick(old, names)

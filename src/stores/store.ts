@@ -101,7 +101,7 @@ export type Store = {
   ): Promise<readonly (readonly SwapOutcome[])[]>
 
   /** What there is besides what was declared, system tables left out. Reads no value. */
-  catalogue?(): Promise<readonly CatalogueTable[]>
+  catalogue(): Promise<readonly CatalogueTable[]>
 
   /** Inserts whole records that are missing. Answers for each: inserted, or present already (left alone). */
   insertMissing(

@@ -157,6 +157,46 @@ describe('a DEK in another table', () => {
     expect(site.json<Problems>('verify').data.envelopes[0]?.unreadable).toBe(2)
   })
 
+  const read = (site: Site, key: Buffer): readonly string[] => {
+    const projects = site.rows('SELECT * FROM projects').map(({ id, encrypted_dek }) => {
+      return [String(id), open(key, Buffer.from(String(encrypted_dek), 'base64'))] as const
+    })
+    const deks = new Map(projects)
+    return site
+      .rows('SELECT * FROM secrets ORDER BY id')
+      .map(({ id, project_id, value }) =>
+        open(deks.get(String(project_id)) as Buffer, value as Buffer, `secret/${String(id)}`).toString(),
+      )
+  }
+
+  test('is replaced with all values of its group in one transaction, and comes back by a restore', () => {
+    const { site, deks } = joined()
+    const before = read(site, site.key)
+    const rows = [site.rows('SELECT * FROM projects'), site.rows('SELECT * FROM secrets')]
+    site.ok('reencrypt', '--new-deks', '--yes', ...without)
+    expect(read(site, site.key)).toEqual(before)
+    for (const { id, project_id, value } of site.rows('SELECT * FROM secrets')) {
+      const old = deks[Number(String(project_id).slice(1))] as Buffer
+      expect(() => open(old, value as Buffer, `secret/${String(id)}`)).toThrow()
+    }
+    const [run] = site.ok<{ readonly runs: readonly { readonly id: string }[] }>('run', 'list').data.runs
+    site.ok('run', 'restore', run?.id ?? '', '--yes')
+    expect([site.rows('SELECT * FROM projects'), site.rows('SELECT * FROM secrets')]).toEqual(rows)
+  })
+
+  test('is not replaced while one value of its group cannot be written, and a resume finishes the others first', () => {
+    const { site } = joined()
+    site.run(
+      "CREATE TRIGGER stop BEFORE UPDATE ON secrets WHEN OLD.id = 4 BEGIN SELECT RAISE(ABORT, 'stopped'); END",
+    )
+    expect(site.json('reencrypt', '--new-deks', '--yes', ...without).exit).not.toBe(0)
+    expect(read(site, site.key)).toHaveLength(30)
+    site.run('DROP TRIGGER stop')
+    site.ok('run', 'resume')
+    expect(read(site, site.key)).toHaveLength(30)
+    expect(site.byVersion()).toEqual([{ 'k@1': 33 }])
+  })
+
   test('needs a column that names it', () => {
     const { site } = joined()
     const { 'app.secrets': envelope } = envelopes

@@ -57,8 +57,13 @@ export async function startPostgres(settings: readonly string[] = []): Promise<P
   const start = async (): Promise<void> => {
     const options = ['fsync=off', 'max_connections=40', 'log_min_messages=panic', ...settings]
     const args = ['-D', data, '-h', '', '-k', folder, ...options.flatMap((option) => ['-c', option])]
-    child = spawn(join(bin, 'postgres'), args, { ...as, cwd: folder, env: environment, stdio: 'ignore' })
-    await untilReady(folder, child)
+    // Processes of a server that was killed a moment ago may still hold its shared memory: then it ends at once.
+    for (let tries = 0; ; tries++) {
+      child = spawn(join(bin, 'postgres'), args, { ...as, cwd: folder, env: environment, stdio: 'ignore' })
+      if (await isReady(folder, child)) return
+      if (tries === 20) throw new Error(`the server does not start: ${String(child.exitCode)}`)
+      await sleep(250)
+    }
   }
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return
@@ -131,17 +136,17 @@ async function runSql(
   }
 }
 
-async function untilReady(socket: string, child: ChildProcess): Promise<void> {
-  for (let tries = 0; tries < 1500; tries++) {
-    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`)
+/** False when the server ended instead. */
+async function isReady(socket: string, child: ChildProcess): Promise<boolean> {
+  while (child.exitCode === null && child.signalCode === null) {
     try {
       await runSql(urlOf(socket, 'postgres'), 'SELECT 1')
-      return
+      return true
     } catch {
       await sleep(20)
     }
   }
-  throw new Error('the server did not start')
+  return false
 }
 
 function childrenOf(pid: number): readonly number[] {

@@ -34,7 +34,7 @@ export async function discover(input: DiscoverInput): Promise<Discovery> {
   let [tables, records] = [0, 0]
   try {
     for (const one of input.stores) {
-      const catalogue = await catalogueOf(one.name, one.store, unseen)
+      const catalogue = await one.store.catalogue()
       for (const [at, table] of catalogue.entries()) {
         const sample = await sampleOf(one.name, one.store, { table, wanted: input.sample, unseen })
         if (sample === undefined) continue
@@ -51,13 +51,6 @@ export async function discover(input: DiscoverInput): Promise<Discovery> {
     keys.wipe()
   }
   return { finds, unseen, tables, records }
-}
-
-async function catalogueOf(name: string, store: Store, unseen: Unseen[]): Promise<readonly CatalogueTable[]> {
-  if (store.catalogue !== undefined) return await store.catalogue()
-  const reason = `the driver ${store.driver} cannot say what there is`
-  unseen.push({ store: name, table: undefined, reason })
-  return []
 }
 
 type Wanted = { readonly table: CatalogueTable; readonly wanted: number; readonly unseen: Unseen[] }

@@ -77,7 +77,10 @@ class Table {
   #open(column: string): readonly StoredRecord[] {
     if (this.#isExplained(column)) return []
     const { idColumns, records } = this.#on.sample
-    const declared = this.declaredHere.filter(({ columns }) => columns.has(fold(column)))
+    const name = fold(column)
+    const declared = this.declaredHere.filter(({ columns }) =>
+      [...columns].some((known) => known === name || isInside(known, name) || isInside(name, known)),
+    )
     return records.filter(
       ({ id, cells }) =>
         bytesOf(cells[column] ?? null) !== undefined && !declared.some((one) => one.covers(idColumns, id)),

@@ -55,7 +55,7 @@ export function searchColumn(
 type Probe = { readonly record: StoredRecord; readonly forms: readonly Form[] }
 
 /** Something that opens, and how many of the probes it opens. */
-type Rated = { readonly guess: Guess; readonly opened: number }
+type Rated = { readonly guess: Guess; readonly opened: number; readonly isBest: boolean }
 
 /**
  * The guess that opens most of the probes: one value alone can fit a layout by chance, as text in base64url does
@@ -67,7 +67,10 @@ function searchForms(
   column: string,
   keysFor: KeysFor,
 ): Guess | undefined {
-  const rate = (guess: Guess): Rated => ({ guess, opened: countOpened(sample, chosen, guess, keysFor) })
+  const rate = (guess: Guess): Rated => {
+    const opened = countOpened(sample, chosen, guess, keysFor)
+    return { guess, opened, isBest: opened === chosen.length }
+  }
   const best =
     bestOf(chosen, (probe) => unboundGuesses(sample, probe, keysFor), rate) ??
     bestOf(chosen.slice(0, boundProbes), (probe) => boundGuesses(sample, probe, column, keysFor), rate)
@@ -84,7 +87,7 @@ function bestOf(
     for (const guess of guesses(probe)) {
       const rated = rate(guess)
       if (best === undefined || rated.opened > best.opened) best = rated
-      if (best.opened >= chosen.length) return best
+      if (best.isBest) return best
     }
   }
   return best

@@ -22,6 +22,9 @@ export type Renewed = {
   readonly values: Buffer
 }
 
+/** A wrapped DEK and the one that takes its place. Wipe both. */
+export type NewDek = { readonly old: Secret; readonly dek: Secret }
+
 /** Seals a record's values under a new DEK of the same length, and that under the target. Wipe both DEKs. */
 export function renewDek(
   envelope: Envelope,
@@ -29,19 +32,37 @@ export function renewDek(
   opened: OpenedRecord,
   to: SealTarget,
 ): Renewed {
+  const draft = new RecordDraft(envelope, record)
+  const deks = newDekIn(envelope, draft, opened, to)
+  const wrapped = { ...draft.changes }
+  const values = createHash('sha256')
+  for (const sealed of envelope.values) sealValues(envelope, draft, sealed, { ...deks, values })
+  draft.sets(to)
+  return { change: draft.changes, wrapped, ...deks, values: values.digest() }
+}
+
+/** Puts a new DEK into a record's wrap, under the target. */
+function newDekIn(envelope: Envelope, draft: RecordDraft, opened: OpenedRecord, to: SealTarget): NewDek {
   const [outer] = envelope.wraps
   const [found] = opened.under
   if (outer === undefined || found === undefined) throw new TypeError('the record has a wrapped DEK')
-  const draft = new RecordDraft(envelope, record)
   const old = keyOf(envelope, outer, found.secret, draft.before)
   const dek = randomSecret(old.length)
   draft.label(to)
   sealWraps(envelope, draft, { found: found.instance, secret: found.secret, dek, to })
-  const wrapped = { ...draft.changes }
+  return { old, dek }
+}
+
+/** The values of one record of a group, under the group's new DEK. */
+export function underNewDek(
+  envelope: Envelope,
+  record: StoredRecord,
+  deks: NewDek,
+): { readonly change: Cells; readonly values: Buffer } {
+  const draft = new RecordDraft(envelope, record)
   const values = createHash('sha256')
-  for (const sealed of envelope.values) sealValues(envelope, draft, sealed, { old, dek, values })
-  draft.sets(to)
-  return { change: draft.changes, wrapped, dek, old, values: values.digest() }
+  for (const sealed of envelope.values) sealValues(envelope, draft, sealed, { ...deks, values })
+  return { change: draft.changes, values: values.digest() }
 }
 
 function keyOf(
@@ -133,24 +154,37 @@ export function proveRenewed(
   if (after.kind !== 'sealed') throw failed(envelope, 'does not open')
   try {
     if (!isUnder(after, target)) throw failed(envelope, 'is not under its new DEK')
-    const state = stateOf(envelope.set.id, written)
-    const values = createHash('sha256')
-    for (const sealed of envelope.values) {
-      for (const found of parseSealed(sealed, state, envelope)) {
-        if (typeof found !== 'string') proveValue(envelope, found, state, { renewed, book, values })
-      }
-    }
-    if (!timingSafeEqual(values.digest(), renewed.values)) throw failed(envelope, 'holds another value')
+    proveValues(envelope, written, renewed, book)
   } finally {
     after.wipe()
   }
+}
+
+/**
+ * The same for values whose wrapped DEK lies elsewhere.
+ * @throws READ_BACK_FAILED
+ */
+export function proveValues(
+  envelope: Envelope,
+  written: StoredRecord,
+  renewed: NewDek & Pick<Renewed, 'values'>,
+  book: KeyBook,
+): void {
+  const state = stateOf(envelope.set.id, written)
+  const values = createHash('sha256')
+  for (const sealed of envelope.values) {
+    for (const found of parseSealed(sealed, state, envelope)) {
+      if (typeof found !== 'string') proveValue(envelope, found, state, { renewed, book, values })
+    }
+  }
+  if (!timingSafeEqual(values.digest(), renewed.values)) throw failed(envelope, 'holds another value')
 }
 
 function proveValue(
   envelope: Envelope,
   found: readonly Instance[],
   state: RecordState,
-  { renewed, book, values }: { readonly renewed: Renewed; readonly book: KeyBook; readonly values: Hash },
+  { renewed, book, values }: { readonly renewed: NewDek; readonly book: KeyBook; readonly values: Hash },
 ): void {
   const opened = withDek(renewed.dek, (by) => openFirst(found, state, by, renewed.dek))
   if (opened === undefined) throw failed(envelope, 'does not open with its new DEK')

@@ -229,6 +229,15 @@ describe('what a derivation made on the way', () => {
     expect(made.map((bytes) => bytes.length)).toEqual([32])
   })
 
+  test('is wiped inside a function of several blocks too', () => {
+    const made: Uint8Array[] = []
+    const watched = watchFill(made)
+    compileDerivation('evp-bytes-to-key-md5(key, salt, 48)').derive(contextOf())
+    watched.restore()
+    expect(made.map((bytes) => bytes.length)).toEqual([0, 16, 16, 16, 48])
+    expect(made.every((bytes) => bytes.every((byte) => byte === 0))).toBe(true)
+  })
+
   test('never wipes literals: the next call gives the same', () => {
     for (const source of [
       '"text"',

@@ -364,6 +364,19 @@ describe('files', () => {
     ])
   })
 
+  it('does not report an object around a member that is declared', async () => {
+    const directory = newDirectory()
+    for (const index of numbers(4)) {
+      const value = { $binary: { base64: b64(blob(gcm(key, text(index)))), subType: '00' } }
+      writeFileSync(join(directory, `${index}.json`), JSON.stringify({ value, n: index }))
+    }
+    const columns = new Set(['value.$binary.base64'])
+    const declared = [{ envelope: 'e', place: directory, table: '*.json', columns, covers: () => true }]
+    const written = { directory, match: '*.json', format: 'json' }
+    expect((await discoverIn(written, [trialKey(key)])).finds).toHaveLength(1)
+    expect((await discoverIn(written, [trialKey(key)], { declared })).finds).toEqual([])
+  })
+
   it('says which tables it could not look at, and goes on', async () => {
     const directory = newDirectory()
     writeFileSync(join(directory, '1.json'), '{"a": {"b": "x"}}')

@@ -8,7 +8,7 @@ async function catalogueOf(
   options: Partial<DirectoryStoreOptions>,
 ): Promise<readonly CatalogueTable[]> {
   const store = await openStore(directoryWith(files), options)
-  const tables = (await store.catalogue?.()) ?? []
+  const tables = await store.catalogue()
   for (const { table, id, columns } of tables) {
     // What it names can be read.
     const set = { table, id: id ?? [], columns: columns.map(({ name }) => name) }

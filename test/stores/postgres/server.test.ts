@@ -32,6 +32,12 @@ it.each([
     'does not accept connections',
   ],
   [
+    'an address that is no URL',
+    () => 'postgres://u:geheim@db.example:no-port/app',
+    'STORE_UNAVAILABLE',
+    'no valid URL',
+  ],
+  [
     'a socket that is not there',
     () => 'postgres://u@/app?host=/nowhere/at/all',
     'STORE_UNAVAILABLE',

@@ -3,7 +3,7 @@ import type { CatalogueTable } from '../../../src/stores/store.ts'
 import { makeDatabase, openStore, readAll, refusalOf } from './fixture.ts'
 
 async function catalogueOf(sql: string): Promise<readonly CatalogueTable[]> {
-  return (await (await openStore(makeDatabase(sql))).catalogue?.()) ?? []
+  return await (await openStore(makeDatabase(sql))).catalogue()
 }
 
 it('lists the tables of the application with columns of any affinity, and counts them', async () => {

@@ -1,5 +1,6 @@
 import type { Opened } from './envelope/open-record.ts'
 import type { UnreadableReason } from './envelope/reasons.ts'
+import { NonceWatch } from './nonce-watch.ts'
 
 /** How many problem records are named one by one; the others are counted. */
 const maxNamed = 1000
@@ -29,6 +30,8 @@ export type Census = {
   /** Sealed records whose version column holds no number, by the version that they need. */
   readonly foreignLabels: ReadonlyMap<number, number>
   readonly unreadable: number
+  /** Values under the key that share their nonce with another one. */
+  readonly repeatedNonces: number
   /** The first unreadable ones, with their ids and reasons. */
   readonly named: readonly NamedRecord[]
 }
@@ -42,6 +45,7 @@ export class CensusTaker {
   readonly #foreignLabels = new Map<number, number>()
   readonly #named: NamedRecord[] = []
   readonly #unnoted: NamedRecord[] = []
+  readonly #nonces = new NonceWatch()
   #records = 0
   #sealed = 0
   #mislabelled = 0
@@ -79,8 +83,9 @@ export class CensusTaker {
     this.#unnoted.push(named)
   }
 
-  #addSealed({ versions, labels, bare }: Opened & { kind: 'sealed' }): void {
+  #addSealed({ versions, labels, bare, under }: Opened & { kind: 'sealed' }): void {
     this.#sealed++
+    for (const one of under) this.#nonces.add(one)
     if (bare) this.#unsealed++
     for (const version of versions) increment(this.#byVersion, version)
     if (labels.settled !== undefined) increment(this.#settled, labels.settled)
@@ -112,6 +117,7 @@ export class CensusTaker {
       wrongLabels: sorted(this.#wrongLabels),
       foreignLabels: sorted(this.#foreignLabels),
       unreadable: this.#unreadable,
+      repeatedNonces: this.#nonces.repeated,
       named: this.#named,
     }
   }

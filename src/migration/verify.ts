@@ -30,7 +30,7 @@ export async function verifyEnvelopes(
     censuses.push(await workload.census({ phase: 'verify', events: options.events, ...limit }))
     warnings.push(...(await workload.warnings()))
   }
-  warnings.push(...censuses.flatMap(foreignWarning))
+  warnings.push(...censuses.flatMap(foreignWarning), ...censuses.flatMap(nonceWarning))
   if (options.sample === undefined && !options.dryRun) await rememberPlaces(session, censuses)
   const findings = findingsOf(session, censuses)
   // What a finding says to do comes first.
@@ -43,6 +43,12 @@ function foreignWarning({ envelope, foreignLabels }: Census): Verification['warn
   if (count === 0) return []
   const message = `the version column of ${envelope} holds no number in ${count} records; no run changes them`
   return [{ code: 'VERSION_COLUMN', message }]
+}
+
+function nonceWarning({ envelope, repeatedNonces }: Census): Verification['warnings'] {
+  if (repeatedNonces === 0) return []
+  const message = `${repeatedNonces} values of ${envelope} have a nonce that another value under the same key has: what they hold can be worked out from one another. Let the application make random nonces, then rotate the key and re-encrypt`
+  return [{ code: 'NONCE_REPEATED', message }]
 }
 
 function findingsOf(session: Session, censuses: readonly Census[]): Verification['findings'] {

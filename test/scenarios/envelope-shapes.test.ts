@@ -716,3 +716,41 @@ describe('kvx seal', () => {
     expect(site.rows('SELECT value FROM t')).toEqual([{ value: 'plain' }])
   })
 })
+
+describe('proof before trust', () => {
+  const schema = 'CREATE TABLE t (id INTEGER PRIMARY KEY, value BLOB)'
+  const envelope = {
+    store: 'app',
+    table: 't',
+    id: 'id',
+    key: 'k',
+    value: { column: 'value', aead: 'aes-256-gcm', layout: gcm },
+  }
+  const warnings = (site: Site): readonly string[] => site.json('verify').warnings.map(({ code }) => code)
+
+  test('a nonce that two values share is told; copies of one value are none', () => {
+    const site = makeSite(schema, { 'app.t': envelope }, 'data')
+    const copy = seal(site.key, 'one')
+    site.run('INSERT INTO t VALUES (1, ?), (2, ?)', copy, copy)
+    expect(warnings(site)).not.toContain('NONCE_REPEATED')
+    const cipher = createCipheriv('aes-256-gcm', site.key, copy.subarray(0, 12))
+    const other = Buffer.concat([
+      copy.subarray(0, 12),
+      cipher.update('two'),
+      cipher.final(),
+      cipher.getAuthTag(),
+    ])
+    site.run('INSERT INTO t VALUES (3, ?)', other)
+    expect(warnings(site)).toContain('NONCE_REPEATED')
+  })
+
+  test('a tag that was cut short opens with no key', () => {
+    const site = makeSite(
+      schema,
+      { 'app.t': { ...envelope, value: { ...envelope.value, layout: 'nonce:12 ct tag:12' } } },
+      'data',
+    )
+    site.run('INSERT INTO t VALUES (1, ?)', seal(site.key, 'a text').subarray(0, -4))
+    expect(site.json('verify')).toMatchObject({ exit: 3 })
+  })
+})

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash, randomBytes } from 'node:crypto'
+import { createHash, hkdfSync, pbkdf2Sync } from 'node:crypto'
 import { afterEach, describe, expect, test } from 'vitest'
 import { derivedKey, openAsDescribed } from '../core/layout/vector-ciphers.ts'
 import {
@@ -35,10 +35,6 @@ type Moved = {
   readonly sealed: readonly Sealed[]
   /** Rows of tables that hold no value, for envelopes that have them besides. */
   readonly besides?: Readonly<Record<string, readonly Cells[]>>
-  /** Kept apart from the key's first version: a value of a form that is converted from. */
-  readonly converted?: true
-  readonly database?: string
-  readonly version?: Cells
 }
 
 const line =
@@ -193,16 +189,16 @@ function siteOf({
     tables.set(one.table, [...(tables.get(one.table) ?? []), { ...one.id, ...Object.fromEntries(cells) }])
   }
   for (const [name, rows] of Object.entries(besides)) tables.set(name, [...(tables.get(name) ?? []), ...rows])
-  for (const [name, rows] of tables) site.table(name, rows, database)
+  for (const [name, rows] of tables) site.table(name, rows)
   site.ok('key', 'import', key)
   return site
 }
 
 /** The plaintext, and the DEK where there is one, read by the vector's description with a configured key. */
-function opened(site: ProfileSite, one: Sealed, configured: Buffer, database = 'app.db'): readonly string[] {
+function opened(site: ProfileSite, one: Sealed, configured: Buffer): readonly string[] {
   const layout = objectOf(caseOf(one)['layout'])
   const [[idColumn = '', id] = []] = Object.entries(one.id)
-  const found = site.rows(one.table, database).find((row) => String(row[idColumn]) === String(id))
+  const found = site.rows(one.table).find((row) => String(row[idColumn]) === String(id))
   if (found === undefined) throw new TypeError('the row is there')
   const row = Object.fromEntries(
     Object.entries(one.columns).map(([to, from]): [string, Json] => {
@@ -229,8 +225,38 @@ describe('a profile takes over, rotates and retires what the application sealed'
     expect(site.census()[envelope]).toEqual({ [`${key}@2`]: sealed.length })
     expect(sealed.map((value) => opened(site, value, site.material(key, 2)))).toEqual(before)
     for (const value of sealed) expect(() => opened(site, value, site.material(key, 1))).toThrow()
+    site.retire(`${key}@1`)
     const [file, content] = one.place
     expect(site.text(file)).toBe(String(content(site.material(key, 2))))
-    site.retire(`${key}@1`)
   })
 })
+
+test('payload: a value names the key of the version that seals it', () => {
+  const site = siteOf(named('payload'))
+  site.rotate('secret')
+  const derived = hkdfSync('sha256', site.material('secret', 2), '', 'payload-secret-v1', 32)
+  const name = createHash('sha256').update(Buffer.from(derived)).digest('hex').slice(0, 16)
+  expect(site.rows('users')[0]?.['api_key']).toMatch(new RegExp(`^v1:${name}:`))
+})
+
+test('rails-envelope: the reference to the key changes with the wrap, and the value stays to the byte', () => {
+  const site = siteOf(named('rails-envelope'))
+  const parsed = (): readonly JsonObject[] =>
+    site.rows('accounts').map(({ value }) => JSON.parse(String(value)) as JsonObject)
+  const before = parsed()
+  site.rotate('primary')
+  const derived = pbkdf2Sync(site.material('primary', 2), 'rails-derivation-salt', 65_536, 32, 'sha256')
+  const reference = createHash('sha1').update(derived).digest('hex').slice(0, 4)
+  parsed().forEach((after, index) => {
+    const [old, now] = [objectOf(before[index]?.['h']), objectOf(after['h'])]
+    expect(Buffer.from(textOf(now['i']), 'base64').toString()).toBe(reference)
+    expect(after['p']).toBe(before[index]?.['p'])
+    expect([now['iv'], now['at'], now['c']]).toEqual([old['iv'], old['at'], old['c']])
+  })
+})
+
+function named(profile: string): Moved {
+  const found = moved.find((one) => one.profile === profile)
+  if (found === undefined) throw new TypeError('the profile is in the table')
+  return found
+}

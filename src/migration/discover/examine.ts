@@ -62,7 +62,6 @@ class Table {
   get #columns(): readonly string[] {
     // What lies inside of an object comes before the object.
     const names = this.#on.sample.table.columns.map(({ name }) => name)
-    const depth = (name: string): number => name.split(/[./]/).length
     return names.toSorted((one, other) => depth(other) - depth(one))
   }
 
@@ -279,6 +278,10 @@ const numberNote =
 
 const noId =
   'no columns of this table are unique and never null: give it such a key before it can be declared'
+
+function depth(name: string): number {
+  return name.split(/[./]/).length
+}
 
 function isInside(inner: string, outer: string): boolean {
   return inner.startsWith(`${outer}.`) || inner.startsWith(`${outer}/`)

@@ -1,6 +1,6 @@
 import { scanJson, stringIn, type JsonValue } from '../../core/layout/json-scan.ts'
 import { decodings } from './decodings.ts'
-import { assignments, type Structure } from './structures.ts'
+import { assignments, type Structure } from './assignments.ts'
 
 type Text = { readonly path: readonly string[]; readonly text: Buffer }
 

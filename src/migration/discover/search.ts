@@ -1,11 +1,12 @@
 import type { Cells, StoredRecord } from '../../stores/store.ts'
+import { assignments } from './assignments.ts'
 import { associatedData } from './associated.ts'
 import { decodings } from './decodings.ts'
 import { subjectOf, type TrialKey } from './find.ts'
 import { type Inner, innerOf } from './inner-key.ts'
 import { bytesOf, type Sample } from './sample.ts'
-import { assignments, structuresOf } from './structures.ts'
-import { type Form, type Guess, type Opened, tryForm, tryGuess, TrialKeys } from './trial.ts'
+import { structuresOf } from './structures.ts'
+import { type Form, type Guess, type Opened, tryForm, tryGuess, type TrialKeys } from './trial.ts'
 
 /** The keys for one record: the same for all where they are configured, its own where it carries a wrapped one. */
 export type KeysFor = (record: StoredRecord) => TrialKeys | undefined

@@ -67,12 +67,13 @@ function requireMembers(target: DirectoryTarget, columns: readonly string[]): vo
   })
 }
 
+const refuseRead: Refuse = (_, reason) => {
+  throw new KvxError('BUG', `a document that was read is none: ${reason}`)
+}
+
 /** Members that are named by a column; one that cannot be read is none. Columns of the record's place are pointers. */
 function membersOf(document: Buffer): readonly Member[] {
-  const refuse: Refuse = (_, reason) => {
-    throw new KvxError('BUG', `a document that was read is none: ${reason}`)
-  }
-  return new JsonObject(document, refuse).members(['path', 'line'])
+  return new JsonObject(document, refuseRead).members(['path', 'line'])
 }
 
 type Line = { readonly start: number; readonly end: number; readonly line: bigint }

@@ -57,8 +57,9 @@ export function keyOf(bucket: Bucket, globs: readonly Glob[], id: RecordId): str
 export const isUnreachable = (path: string): boolean =>
   path.split('/').some((part) => part === '.' || part === '..')
 
+const digest = (of: Uint8Array): Buffer => createHash('sha256').update(of).digest()
+
 /** By digest, as a run compares what it wrote. */
 export function sameBytes(one: { readonly bytes: Uint8Array }, bytes: Uint8Array): boolean {
-  const digest = (of: Uint8Array): Buffer => createHash('sha256').update(of).digest()
   return one.bytes.length === bytes.length && digest(one.bytes).equals(digest(bytes))
 }

@@ -227,7 +227,7 @@ describe('a declaration alone opens', () => {
     expect(opened(declared, Buffer.from(value), both)).toBe(String(plaintext))
   })
 
-  test('what MySQL’s AES_ENCRYPT, Jasypt and Spring’s Encryptors wrote', () => {
+  test('what MySQL’s AES_ENCRYPT and Jasypt wrote', () => {
     const folded = Buffer.alloc(16)
     Buffer.from('a passphrase of some length').forEach(
       (byte, at) => (folded[at % 16] = (folded[at % 16] ?? 0) ^ byte),

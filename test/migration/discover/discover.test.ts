@@ -19,6 +19,7 @@ function noble(cipher: typeof chacha20poly1305, nonceLength: number, plaintext: 
 
 const inHex = ({ nonce, ct, tag }: Parts): string =>
   [nonce, tag, ct].map((part) => part.toString('hex')).join(':')
+const byText = (one: unknown, other: unknown): number => String(one).localeCompare(String(other))
 const b64 = (bytes: Buffer): string => bytes.toString('base64')
 const url = (bytes: Buffer): string => bytes.toString('base64url')
 const u32 = (version: number): Buffer => {
@@ -358,7 +359,7 @@ describe('files', () => {
     expect(files.finds).toMatchObject([{ columns: ['content'], opens: { 'master@1': 5 } }])
     expect(files.finds[0]?.declaration).not.toContain('table:')
     const documents = await discoverIn({ directory, match: '*.json', format: 'json' }, [trialKey(key)])
-    expect(documents.finds.map(({ columns, opens }) => [columns, opens]).sort()).toEqual([
+    expect(documents.finds.map(({ columns, opens }) => [columns, opens]).sort(byText)).toEqual([
       [['env.A.value'], { 'master@1': 5 }],
       [['spread'], { 'master@1': 5 }],
     ])

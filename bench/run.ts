@@ -7,6 +7,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { rounds, type Row, table } from './measure.ts'
+import { inPostgres } from './postgres.ts'
 import { inMemory, throughTheCli } from './rewrap.ts'
 import { startUp } from './start-up.ts'
 import { benchVault } from './vault.ts'
@@ -20,6 +21,7 @@ for (const measure of [
   startUp,
   async () => [await inMemory()],
   async () => [await throughTheCli(Number(values.rows))],
+  async () => inPostgres(Number(values.rows)),
   async () => benchVault(),
 ]) {
   rows.push(...(await measure()))

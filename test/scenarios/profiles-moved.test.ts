@@ -169,15 +169,7 @@ function cellOf(value: Json | undefined): Cell {
   return typeof objectOf(value)['hex'] === 'string' ? bytesOfCell(value) : JSON.stringify(value)
 }
 
-function siteOf({
-  profile,
-  key,
-  place,
-  edits,
-  sealed,
-  besides = {},
-  database = 'app.db',
-}: Moved): ProfileSite {
+function siteOf({ profile, key, place, edits, sealed, besides = {} }: Moved): ProfileSite {
   const site = new ProfileSite(profile, edits)
   open.push(site)
   const [file, content] = place

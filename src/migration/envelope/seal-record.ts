@@ -117,7 +117,8 @@ export class RecordDraft {
       put('version', says.version)
       put('keyid', says.keyid)
       put('nonce', form.nonce === undefined ? freshNonce(form, parts) : undefined)
-      if (readsSalt(form)) put('salt', randomBytes(lengthOf(parts.get(`${form.prefix}salt`)) ?? 16))
+      if (readsSalt(form))
+        put('salt', randomBytes(lengthOf(parts.get(`${form.prefix}salt`)) ?? form.saltLength))
       return { column, layout, parts }
     })
   }

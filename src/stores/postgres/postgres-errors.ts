@@ -77,7 +77,11 @@ const login = 'check user and password where kvx.yaml takes them from; try them 
 
 const refusals: Readonly<Record<string, Refusal>> = {
   '28P01': ['STORE_UNAVAILABLE', 'does not accept the user or the password', login],
-  '28000': ['STORE_UNAVAILABLE', 'does not let this user in from here', `${login}; look at pg_hba.conf`],
+  '28000': [
+    'STORE_UNAVAILABLE',
+    'does not let this user in from here',
+    `${login}; look at pg_hba.conf, which may want TLS: \`sslmode=verify-full\``,
+  ],
   '3D000': ['STORE_SHAPE', 'has no database of that name', 'list them with `psql -l`'],
   '40001': busy('could not put this transaction in order with others'),
   '40P01': busy('ended a deadlock with another transaction'),

@@ -150,7 +150,9 @@ function deepest(issues: readonly Issue[]): Issue {
   return { ...inner, path: [...first.path, ...inner.path] }
 }
 
+/** An alternative of another type altogether is none that was meant. */
 function mistakes(issues: readonly Issue[]): number {
+  if (issues.some(({ code, path }) => code === 'invalid_type' && path.length === 0)) return 1000
   return issues.reduce((sum, issue) => sum + (issue.code === 'unrecognized_keys' ? issue.keys.length : 1), 0)
 }
 

@@ -148,7 +148,8 @@ test('tries a key through the derivation that the configuration names', () => {
   folder.put('data/1', Buffer.concat([nonce, cipher.update('a secret'), cipher.final(), cipher.getAuthTag()]))
   folder.begin({
     key,
-    purpose: 'data\n    derive: sha256(key)' as 'data',
+    purpose: 'data',
+    derive: 'sha256(key)',
     stores: ['  docs: { directory: data, match: "*" }'],
     envelopes: ['  {}'],
   })

@@ -41,7 +41,8 @@ function expectOpens(workspace: Workspace): void {
 }
 
 async function throughThePlace(terminal: Terminal): Promise<void> {
-  await terminal.answer('What is the key called?')
+  await terminal.answer('Which application is it?')
+    await terminal.answer('What is the key called?')
   await terminal.answer('What is it for?')
   await terminal.answer('Where does the application read it?')
   await terminal.answer('Path of the env file')
@@ -114,6 +115,7 @@ describe('kvx init on a terminal', () => {
   test('keeps as comments what was left for later, and the file is one that kvx reads', async () => {
     const workspace = application()
     const terminal = start(workspace)
+    await terminal.answer('Which application is it?')
     await terminal.answer('What is the key called?', 'tokens')
     await terminal.answer('What is it for?', 'data')
     await terminal.answer('Where does the application read it?', 'later')
@@ -130,6 +132,7 @@ describe('kvx init on a terminal', () => {
   test('describes values directly under a key in a key file', async () => {
     const workspace = application({ shape: oneLevel, place: 'file' })
     const terminal = start(workspace)
+    await terminal.answer('Which application is it?')
     await terminal.answer('What is the key called?')
     await terminal.answer('What is it for?', 'data')
     await terminal.answer('Where does the application read it?', 'file')
@@ -207,7 +210,7 @@ describe('kvx init on a terminal', () => {
   })
 
   test.each([
-    ['the first question', async (terminal: Terminal) => terminal.see('What is the key called?')],
+    ['the first question', async (terminal: Terminal) => terminal.see('Which application is it?')],
     [
       'a layout',
       async (terminal: Terminal) => {
@@ -252,6 +255,7 @@ describe('kvx init on a terminal', () => {
   test('does not take what looks like a key', async () => {
     const workspace = application()
     const terminal = start(workspace)
+    await terminal.answer('Which application is it?')
     await terminal.answer('What is the key called?', 'ab'.repeat(32))
     await terminal.see('looks like a key')
     terminal.press(keys.ctrlC)
@@ -291,7 +295,7 @@ describe('kvx init without a conversation', () => {
     const terminal = start(workspace)
     expect(await terminal.ended()).toBe(2)
     expect(terminal.screen).toContain('there is a home at')
-    expect(terminal.screen).not.toContain('What is the key called?')
+    expect(terminal.screen).not.toContain('Which application is it?')
   })
 
   test('keeps a configuration that is there, and asks nothing', async () => {

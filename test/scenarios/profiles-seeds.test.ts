@@ -124,7 +124,7 @@ describe('rcrt', () => {
       if (expected === undefined) {
         const refused = site.json('verify')
         expect(refused.exit).not.toBe(0)
-        expect(JSON.stringify(refused)).toMatch(/row-level security/i)
+        expect(JSON.stringify(refused)).toMatch(/row level security decides/)
         continue
       }
       expect(site.census()).toEqual(expected)
@@ -300,8 +300,9 @@ describe('progressdb', () => {
     site.write('export/messages.jsonl', lines(message1))
     const before = site.text('export/deks.jsonl')
     expect(site.json('verify').exit).not.toBe(0)
-    site.ok('rotate', 'master', '--offline', '--yes', '--without-backup', '--reason', 'a test')
-    expect(site.json('rewrap', '--yes').exit).not.toBe(0)
+    const rotation = ['rotate', 'master', '--offline', '--then', 'data', '--yes']
+    const refused = site.json(...rotation, '--without-backup', '--reason', 'a test')
+    expect([refused.exit, refused.error?.code]).toEqual([5, 'UNREADABLE_RECORDS'])
     expect(site.text('export/deks.jsonl')).toBe(before)
   })
 })
@@ -380,7 +381,11 @@ describe('kvcrypt', () => {
     const readers = ['readers: [tk-readers]', 'readers: [ma-readers]'].map(
       (text) => [text, 'readers: []'] as const,
     )
-    const site = siteOf('kvcrypt', [...readers, ['/opt/coord/vaults', './vaults']])
+    const site = siteOf('kvcrypt', [
+      ...readers,
+      ['/opt/coord/.sys/', './'],
+      ['/opt/coord/vaults', './vaults'],
+    ])
     site.write('vaults/.keep', '')
     for (const name of ['tk', 'ma']) site.ok('keygen', name)
     const key = site.read('tk.key')

@@ -7,6 +7,8 @@ import { type CliResult, kvx, kvxBin, kvxJson, type KvxDocument } from './cli.ts
 export type FolderOptions = {
   readonly key: Uint8Array
   readonly purpose: 'data' | 'kek'
+  /** How the key's bytes become what seals. */
+  readonly derive?: string
   /** Lines below `stores:` and `envelopes:`, with their indentation. */
   readonly stores: readonly string[]
   readonly envelopes: readonly string[]
@@ -61,12 +63,13 @@ export class Folder {
     return JSON.parse(stdout) as KvxDocument<T>
   }
 
-  configure({ purpose, stores, envelopes }: Omit<FolderOptions, 'key'>): void {
+  configure({ purpose, derive, stores, envelopes }: Omit<FolderOptions, 'key'>): void {
     const text = [
       'kvx: 1',
       'keys:',
       '  master:',
       `    purpose: ${purpose}`,
+      ...(derive === undefined ? [] : [`    derive: ${derive}`]),
       '    publish: [{ file: keys/app.key, previous: keys/app.key.previous, encoding: raw }]',
       'stores:',
       ...stores,

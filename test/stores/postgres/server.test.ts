@@ -249,7 +249,7 @@ it('loses nothing when the server is killed in the middle of swaps and started a
       }
     })(),
   )
-  await new Promise((resolve) => setTimeout(resolve, 400))
+  while (acknowledged.size < 75) await new Promise((resolve) => setTimeout(resolve, 20))
   await server.kill()
   expect((await working).code).toBe('STORE_UNAVAILABLE')
   await server.start()

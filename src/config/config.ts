@@ -8,6 +8,7 @@ import { nearest } from './nearest.ts'
 import {
   completeEnvelope,
   envelopeMembers,
+  formMembers,
   sealedMembers,
   wrappedMembers,
   type EnvelopeConfig,
@@ -171,6 +172,9 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^vaults\.[^.]+$/, ['directory', 'key']],
   [/^stores\.[^.]+$/, storeMembers],
   [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
+  [/^keys\.[^.]+\.make$/, ['bytes', 'characters']],
+  [/^envelopes\..+\.version$/, ['column', 'layout', 'names', 'keyid']],
+  [/^envelopes\..+\.to$/, formMembers],
   [/^envelopes\..+\.(dek|kek)$/, wrappedMembers],
   [/^envelopes\..+\.(value|value\.\d+)$/, sealedMembers],
   [/^envelopes\..+$/, envelopeMembers],

@@ -84,6 +84,7 @@ export const envelopeSchema = z.strictObject({
 })
 
 export const envelopeMembers: readonly string[] = Object.keys(envelopeSchema.shape)
+export const formMembers: readonly string[] = Object.keys(form)
 export const sealedMembers: readonly string[] = Object.keys(sealed.shape)
 export const wrappedMembers: readonly string[] = Object.keys(wrapped.shape)
 

@@ -6,7 +6,7 @@ import { type Publisher, unreadable } from '../keyring/publish/publisher.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { now } from '../platform/clock.ts'
 import { backupFiles } from './ciphertext-backup.ts'
-import type { Journal } from './journal.ts'
+import type { Journal, RunRow } from './journal.ts'
 import { formerPublications } from './publications.ts'
 import { runDirectory } from './runs.ts'
 
@@ -54,7 +54,7 @@ async function runBackups(
     if (run.key !== subject.name) continue
     const { replaced, overwritten } = await backupFiles(runDirectory(workspace, run.id))
     // Bytes that a run replaced lie under any version but the one that it wrote; a restore overwrites those.
-    const wrote = run.direction === 'back' ? undefined : run.toVersion
+    const wrote = run.direction === 'back' || keepsVersion(workspace, run) ? undefined : run.toVersion
     const files = wrote === subject.version ? overwritten : [...replaced, ...overwritten]
     if (files.length === 0) continue
     const isExpired = Date.parse(run.updated) + runBackupDays * dayMs < now().getTime()
@@ -69,6 +69,15 @@ async function runBackups(
     })
   }
   return entries
+}
+
+/** New DEKs, a first sealing and conversions replace bytes that need the very version that they write. */
+function keepsVersion(workspace: Workspace, { kind, key }: RunRow): boolean {
+  if (kind === 'new-deks' || kind === 'seal') return true
+  return Object.values(workspace.config.envelopes).some((envelope) => {
+    const { dek, kek, value } = envelope
+    return envelope.key === key && [dek, kek, value].flat().some((one) => one?.to !== undefined)
+  })
 }
 
 function applicationBackups(

@@ -709,6 +709,21 @@ describe('kvx seal', () => {
     expect(site.byVersion()).toEqual([{ 'k@1': 10 }])
   })
 
+  test('its backup holds the version back from destruction', () => {
+    const site = makeSite(schema, { 'app.t': direct }, 'data')
+    site.run("INSERT INTO t VALUES (1, 'plain secret', NULL, NULL, NULL)")
+    site.ok('seal', '--yes', ...without)
+    site.rotate()
+    site.ok('reencrypt', '--yes')
+    site.ok('retire', 'k@1', '--confirm', 'k@1')
+    type Held = { readonly ledger: readonly { readonly kind: string; readonly message: string }[] }
+    const planned = site.json<Held>('destroy', 'k@1', '--after', '7d', '--confirm', 'k@1')
+    const sealRun = site
+      .ok<{ readonly runs: readonly { readonly id: string; readonly kind: string }[] }>('run', 'list')
+      .data.runs.find(({ kind }) => kind === 'seal')
+    expect(JSON.stringify(planned.data)).toContain(sealRun?.id)
+  })
+
   test('needs a declaration that says so', () => {
     const site = makeSite(schema, { 'app.t': { ...direct, plaintext: false } }, 'data')
     site.run("INSERT INTO t VALUES (1, 'plain', NULL, NULL, NULL)")

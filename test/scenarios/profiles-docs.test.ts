@@ -25,7 +25,7 @@ function wayOf(file: string): readonly string[] {
   const cases = [...new Set(own.map((one) => one.case))].map((number) =>
     own.filter((one) => one.case === number),
   )
-  const found = cases.map((levels) => {
+  const found = cases.map((levels): string => {
     if (levels.some(({ test: legacy }) => legacy !== undefined)) return 'converted from'
     if (!levels.some(({ level }) => level === 'wrap')) return 're-encrypted'
     return levels.length === 1 ? 'DEK alone' : 'moved by rewrap'

@@ -1,7 +1,6 @@
-import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { KvxError } from '../core/errors.ts'
-import { exists, readFileCapped } from '../platform/files.ts'
+import { exists, listDirectory, readFileCapped } from '../platform/files.ts'
 import { nearest } from './nearest.ts'
 
 /** A ready declaration of a known application: `templates/profiles/NAME.yaml`, a configuration with comments. */
@@ -19,7 +18,7 @@ export const adjustMark = '<- adjust'
 export async function listProfiles(): Promise<readonly Profile[]> {
   const folder = await profileFolder()
   if (folder === undefined) return []
-  const names = (await readdir(folder)).flatMap((file) => /^(.+)\.yaml$/.exec(file)?.[1] ?? [])
+  const names = (await listDirectory(folder)).flatMap((file) => /^(.+)\.yaml$/.exec(file)?.[1] ?? [])
   return Promise.all(names.toSorted().map(async (name) => readProfile(folder, name)))
 }
 

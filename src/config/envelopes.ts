@@ -93,7 +93,6 @@ export type FormConfig = z.output<ReturnType<typeof z.strictObject<typeof form>>
 export type SealedConfig = z.output<typeof sealed>
 export type WrappedConfig = z.output<typeof wrapped>
 export type VersionConfig = z.output<typeof version>
-export type NamesConfig = z.output<typeof names>
 
 /** An envelope with what its store implies. */
 export type EnvelopeConfig = WrittenEnvelope & { readonly table: string; readonly id: string | string[] }

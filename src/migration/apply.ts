@@ -121,18 +121,36 @@ async function applyToOne(
     if (pending > 0 && sweeps < maxSweeps) continue
     await options.names.keep()
     const quarantine = after.named.map(({ record, reason }) => ({ envelope: workload.name, record, reason }))
-    const result: EnvelopeResult = {
-      name: workload.name,
-      records: after.records,
-      changed,
-      unchanged: Math.max(0, after.records - changed),
-      retried: lost,
-      quarantined: after.unreadable,
-      sweeps,
-      before,
-      after: countsOf(after),
-    }
-    return { result, quarantine, after }
+    const counts = { changed, lost, sweeps, before }
+    return { result: resultOf(workload, after, counts), quarantine, after }
+  }
+}
+
+function resultOf(
+  { name }: Workload,
+  after: Census,
+  {
+    changed,
+    lost,
+    sweeps,
+    before,
+  }: {
+    readonly changed: number
+    readonly lost: number
+    readonly sweeps: number
+    readonly before: Counts | undefined
+  },
+): EnvelopeResult {
+  return {
+    name,
+    records: after.records,
+    changed,
+    unchanged: Math.max(0, after.records - changed),
+    retried: lost,
+    quarantined: after.unreadable,
+    sweeps,
+    before,
+    after: countsOf(after),
   }
 }
 

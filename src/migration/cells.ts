@@ -25,6 +25,11 @@ export function decodeCell(encoded: EncodedCell): Cell {
   return Buffer.from(encoded.bytes, 'base64')
 }
 
+/** An id as one text, the same for the same id. */
+export function idKey(id: RecordId): string {
+  return JSON.stringify(id.map(encodeCell))
+}
+
 export function encodeCells(cells: Cells): Record<string, EncodedCell> {
   return Object.fromEntries(Object.entries(cells).map(([name, cell]) => [name, encodeCell(cell)]))
 }

@@ -1,12 +1,11 @@
 import type { Secret } from '../core/secret.ts'
 import type { RecordId, StoredRecord } from '../stores/store.ts'
-import { displayId } from './cells.ts'
+import { displayId, idKey } from './cells.ts'
 import type { CensusTaker } from './census.ts'
 import type { Joined } from './envelope/envelope.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
 import { chainKey, openRecord, openValues, type Labels, type Opened } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
-import { idKey } from './sweep.ts'
 
 const pageSize = 500
 

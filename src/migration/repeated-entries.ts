@@ -1,7 +1,7 @@
+import { idKey } from './cells.ts'
 import { createHash } from 'node:crypto'
 import { readBackup, type BackupEntry } from './ciphertext-backup.ts'
 import { breathe } from './scan.ts'
-import { idKey } from './sweep.ts'
 
 /** Where the last bytes of each record stand in a run's backup. */
 export type NewestEntries = {

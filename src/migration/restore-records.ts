@@ -1,11 +1,10 @@
 import type { Cells, RecordSet, StoredRecord, Swap } from '../stores/store.ts'
-import { digestOfCells, displayId } from './cells.ts'
+import { digestOfCells, displayId, idKey } from './cells.ts'
 import { openRecord } from './envelope/open-record.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import { openPlain } from './plain-backup.ts'
-import { idKey } from './sweep.ts'
 import { emptyRestore, type RestoreOptions, type Restoring, type RestoreTally } from './workload.ts'
 
 /** As many as a sweep writes at once. */

@@ -1,5 +1,5 @@
 import type { RecordId, StoredRecord, SwapBatch } from '../stores/store.ts'
-import { displayId } from './cells.ts'
+import { displayId, idKey } from './cells.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import type { Envelope, Joined } from './envelope/envelope.ts'
 import { stateOf } from './envelope/instance.ts'
@@ -8,7 +8,6 @@ import { proveRenewed, proveValues, renewDek, underNewDek, type Renewed } from '
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
 import { breathe } from './scan.ts'
-import { idKey } from './sweep.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
 
 /** So many DEKs get their values from one scan of the values' table. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { encodeCell, displayId } from './cells.ts'
+import { displayId, idKey } from './cells.ts'
 import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRewritten } from './envelope/prove-record.ts'
 import { proveRenewed, renewDek } from './envelope/renew-dek.ts'
@@ -13,7 +13,7 @@ import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
 import { breathe } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
-import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
+import type { Cells, StoredRecord } from '../stores/store.ts'
 
 type Pending = {
   readonly record: StoredRecord
@@ -181,10 +181,6 @@ function backupEntry(
 
 function byId(records: readonly StoredRecord[]): ReadonlyMap<string, StoredRecord> {
   return new Map(records.map((record) => [idKey(record.id), record]))
-}
-
-export function idKey(id: RecordId): string {
-  return JSON.stringify(id.map(encodeCell))
 }
 
 /** No more records at once than a second may have. */

@@ -2,7 +2,9 @@ import { expect, test } from 'vitest'
 import packageJson from '../../package.json' with { type: 'json' }
 import { page } from './pages.ts'
 
-const rows = [...page('docs/dependencies.md').text.matchAll(/^\| `([^`]+)` \| ([\d.]+(?:-beta\.\d+)?) \|(.*)\|(.*)\|$/gm)]
+const rows = [
+  ...page('docs/dependencies.md').text.matchAll(/^\| `([^`]+)` \| ([\d.]+(?:-beta\.\d+)?) \|(.*)\|(.*)\|$/gm),
+]
 
 test('lists every dependency of package.json with its version', () => {
   const listed = Object.fromEntries(rows.map(([, name, version]) => [name, version]))

@@ -42,7 +42,7 @@ function expectOpens(workspace: Workspace): void {
 
 async function throughThePlace(terminal: Terminal): Promise<void> {
   await terminal.answer('Which application is it?')
-    await terminal.answer('What is the key called?')
+  await terminal.answer('What is the key called?')
   await terminal.answer('What is it for?')
   await terminal.answer('Where does the application read it?')
   await terminal.answer('Path of the env file')

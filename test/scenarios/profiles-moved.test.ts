@@ -189,7 +189,7 @@ function siteOf({ profile, key, place, edits, sealed, besides = {} }: Moved): Pr
 /** The plaintext, and the DEK where there is one, read by the vector's description with a configured key. */
 function opened(site: ProfileSite, one: Sealed, configured: Buffer): readonly string[] {
   const layout = objectOf(caseOf(one)['layout'])
-  const [[idColumn = '', id] = []] = Object.entries(one.id)
+  const [idColumn, id] = Object.entries(one.id)[0] ?? ['']
   const found = site.rows(one.table).find((row) => String(row[idColumn]) === String(id))
   if (found === undefined) throw new TypeError('the row is there')
   const row = Object.fromEntries(

@@ -97,14 +97,14 @@ describe('rcrt', () => {
   })
 
   test('rcrt on PostgreSQL: the owner of the table rotates, and a role behind row-level security is refused', async (context) => {
-    const { createDatabase, sql } = await running(context)
-    const url = await createDatabase()
-    await sql(
+    const database = await running(context)
+    const url = await database.createDatabase()
+    await database.sql(
       url,
       'CREATE ROLE rcrt_owner LOGIN; CREATE ROLE rcrt_app LOGIN; GRANT ALL ON SCHEMA public TO rcrt_owner',
     )
     const owner = asRole(url, 'rcrt_owner')
-    await sql(
+    await database.sql(
       owner,
       `CREATE TABLE secrets (id uuid PRIMARY KEY, name text, owner_id uuid, enc_blob bytea NOT NULL,
            dek_encrypted bytea NOT NULL, kek_id text NOT NULL, last_rotation_at timestamptz);
@@ -113,7 +113,7 @@ describe('rcrt', () => {
          GRANT SELECT, UPDATE ON secrets TO rcrt_app`,
     )
     const put = `INSERT INTO secrets (id, name, enc_blob, dek_encrypted, kek_id) VALUES ($1, 'k', $2, $3, 'local-keK')`
-    await sql(owner, put, [textOf(row['id']), blob, wrapped])
+    await database.sql(owner, put, [textOf(row['id']), blob, wrapped])
     for (const [name, expected] of [
       ['rcrt_app', undefined],
       ['rcrt_owner', { 'rcrt.secrets': { 'master@1': 1 } }],
@@ -130,7 +130,7 @@ describe('rcrt', () => {
       expect(site.census()).toEqual(expected)
       site.rotate('master')
       expect(site.census()).toEqual({ 'rcrt.secrets': { 'master@2': 1 } })
-      const [moved] = await sql(owner, 'SELECT * FROM secrets')
+      const [moved] = await database.sql(owner, 'SELECT * FROM secrets')
       expect(moved?.['enc_blob']).toEqual(blob)
       const value = moved?.['dek_encrypted'] as Buffer
       expect(dekOf(site.material('master', 2), value)).toBe(objectOf(vector['dek'])['hex'])
@@ -197,25 +197,25 @@ describe('origan', () => {
   })
 
   test('origan on PostgreSQL: JSONB variables are read where they lie, and stay', async (context) => {
-    const { createDatabase, sql } = await running(context)
-    const url = await createDatabase()
-    await sql(
+    const database = await running(context)
+    const url = await database.createDatabase()
+    await database.sql(
       url,
       `CREATE TABLE project (id uuid PRIMARY KEY, encrypted_dek text);
          CREATE TABLE environment_revisions (id uuid PRIMARY KEY, project_id uuid REFERENCES project, variables jsonb)`,
     )
     const id = '5b0c0f8e-6f0e-4f4a-9a56-1c2d3e4f5a6b'
-    await sql(url, 'INSERT INTO project VALUES ($1, $2)', [id, wrapped])
-    await sql(url, 'INSERT INTO environment_revisions VALUES ($1, $1, $2)', [id, variables])
-    const [before] = await sql(url, 'SELECT variables::text FROM environment_revisions')
+    await database.sql(url, 'INSERT INTO project VALUES ($1, $2)', [id, wrapped])
+    await database.sql(url, 'INSERT INTO environment_revisions VALUES ($1, $1, $2)', [id, variables])
+    const [before] = await database.sql(url, 'SELECT variables::text FROM environment_revisions')
     const site = siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']], { DATABASE_URL: url })
     prepared(site).rotate('kek')
     expectMoved(site)
-    const [project] = await sql(url, 'SELECT encrypted_dek FROM project')
+    const [project] = await database.sql(url, 'SELECT encrypted_dek FROM project')
     expect(dekOf(site.material('kek', 2), String(project?.['encrypted_dek']))).toBe(
       objectOf(vector['dek'])['hex'],
     )
-    expect(await sql(url, 'SELECT variables::text FROM environment_revisions')).toEqual([before])
+    expect(await database.sql(url, 'SELECT variables::text FROM environment_revisions')).toEqual([before])
     site.retire('kek@1')
   })
 })
@@ -299,7 +299,9 @@ describe('progressdb', () => {
     }
     site.write('export/messages.jsonl', lines(message1))
     const before = site.text('export/deks.jsonl')
-    expect(site.json('verify').exit).not.toBe(0)
+    const { exit, stdout, stderr } = site.run('verify')
+    expect(exit).not.toBe(0)
+    expect(stdout + stderr).toMatch(/does not open with that DEK|opens directly under the key/)
     const rotation = ['rotate', 'master', '--offline', '--then', 'data', '--yes']
     const refused = site.json(...rotation, '--without-backup', '--reason', 'a test')
     expect([refused.exit, refused.error?.code]).toEqual([5, 'UNREADABLE_RECORDS'])

@@ -10,22 +10,14 @@ import {
   type Json,
   type JsonObject,
 } from '../core/layout/vector-reader.ts'
+import { mariadbMissing, startMariadb, type MariadbServer } from '../support/mariadb.ts'
 import { postgresMissing, startPostgres, type PostgresServer } from '../support/postgres.ts'
 import { ProfileSite } from './profiles-site.ts'
 
-// Profiles with the store line as it is, on a real PostgreSQL, where SQLite would hide something: documents in JSONB,
+// Profiles with the store line as it is, on a real PostgreSQL or MariaDB, where SQLite would hide something: documents in JSONB,
 // names in mixed case, a column of a type of its own. RCRT and Origan are in `profiles-seeds.test.ts`.
 
-const missing = postgresMissing()
-let server: PostgresServer | undefined
 const open: ProfileSite[] = []
-beforeAll(async () => {
-  if (missing === undefined) server = await startPostgres()
-})
-afterAll(async () => server?.stop())
-beforeEach((context) => {
-  if (missing !== undefined) context.skip(missing)
-})
 afterEach(() => {
   for (const site of open.splice(0)) site.close()
 })
@@ -35,13 +27,11 @@ type Database = {
   sql(text: string, values?: readonly unknown[]): Promise<JsonObject[]>
 }
 
-async function database(ddl: string): Promise<Database> {
-  if (server === undefined) throw new TypeError('a test without a server was skipped')
-  const { createDatabase, sql } = server
-  const url = await createDatabase()
-  const run: Database['sql'] = async (text, values) => (await sql(url, text, values)) as JsonObject[]
-  await run(ddl)
-  return { url, sql: run }
+async function databaseOf(of: PostgresServer | MariadbServer, ddl: string): Promise<Database> {
+  const url = await of.createDatabase()
+  const sql: Database['sql'] = async (text, values) => (await of.sql(url, text, values)) as JsonObject[]
+  await sql(ddl)
+  return { url, sql }
 }
 
 function siteOf(profile: string, { url }: Database, file: string, content: string): ProfileSite {
@@ -51,6 +41,21 @@ function siteOf(profile: string, { url }: Database, file: string, content: strin
 }
 
 describe('on PostgreSQL', () => {
+  const missing = postgresMissing()
+  let server: PostgresServer | undefined
+  beforeAll(async () => {
+    if (missing === undefined) server = await startPostgres()
+  })
+  afterAll(async () => server?.stop())
+  beforeEach((context) => {
+    if (missing !== undefined) context.skip(missing)
+  })
+
+  async function database(ddl: string): Promise<Database> {
+    if (server === undefined) throw new TypeError('a test without a server was skipped')
+    return databaseOf(server, ddl)
+  }
+
   test('awx: a secret inside JSONB moves, and what lies beside it stays', async () => {
     const vector = vectorNamed('28-awx')
     const key = Buffer.from(textOf(objectOf(vector['kek'])['hex']), 'hex')
@@ -163,4 +168,41 @@ describe('on PostgreSQL', () => {
     }
     site.retire('vaults@1')
   })
+})
+
+test('laravel: on MariaDB', async (context) => {
+  const missing = mariadbMissing()
+  if (missing !== undefined) context.skip(missing)
+  const server = await startMariadb()
+  try {
+    const vectors = vectorNamed('32-laravel')
+    const cases = [0, 1].map((number) => objectOf((vectors['cases'] as readonly Json[])[number]))
+    const key = Buffer.from(
+      textOf({ ...objectOf(vectors['kek']), ...(cases[0]?.['kek'] as JsonObject | undefined) }['hex']),
+      'hex',
+    )
+    const db = await databaseOf(
+      server,
+      'CREATE TABLE environment_variables (id bigint AUTO_INCREMENT PRIMARY KEY, value longtext);',
+    )
+    for (const one of cases) {
+      await db.sql('INSERT INTO environment_variables (value) VALUES (?);', [
+        textOf(objectOf(one['row'])['value']),
+      ])
+    }
+    const site = siteOf('laravel', db, 'app.key.base64', key.toString('base64'))
+    site.ok('key', 'import', 'app')
+    expect(site.census()).toEqual({ 'laravel.columns': { 'app@1': 2 } })
+    site.rotate('app')
+    const rows = await db.sql('SELECT value FROM environment_variables ORDER BY id;')
+    cases.forEach((one, index) => {
+      const level = objectOf(objectOf(one['layout'])['data'])
+      const read = (configured: Buffer): Buffer => openAsDescribed(level, rows[index] ?? {}, configured)
+      expect(read(site.material('app', 2)).length).toBeGreaterThan(0)
+      expect(() => read(key)).toThrow()
+    })
+    site.retire('app@1')
+  } finally {
+    await server.stop()
+  }
 })

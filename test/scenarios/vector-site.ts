@@ -142,10 +142,10 @@ function sealedOf(declared: Declared): Readonly<Record<string, unknown>> {
 
 function placeOf({ columns, prefix }: Declared): Readonly<Record<string, unknown>> {
   if (prefix !== undefined) return {}
-  const [[first = '', layout] = []] = Object.entries(columns)
+  const [[first, layout] = ['', '']] = Object.entries(columns)
   const [column = '', ...names] = first.split('.')
   if (names.length === 0) return { layout: columns }
-  const inside = names.reduceRight((inner, name) => `{"${name}": ${inner}, ...}`, layout ?? '')
+  const inside = names.reduceRight((inner, name) => `{"${name}": ${inner}, ...}`, layout)
   return { column, layout: `json(${inside})` }
 }
 

@@ -159,18 +159,20 @@ function compileHeld(member: Member, encoding: string): Layout | undefined {
 
 /** A conversion writes the columns that it reads: nothing else would be left behind. */
 function refuseOtherColumns(member: Member, read: Form, to: Form): void {
-  const columns = (form: Form): string =>
-    form.columns
-      .map(({ column }) => column)
-      .sort()
-      .join(', ')
-  if (columns(read) === columns(to)) return
+  if (columnNames(read) === columnNames(to)) return
   throw invalid(
     member,
     'to',
-    `it lies in ${columns(to)} and not in ${columns(read)}`,
+    `it lies in ${columnNames(to)} and not in ${columnNames(read)}`,
     'A conversion keeps to the columns that the value has.',
   )
+}
+
+function columnNames({ columns }: Form): string {
+  return columns
+    .map(({ column }) => column)
+    .sort()
+    .join(', ')
 }
 
 function compileNames(

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual, type Hash } from 'node:crypto'
 import { KvxError } from '../../core/errors.ts'
-import { Secret } from '../../core/secret.ts'
+import type { Secret } from '../../core/secret.ts'
 import { randomSecret } from '../../platform/random.ts'
 import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
 import type { Envelope, Sealed } from './envelope.ts'

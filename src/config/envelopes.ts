@@ -49,6 +49,8 @@ const wrapped = sealed.extend({
   layout: form.layout.optional(),
   /** How the key lies inside its wrap: `raw`, `base64`, `base64url`, `hex`, or a layout whose `ct` it is. */
   encoding: expression.default('raw'),
+  /** Columns whose values tell which records have the same DEK, each with a wrap of it. */
+  'group-by': z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
   /** A table of its own, whose `id` columns the values name in their columns `on`. */
   table: z.string().min(1).optional(),
   id: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
@@ -73,7 +75,7 @@ export const envelopeSchema = z.strictObject({
   id: z.union([z.string().min(1), z.array(z.string().min(1)).min(1)]).optional(),
   key: name,
   /** Three levels: the configured key wraps a KEK, which wraps the DEK. */
-  kek: wrapped.omit({ table: true, id: true, on: true }).optional(),
+  kek: wrapped.omit({ table: true, id: true, on: true, 'group-by': true }).optional(),
   dek: wrapped.optional(),
   /** Left out, the wrapped DEK alone is known: what it opens lies elsewhere. */
   value: z.union([sealed, z.array(sealed).min(1)]).optional(),

@@ -7,7 +7,8 @@ import { takeCensus } from './scan.ts'
 import type { Store } from '../stores/store.ts'
 import { sweepOnce } from './sweep.ts'
 import { sweepGroups } from './sweep-groups.ts'
-import type { Workload } from './workload.ts'
+import { sweepSharedDeks } from './sweep-shared-deks.ts'
+import type { SweepOptions, SweepResult, Workload } from './workload.ts'
 
 /** An envelope with its store and its keys, open. */
 export type OpenEnvelope = { readonly envelope: Envelope; readonly store: Store; readonly book: KeyBook }
@@ -24,19 +25,26 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     place: envelope.place,
     renewable:
       envelope.joined === undefined
-        ? envelope.wraps.length > 0 && envelope.values.length > 0
+        ? envelope.wraps.length > 0 &&
+          envelope.values.length > 0 &&
+          (envelope.groupBy.length === 0 || store.swapTogether !== undefined)
         : store.swapTogether !== undefined,
     requireSealable: (target, kind) => {
       requireSealable(envelope, target, book)
       if (kind === 'seal') requireFirstSealable(envelope)
     },
     census: async (options) => takeCensus(open, options),
-    sweep: async (options) =>
-      options.kind === 'new-deks' && envelope.joined !== undefined
-        ? sweepGroups(open, envelope.joined, options)
-        : sweepOnce(open, options),
+    sweep: async (options) => sweep(open, options),
     restore: (options) => restoreRecords(open, options),
     warnings: async () => (await store.inspect(envelope.set)).warnings,
     settle: async () => store.settle(),
   }
+}
+
+/** New DEKs change together with all that they seal, where that is more than one record. */
+async function sweep(open: OpenEnvelope, options: SweepOptions): Promise<SweepResult> {
+  const { joined, groupBy } = open.envelope
+  if (options.kind === 'new-deks' && joined !== undefined) return sweepGroups(open, joined, options)
+  if (options.kind === 'new-deks' && groupBy.length > 0) return sweepSharedDeks(open, options)
+  return sweepOnce(open, options)
 }

@@ -110,6 +110,61 @@ describe('reencrypt --new-deks', () => {
   })
 })
 
+describe('reencrypt --new-deks of records that share DEKs', () => {
+  const schema = 'CREATE TABLE t (id INTEGER PRIMARY KEY, project TEXT, wrapped BLOB, value TEXT)'
+  const envelope = {
+    store: 'app',
+    table: 't',
+    id: 'id',
+    key: 'k',
+    dek: { column: 'wrapped', 'group-by': 'project', aead: 'aes-256-gcm', layout: gcm },
+    value: { column: 'value', aead: 'aes-256-gcm', layout: `base64(${gcm})` },
+  }
+  function filled(): Site {
+    const site = makeSite(schema, { 'app.t': envelope })
+    const deks = [randomBytes(32), randomBytes(32), randomBytes(32)]
+    for (let id = 1; id <= 15; id++) {
+      const dek = deks[id % 3] as Buffer
+      const value = seal(dek, `value ${id}`).toString('base64')
+      site.run('INSERT INTO t VALUES (?, ?, ?, ?)', id, `p${id % 3}`, seal(site.key, dek), value)
+    }
+    return site
+  }
+  const deksOf = (site: Site): Readonly<Record<string, readonly string[]>> => {
+    const found: Record<string, string[]> = {}
+    for (const { project, wrapped, value } of site.rows('SELECT * FROM t')) {
+      const dek = open(site.key, wrapped as Buffer)
+      expect(open(dek, Buffer.from(String(value), 'base64')).toString()).toMatch(/^value \d+$/)
+      ;(found[String(project)] ??= []).push(dek.toString('hex'))
+    }
+    return found
+  }
+
+  test('gives each group one new DEK', () => {
+    const site = filled()
+    const before = deksOf(site)
+    site.ok('reencrypt', '--new-deks', '--yes', ...without)
+    const after = deksOf(site)
+    expect(Object.keys(after)).toEqual(Object.keys(before))
+    for (const [project, deks] of Object.entries(after)) {
+      expect(new Set(deks).size).toBe(1)
+      expect(before[project]).not.toContain(deks[0])
+    }
+  })
+
+  test('leaves a group whole while one of its records cannot be written', () => {
+    const site = filled()
+    site.run(
+      "CREATE TRIGGER stop BEFORE UPDATE ON t WHEN OLD.id = 7 BEGIN SELECT RAISE(ABORT, 'stopped'); END",
+    )
+    expect(site.json('reencrypt', '--new-deks', '--yes', ...without).exit).not.toBe(0)
+    for (const deks of Object.values(deksOf(site))) expect(new Set(deks).size).toBe(1)
+    site.run('DROP TRIGGER stop')
+    site.ok('run', 'resume')
+    for (const deks of Object.values(deksOf(site))) expect(new Set(deks).size).toBe(1)
+  })
+})
+
 describe('kvx seal', () => {
   const direct = {
     store: 'app',

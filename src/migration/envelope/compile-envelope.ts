@@ -49,7 +49,7 @@ function compileEnvelope(config: Config, name: string): Envelope {
 function placed(
   member: Member,
   declared: EnvelopeConfig,
-  compiled: Omit<Envelope, 'set' | 'place' | 'joined' | 'normalised'>,
+  compiled: Omit<Envelope, 'set' | 'place' | 'joined' | 'groupBy' | 'normalised'>,
 ): Envelope {
   const store = storeOf(member.config, declared)
   const { dek } = declared
@@ -61,8 +61,13 @@ function placed(
   const labels = [...(version === undefined ? [] : [version.column]), ...sets.map(({ column }) => column)]
   const read = sets.flatMap(({ value }) => [...value.columns, ...value.newColumns])
   const inSet = isJoined ? wraps : [...wraps, ...values]
-  const set = { ...outer, columns: usedColumns(inSet, [...labels, ...read], outer.id) }
+  const groupBy = list(dek?.['group-by'] ?? [])
+  const set = { ...outer, columns: usedColumns(inSet, [...labels, ...read, ...groupBy], outer.id) }
   const on = list(dek?.on ?? [])
+  if (isJoined && groupBy.length > 0) {
+    const hint = 'A DEK in a table of its own is that of a group already: leave `group-by` out.'
+    throw invalid(below(member, 'dek'), 'group-by', 'the DEK lies in a table of its own', hint)
+  }
   if (isJoined && on.length !== outer.id.length) {
     const hint = `Say \`on:\` with the columns of ${declared.table} that hold the ${outer.id.join(', ')} of ${outer.table}.`
     throw invalid(below(member, 'dek'), 'on', 'the values do not say which DEK they have', hint)
@@ -72,6 +77,7 @@ function placed(
     ...compiled,
     set,
     joined,
+    groupBy,
     values: isJoined ? [] : values,
     place: {
       store: storePlace(store),

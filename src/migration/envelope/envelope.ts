@@ -60,6 +60,8 @@ export type Envelope = {
   /** Values in the same records; none where only wrapped DEKs are known, or the values are joined. */
   readonly values: readonly Sealed[]
   readonly joined: Joined | undefined
+  /** Columns whose values tell which records share a DEK: they get a new one together. */
+  readonly groupBy: readonly string[]
   /** The column that carries the key's version and changes together with what lies under the key. */
   readonly version: ColumnLabel | undefined
   /** Columns that change together with a record. */

@@ -25,15 +25,19 @@ export type Renewed = {
 /** A wrapped DEK and the one that takes its place. Wipe both. */
 export type NewDek = { readonly old: Secret; readonly dek: Secret }
 
-/** Seals a record's values under a new DEK of the same length, and that under the target. Wipe both DEKs. */
+/**
+ * Seals a record's values under a new DEK of the same length, and that under the target. Wipe both DEKs.
+ * @param shared the new DEK of the record's group, where it has one
+ */
 export function renewDek(
   envelope: Envelope,
   record: StoredRecord,
   opened: OpenedRecord,
   to: SealTarget,
+  shared?: Secret,
 ): Renewed {
   const draft = new RecordDraft(envelope, record)
-  const deks = newDekIn(envelope, draft, opened, to)
+  const deks = newDekIn(envelope, draft, opened, { ...to, shared })
   const wrapped = { ...draft.changes }
   const values = createHash('sha256')
   for (const sealed of envelope.values) sealValues(envelope, draft, sealed, { ...deks, values })
@@ -42,12 +46,17 @@ export function renewDek(
 }
 
 /** Puts a new DEK into a record's wrap, under the target. */
-function newDekIn(envelope: Envelope, draft: RecordDraft, opened: OpenedRecord, to: SealTarget): NewDek {
+function newDekIn(
+  envelope: Envelope,
+  draft: RecordDraft,
+  opened: OpenedRecord,
+  to: SealTarget & { readonly shared: Secret | undefined },
+): NewDek {
   const [outer] = envelope.wraps
   const [found] = opened.under
   if (outer === undefined || found === undefined) throw new TypeError('the record has a wrapped DEK')
   const old = keyOf(envelope, outer, found.secret, draft.before)
-  const dek = randomSecret(old.length)
+  const dek = to.shared ?? randomSecret(old.length)
   draft.label(to)
   sealWraps(envelope, draft, { found: found.instance, secret: found.secret, dek, to })
   return { old, dek }

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
@@ -5,6 +6,8 @@ export default defineConfig({
     // The machines are shared and noisy: no test asserts a time, and none may fail for one.
     testTimeout: 240_000,
     hookTimeout: 240_000,
+    // A test file waits for one kvx at a time: a worker for each processor keeps them all at work.
+    maxWorkers: Math.max(2, availableParallelism()),
     disableConsoleIntercept: true,
     projects: [
       {

@@ -87,7 +87,8 @@ async function renewGroup(
   const shared = renewDek(envelope, first.record, first.opened, to)
   const renewed = members.map(({ record, opened }) => ({
     record,
-    made: record === first.record ? shared : renewDek(envelope, record, opened, to, shared.dek),
+    made:
+      record === first.record ? shared : renewDek(envelope, record, opened, { ...to, shared: shared.dek }),
   }))
   try {
     await options.backup.append(await entriesOf(open, renewed, options))

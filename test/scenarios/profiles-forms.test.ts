@@ -275,3 +275,56 @@ test('mongodb-csfle: data keys as mongoexport writes them, every other byte of t
   }
   site.retire('local@1')
 })
+
+describe('the alternatives that profiles have as comments', () => {
+  const fieldsOf = (name: string): RegExp => new RegExp(`^ {4}${name}:\\n(?: {6}(?!#).*\\n)+`, 'm')
+
+  test('n8n: the CBC form is converted from', () => {
+    const vector = caseOf('21-n8n', 1)
+    const site = siteOf('n8n', [
+      ['encoding: hex', 'encoding: ascii'],
+      ['purpose: data\n', 'purpose: data\n    make: { characters: 32 }\n'],
+      ['plaintext-test: json', 'plaintext-test: utf8'],
+    ])
+    site.takeAlternative(fieldsOf('value'), '# In place of that value')
+    site.write('.env', `N8N_ENCRYPTION_KEY=${keyOf(vector).toString()}\n`)
+    site.table('credentials_entity', [{ id: 'a', data: textOf(objectOf(vector['row'])['data']) }])
+    site.ok('key', 'import', 'encryption')
+    site.convert('reencrypt')
+    site.rotate('encryption')
+    const value = String(site.rows('credentials_entity')[0]?.['data']).replace('v2:', '')
+    const opened = openGcm(sha256(site.material('encryption', 2)), Buffer.from(value, 'base64'))
+    expect(opened).toEqual(bytesOfCell(vectorNamed('21-n8n')['plaintext']))
+    site.retire('encryption@1')
+  })
+
+  test('laravel: with the cipher AES-256-GCM', () => {
+    const vector = caseOf('32-laravel', 2)
+    const site = siteOf('laravel')
+    site.takeAlternative(/^ {6}aead: .*\n {6}mac: .*\n {6}layout: .*\n/m, "# With 'cipher'")
+    site.write('app.key.base64', keyOf(vectorNamed('32-laravel')).toString('base64'))
+    site.table('environment_variables', [{ id: 1, value: textOf(objectOf(vector['row'])['value']) }])
+    site.ok('key', 'import', 'app')
+    site.rotate('app')
+    const row = { value: String(site.rows('environment_variables')[0]?.['value']) }
+    const level = objectOf(objectOf(vector['layout'])['data'])
+    expect(openAsDescribed(level, row, site.material('app', 2)).length).toBeGreaterThan(0)
+    site.retire('app@1')
+  })
+
+  test('origan: the DEKs alone, where no column names the project', () => {
+    const vector = vectorNamed('02-origan')
+    const site = siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']])
+    site.takeAlternative(/^ {2}origan\.variables:\n(?: {4}.*\n)+/m, '# In place of origan.variables')
+    site.write('codec.env', `KEK_SECRET=${keyOf(vector).toString('base64')}\n`)
+    site.write('deployments/d1/metadata.json', '{"projectId":"p1"}')
+    site.table('project', [{ id: 'p1', encrypted_dek: textOf(objectOf(vector['row'])['encrypted_dek']) }])
+    site.ok('key', 'import', 'kek')
+    expect(site.census()).toMatchObject({ 'origan.projects': { 'kek@1': 1 } })
+    site.rotate('kek')
+    const row = { encrypted_dek: String(site.rows('project')[0]?.['encrypted_dek']) }
+    const dek = openAsDescribed(objectOf(objectOf(vector['layout'])['wrap']), row, site.material('kek', 2))
+    expect(dek.toString('hex')).toBe(objectOf(vector['dek'])['hex'])
+    site.retire('kek@1')
+  })
+})

@@ -63,6 +63,17 @@ export class ProfileSite {
     return existsSync(join(this.path, name))
   }
 
+  /** Takes a block of the profile away, and the commented one behind `marker` in its place. */
+  takeAlternative(block: RegExp, marker: string): this {
+    const text = this.text('kvx.yaml')
+    const [before = '', after] = text.replace(block, '').split(marker)
+    if (after === undefined || !block.test(text)) throw new Error(`the profile has no ${marker}`)
+    const [rest = '', ...lines] = after.split('\n')
+    const end = lines.findIndex((line) => !/^ *# /.test(line))
+    const own = lines.slice(0, end).map((line) => line.replace('# ', ''))
+    return this.write('kvx.yaml', [`${before}${marker}${rest}`, ...own, ...lines.slice(end)].join('\n'))
+  }
+
   /** A table of SQLite with its rows; the first column of the first row is the primary key. */
   table(name: string, rows: readonly Cells[], file = 'app.db'): this {
     this.sql(file, (database) => {

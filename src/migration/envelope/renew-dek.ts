@@ -25,19 +25,20 @@ export type Renewed = {
 /** A wrapped DEK and the one that takes its place. Wipe both. */
 export type NewDek = { readonly old: Secret; readonly dek: Secret }
 
+/** `shared`: the new DEK of the record's group, where it has one. */
+export type NewDekTarget = SealTarget & { readonly shared?: Secret }
+
 /**
  * Seals a record's values under a new DEK of the same length, and that under the target. Wipe both DEKs.
- * @param shared the new DEK of the record's group, where it has one
  */
 export function renewDek(
   envelope: Envelope,
   record: StoredRecord,
   opened: OpenedRecord,
-  to: SealTarget,
-  shared?: Secret,
+  to: NewDekTarget,
 ): Renewed {
   const draft = new RecordDraft(envelope, record)
-  const deks = newDekIn(envelope, draft, opened, { ...to, shared })
+  const deks = newDekIn(envelope, draft, opened, to)
   const wrapped = { ...draft.changes }
   const values = createHash('sha256')
   for (const sealed of envelope.values) sealValues(envelope, draft, sealed, { ...deks, values })
@@ -46,12 +47,7 @@ export function renewDek(
 }
 
 /** Puts a new DEK into a record's wrap, under the target. */
-function newDekIn(
-  envelope: Envelope,
-  draft: RecordDraft,
-  opened: OpenedRecord,
-  to: SealTarget & { readonly shared: Secret | undefined },
-): NewDek {
+function newDekIn(envelope: Envelope, draft: RecordDraft, opened: OpenedRecord, to: NewDekTarget): NewDek {
   const [outer] = envelope.wraps
   const [found] = opened.under
   if (outer === undefined || found === undefined) throw new TypeError('the record has a wrapped DEK')

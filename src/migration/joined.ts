@@ -78,7 +78,7 @@ function dekId(joined: Joined, record: StoredRecord): RecordId | undefined {
 }
 
 function openJoined(
-  { envelope }: OpenEnvelope,
+  { envelope, book }: OpenEnvelope,
   joined: Joined,
   record: StoredRecord,
   deks: ReadonlyMap<string, OpenDek | 'unreadable'>,
@@ -92,7 +92,7 @@ function openJoined(
   if (dek === undefined) return { kind: 'unreadable', reason: 'dek-missing' }
   if (dek === 'unreadable') return { kind: 'unreadable', reason: 'dek-length' }
   if (!envelope.plaintext && values.includes('plaintext')) return { kind: 'unreadable', reason: 'not-sealed' }
-  const result = openValues(values, dek.key, { state, book: undefined })
+  const result = openValues(values, dek.key, { state, book })
   if (typeof result === 'string') return { kind: 'unreadable', reason: result }
   return {
     kind: 'sealed',

@@ -44,6 +44,10 @@ export const documentData = {
     configWritten: z.boolean(),
     home: text,
     auditFingerprint: hex64.nullable().describe('null for a dry run'),
+    profiles: z
+      .array(z.object({ name: text, summary: text }))
+      .optional()
+      .describe('with --list-profiles'),
   }),
   'kvx.keygen/1': z.object({
     name: text,

@@ -1,4 +1,6 @@
 import { createCipheriv, createHash, randomBytes } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import { closeSites, gcm, makeSite, open, seal, without, type Site } from './shape-site.ts'
 
@@ -112,6 +114,15 @@ describe('a DEK in another table', () => {
     site.ok('run', 'resume')
     expect(read(site, site.key)).toHaveLength(30)
     expect(site.byVersion()).toEqual([{ 'k@1': 33 }])
+  })
+
+  test('that seals nothing, since the values lie under the key itself, is told as that', () => {
+    const { site } = joined()
+    site.run('UPDATE secrets SET value = ? WHERE id = 6', seal(site.key, 'defect', 'secret/6'))
+    type Problems = {
+      readonly envelopes: readonly { readonly problems: readonly { readonly reason: string }[] }[]
+    }
+    expect(JSON.stringify(site.json<Problems>('verify').data)).toContain('under-key-directly')
   })
 
   test('needs a column that names it', () => {
@@ -425,5 +436,50 @@ describe('a legacy cipher', () => {
     const { legacy: cipher, ...rest } = legacy.value
     site.configure({ 'app.t': { ...legacy, value: { ...rest, aead: cipher } } }, 'data')
     expect(site.json('verify').error?.message).toContain('does not authenticate')
+  })
+})
+
+describe('what new keys are made of', () => {
+  const schema = 'CREATE TABLE t (id INTEGER PRIMARY KEY, value TEXT)'
+  const value = { column: 'value', aead: 'aes-256-gcm', layout: `base64(${gcm})` }
+
+  function withKey(site: Site, members: Record<string, unknown>): void {
+    const path = join(site.path, 'kvx.yaml')
+    const config = JSON.parse(readFileSync(path, 'utf8')) as { keys: { k: Record<string, unknown> } }
+    Object.assign(config.keys.k, members)
+    writeFileSync(path, JSON.stringify(config))
+  }
+
+  test('printable characters, published as they are, for an application that reads its key as text', () => {
+    const site = makeSite(
+      schema,
+      { 'app.t': { store: 'app', table: 't', id: 'id', key: 'k', value } },
+      'data',
+    )
+    site.run('INSERT INTO t VALUES (1, ?)', seal(site.key, 'a text').toString('base64'))
+    const publish = [{ 'env-file': 'app.env', current: 'SECRET', encoding: 'ascii' }]
+    writeFileSync(join(site.path, 'app.env'), '', { mode: 0o600 })
+    withKey(site, { make: { characters: 32 }, publish })
+    site.ok('rotate', 'k', '--offline', '--then', 'data', '--yes', ...without)
+    const [, text = ''] = /^SECRET=(.*)$/m.exec(readFileSync(join(site.path, 'app.env'), 'utf8')) ?? []
+    expect(text).toMatch(/^[A-Za-z0-9_-]{32}$/)
+    const [row] = site.rows('SELECT value FROM t')
+    expect(open(Buffer.from(text), Buffer.from(String(row?.['value']), 'base64')).toString()).toBe('a text')
+  })
+
+  test('as many bytes as the cipher behind a derivation likes', () => {
+    const derived = { ...value, derive: 'sha256(key)' }
+    const site = makeSite(
+      schema,
+      { 'app.t': { store: 'app', table: 't', id: 'id', key: 'k', value: derived } },
+      'data',
+    )
+    const key = createHash('sha256').update(site.key).digest()
+    site.run('INSERT INTO t VALUES (1, ?)', seal(key, 'a text').toString('base64'))
+    withKey(site, { make: { bytes: 48 } })
+    const next = site.rotate()
+    expect(next).toHaveLength(48)
+    site.ok('reencrypt', '--yes')
+    expect(site.byVersion()).toEqual([{ 'k@2': 1 }])
   })
 })

@@ -312,7 +312,7 @@ describe('a run is refused before its first write for', () => {
     expectRefusal(workspace, ['rotate', 'master', '--offline', '--yes', ...untested], {
       exit: 2,
       code: 'USAGE',
-      says: /takes keys of 16 bytes.*new keys have 32/,
+      says: /takes keys of 16 bytes.*new keys of master have 32.*make: \{ bytes: 16 \}/s,
     })
   })
 
@@ -322,7 +322,7 @@ describe('a run is refused before its first write for', () => {
     expectRefusal(workspace, ['rotate', 'master', '--offline', '--yes', ...untested], {
       exit: 2,
       code: 'USAGE',
-      says: /printable text.*base64, hex or raw/s,
+      says: /printable text.*make: \{ characters: 32 \}/s,
     })
   })
 

@@ -171,8 +171,8 @@ function heldParts(layout: Layout, plaintext: Uint8Array): Parts | undefined {
   }
 }
 
-/** The book tells values that lie directly under the configured key; undefined where that is not asked. */
-type ValueLook = { readonly state: RecordState; readonly book: KeyBook | undefined }
+/** The book tells values that lie directly under the configured key. */
+type ValueLook = { readonly state: RecordState; readonly book: KeyBook }
 
 /** Opens values with the innermost key. */
 export function openValues(
@@ -187,7 +187,7 @@ export function openValues(
     if (found.every(({ form }) => !takes(form, key))) return 'dek-length'
     const one = withDek(key, (by) => openFirst(found, state, by, key))
     if (one === undefined) {
-      const direct = book !== undefined && opensDirectly(found, state, book)
+      const direct = opensDirectly(found, state, book)
       return direct ? 'under-key-directly' : 'value-under-dek'
     }
     one.plaintext.fill(0)

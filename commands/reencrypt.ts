@@ -28,6 +28,10 @@ export default class Reencrypt extends KvxCommand {
     'new-deks': Flags.boolean({
       description: 'give every record with a wrapped DEK a new one, and seal its values under that',
     }),
+    offline: Flags.boolean({
+      description: 'the application is stopped: needed for new DEKs that several records share',
+      dependsOn: ['new-deks'],
+    }),
   }
 
   async run(): Promise<void> {

@@ -22,6 +22,7 @@ type DataFlags = {
   readonly 'on-error': 'stop' | 'quarantine'
   readonly 'rolled-out': boolean
   readonly 'new-deks'?: boolean
+  readonly offline?: boolean
   readonly 'without-backup': boolean
   readonly reason: string | undefined
   readonly 'dry-run': boolean
@@ -48,6 +49,7 @@ export async function runDataCommand(
         work: newDeks ? 'rewrap' : work === 'seal' ? 'reencrypt' : work,
         ...(newDeks ? { kind: 'new-deks' } : work === 'seal' ? { kind: 'seal' } : {}),
         names,
+        offline: flags.offline === true,
         rolledOut: flags['rolled-out'],
         withoutReason: withoutReason(flags),
         onError: flags['on-error'],

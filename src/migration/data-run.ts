@@ -20,6 +20,8 @@ import { rememberPlaces } from './places.ts'
 import { writeReport } from './report.ts'
 import { lockRun, refuseUnfinished, startRun } from './runs.ts'
 import { declaredWorkloads, openSession, unknownWorkload, type Session } from './session.ts'
+import { compileEnvelopes } from './envelope/compile-envelope.ts'
+import { refuseSharedColumns } from './envelope/shared-columns.ts'
 import type { DataWork } from './workload.ts'
 
 export type Throttle = { readonly batch: number; readonly rate: number | undefined }
@@ -28,6 +30,8 @@ export type DataRequest = {
   readonly work: DataWork
   /** What the run is, where it is not the work itself: new DEKs, or a first sealing. */
   readonly kind?: 'new-deks' | 'seal'
+  /** The application is stopped. */
+  readonly offline?: boolean
   /** Names of envelopes; all that this work fits when empty. */
   readonly names: readonly string[]
   readonly rolledOut: boolean
@@ -64,7 +68,9 @@ export async function prepareDataRun(
   const session = await openSession(workspace, { names, exclusive: true })
   try {
     await refuseUnfinished(workspace, journal, key)
-    if (request.kind === 'new-deks') refuseUnrenewable(session)
+    if (request.kind !== undefined)
+      refuseSharedColumns(workspace.config, compileEnvelopes(workspace.config), true)
+    if (request.kind === 'new-deks') refuseUnrenewable(session, request)
     const plan = await makePlan(session, {
       kind: request.kind ?? request.work,
       key,
@@ -87,7 +93,30 @@ export async function prepareDataRun(
 }
 
 /** @throws USAGE naming the first one whose DEKs do not lie beside their values */
-function refuseUnrenewable({ workloads }: Session): void {
+function refuseUnrenewable({ workloads, workspace }: Session, request: DataRequest): void {
+  const key = workloads[0]?.key
+  const copies = Object.entries(workspace.config.envelopes).find(
+    ([, one]) => one.key === key && one.dek !== undefined && one.value === undefined,
+  )
+  if (copies !== undefined) {
+    throw new KvxError(
+      'USAGE',
+      `${copies[0]} holds wrapped DEKs alone, which may be copies of those that would go`,
+      {
+        hint: 'A copy of an old DEK opens nothing any more. If they are no copies, take that envelope out of kvx.yaml for this run. Nothing was changed.',
+      },
+    )
+  }
+  const group = workloads.find(({ sharesDeks }) => sharesDeks)
+  if (group !== undefined && request.offline !== true) {
+    throw new KvxError(
+      'USAGE',
+      `${group.name} has DEKs for several records, and its application must be stopped to replace them`,
+      {
+        hint: 'A record that it adds under the old DEK meanwhile would open no more. Stop it, then the same command with `--offline`. Nothing was changed.',
+      },
+    )
+  }
   const fixed = workloads.find(({ renewable }) => !renewable)
   if (fixed === undefined) return
   throw new KvxError('USAGE', `the DEKs of ${fixed.name} cannot be replaced`, {

@@ -1,5 +1,5 @@
 import { requireFirstSealable } from './envelope/seal-first.ts'
-import { requireSealable } from './envelope/sealable.ts'
+import { requireRenewable, requireSealable } from './envelope/sealable.ts'
 import { restoreRecords } from './restore-records.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import type { KeyBook } from './envelope/key-book.ts'
@@ -23,6 +23,7 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     normalised: envelope.normalised,
     plaintext: envelope.plaintext,
     place: envelope.place,
+    sharesDeks: envelope.joined !== undefined || envelope.groupBy.length > 0,
     renewable:
       envelope.joined === undefined
         ? envelope.wraps.length > 0 &&
@@ -32,6 +33,7 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
     requireSealable: (target, kind) => {
       requireSealable(envelope, target, book)
       if (kind === 'seal') requireFirstSealable(envelope)
+      if (kind === 'new-deks') requireRenewable(envelope)
     },
     census: async (options) => takeCensus(open, options),
     sweep: async (options) => sweep(open, options),

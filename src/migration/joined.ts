@@ -14,25 +14,28 @@ type OpenDek = {
   readonly key: Secret
   readonly versions: ReadonlySet<number>
   readonly labels: Labels
+  /** Whether its id is spelt as the values spell it. */
+  readonly isExact: boolean
 }
 
 /**
  * Opens the values that lie in another record set than their wrapped DEKs, a page at a time: each through the DEK
  * that its record names.
- * @param each called between two pages
+ * @param options `each` is called between two pages. `strict`: values have to spell the id of their DEK as it is
+ *   stored, since a run will look for them by it
  */
 export async function countJoined(
   open: OpenEnvelope,
   joined: Joined,
   taker: CensusTaker,
-  each: () => Promise<boolean>,
+  options: { readonly strict: boolean; readonly each: () => Promise<boolean> },
 ): Promise<void> {
   for await (const page of open.store.scan(joined.set, pageSize)) {
-    if (!(await each())) return
+    if (!(await options.each())) return
     const deks = await openDeks(open, joined, page)
     try {
       for (const record of page) {
-        const opened = openJoined(open, joined, record, deks)
+        const opened = openJoined(open, joined, record, { deks, strict: options.strict })
         taker.add(opened, () => `${joined.set.table} ${displayId(record.id)}`)
       }
     } finally {
@@ -66,9 +69,20 @@ async function openDeks(
     })
     opened.wipe()
     const { versions, labels } = opened
-    deks.set(idKey(id), typeof key === 'string' ? 'unreadable' : { key, versions, labels })
+    deks.set(
+      idKey(id),
+      typeof key === 'string'
+        ? 'unreadable'
+        : { key, versions, labels, isExact: isExact(envelope, { id, cells }) },
+    )
   }
   return deks
+}
+
+/** A database may find a row by an id of another type or spelling. */
+function isExact({ set }: OpenEnvelope['envelope'], { id, cells }: StoredRecord): boolean {
+  const own = set.id.map((column, index) => cells[column] ?? id[index] ?? null)
+  return idKey(own) === idKey(id)
 }
 
 function dekId(joined: Joined, record: StoredRecord): RecordId | undefined {
@@ -81,7 +95,7 @@ function openJoined(
   { envelope, book }: OpenEnvelope,
   joined: Joined,
   record: StoredRecord,
-  deks: ReadonlyMap<string, OpenDek | 'unreadable'>,
+  { deks, strict }: { readonly deks: ReadonlyMap<string, OpenDek | 'unreadable'>; readonly strict: boolean },
 ): Opened {
   const state = stateOf(joined.set.id, record)
   const values = joined.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
@@ -91,6 +105,7 @@ function openJoined(
   const dek = id === undefined ? undefined : deks.get(idKey(id))
   if (dek === undefined) return { kind: 'unreadable', reason: 'dek-missing' }
   if (dek === 'unreadable') return { kind: 'unreadable', reason: 'dek-length' }
+  if (strict && !dek.isExact) return { kind: 'unreadable', reason: 'dek-missing' }
   if (!envelope.plaintext && values.includes('plaintext')) return { kind: 'unreadable', reason: 'not-sealed' }
   const result = openValues(values, dek.key, { state, book })
   if (typeof result === 'string') return { kind: 'unreadable', reason: result }

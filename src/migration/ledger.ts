@@ -1,4 +1,5 @@
 import { parseDuration } from '../core/duration.ts'
+import { isKvxError } from '../core/errors.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { makePublisher } from '../keyring/publish/publish.ts'
@@ -8,6 +9,7 @@ import { now } from '../platform/clock.ts'
 import { backupFiles } from './ciphertext-backup.ts'
 import type { Journal, RunRow } from './journal.ts'
 import { formerPublications } from './publications.ts'
+import { readPlan } from './plan.ts'
 import { runDirectory } from './runs.ts'
 
 /** Something that can still need a version. Its material does not go while one of these is open. */
@@ -54,7 +56,7 @@ async function runBackups(
     if (run.key !== subject.name) continue
     const { replaced, overwritten } = await backupFiles(runDirectory(workspace, run.id))
     // Bytes that a run replaced lie under any version but the one that it wrote; a restore overwrites those.
-    const wrote = run.direction === 'back' || keepsVersion(workspace, run) ? undefined : run.toVersion
+    const wrote = run.direction === 'back' || (await keepsVersion(workspace, run)) ? undefined : run.toVersion
     const files = wrote === subject.version ? overwritten : [...replaced, ...overwritten]
     if (files.length === 0) continue
     const isExpired = Date.parse(run.updated) + runBackupDays * dayMs < now().getTime()
@@ -71,13 +73,19 @@ async function runBackups(
   return entries
 }
 
-/** New DEKs, a first sealing and conversions replace bytes that need the very version that they write. */
-function keepsVersion(workspace: Workspace, { kind, key }: RunRow): boolean {
-  if (kind === 'new-deks' || kind === 'seal') return true
-  return Object.values(workspace.config.envelopes).some((envelope) => {
-    const { dek, kek, value } = envelope
-    return envelope.key === key && [dek, kek, value].flat().some((one) => one?.to !== undefined)
-  })
+/**
+ * New DEKs, a first sealing and conversions replace bytes that need the very version that they write, and so does
+ * plaintext beside sealed values, which a backup holds sealed. The plan of the run tells, whatever is declared today.
+ */
+async function keepsVersion(workspace: Workspace, run: RunRow): Promise<boolean> {
+  if (run.kind === 'new-deks' || run.kind === 'seal') return true
+  try {
+    const { envelopes } = (await readPlan(workspace.home, run)).terms
+    return /"to":|"plaintext":true/.test(JSON.stringify(envelopes))
+  } catch (error) {
+    if (isKvxError(error)) return true
+    throw error
+  }
 }
 
 function applicationBackups(

@@ -3,7 +3,10 @@ import { KvxError } from '../core/errors.ts'
 import { compileDerivation } from '../core/layout/derivation.ts'
 import type { Cells, RecordId } from '../stores/store.ts'
 import { decodeCells, encodeCell, encodeCells, type EncodedCell } from './cells.ts'
+import type { BackupEntry } from './ciphertext-backup.ts'
+import type { Envelope } from './envelope/envelope.ts'
 import type { KeyBook } from './envelope/key-book.ts'
+import { plaintextValues } from './envelope/seal-first.ts'
 
 /**
  * Plaintext that a first sealing replaced, as the run's backup keeps it: sealed under the version that the run
@@ -20,7 +23,7 @@ const none = (): never => {
   throw new TypeError('the key is all that it is made of')
 }
 
-export function sealPlain(book: KeyBook, version: number, cells: Cells, place: Place): PlainCells {
+function sealPlain(book: KeyBook, version: number, cells: Cells, place: Place): PlainCells {
   const plaintext = Buffer.from(JSON.stringify(encodeCells(cells)))
   const nonce = freshNonce(aead)
   const key = keyFor(book, version)
@@ -28,6 +31,21 @@ export function sealPlain(book: KeyBook, version: number, cells: Cells, place: P
   key.wipe()
   plaintext.fill(0)
   return { version, sealed: Buffer.concat([nonce, ct, tag]).toString('base64') }
+}
+
+/** An entry whose declared values that are not sealed lie sealed in it. */
+export function withoutPlaintext(
+  envelope: Envelope,
+  entry: BackupEntry,
+  to: { readonly book: KeyBook; readonly version: number; readonly run: string },
+): BackupEntry {
+  if (!envelope.plaintext || entry.joined === true) return entry
+  const columns = plaintextValues(envelope, { id: entry.id, cells: entry.row }).map(({ column }) => column)
+  if (columns.length === 0) return entry
+  const pick = (kept: boolean): Cells =>
+    Object.fromEntries(Object.entries(entry.row).filter(([column]) => columns.includes(column) !== kept))
+  const place = { run: to.run, envelope: envelope.name, id: entry.id }
+  return { ...entry, row: pick(true), plain: sealPlain(to.book, to.version, pick(false), place) }
 }
 
 /** @throws DAMAGED, KEYRING_DAMAGED when the version is not at hand */

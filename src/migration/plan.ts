@@ -61,7 +61,7 @@ export async function makePlan(session: Session, request: PlanRequest): Promise<
   }
   if (request.onError === 'stop') refuseUnreadable(censuses)
   refuseRetired(session.ring, request.key, censuses)
-  if (request.kind !== 'seal') refuseForeignLabels(request, censuses)
+  refuseForeignLabels(request, censuses)
   const terms: PlanTerms = {
     schema: 'kvx.plan/1',
     kind: request.kind,
@@ -113,9 +113,12 @@ export function toChange(census: Census, target: number, kind?: RunKind): number
 }
 
 /** A version column that holds a name is the application's own language: kvx writes numbers only. */
-function refuseForeignLabels({ to }: PlanRequest, censuses: readonly Census[]): void {
+function refuseForeignLabels({ to, kind }: PlanRequest, censuses: readonly Census[]): void {
   for (const { envelope, foreignLabels } of censuses) {
-    const count = [...foreignLabels].reduce((sum, [version, n]) => sum + (version === to ? 0 : n), 0)
+    const count = [...foreignLabels].reduce(
+      (sum, [version, n]) => sum + (version === to && kind !== 'new-deks' ? 0 : n),
+      0,
+    )
     if (count === 0) continue
     throw new KvxError(
       'LAYOUT_MISMATCH',

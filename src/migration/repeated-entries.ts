@@ -46,7 +46,8 @@ export async function findNewest(
 }
 
 function entryKey(entry: BackupEntry): string {
-  return `${entry.envelope}\0${idKey(entry.id)}`
+  // Wrapped DEKs and the values that are joined to them lie in two tables, which may use the same ids.
+  return `${entry.envelope}\0${entry.joined === true ? 'joined' : ''}\0${idKey(entry.id)}`
 }
 
 /** 48 bits: two records that share them cost a look at their whole ids, nothing else. */

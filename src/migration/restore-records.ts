@@ -4,7 +4,8 @@ import { openRecord } from './envelope/open-record.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
-import { openPlain } from './plain-backup.ts'
+import { RestoredDeks } from './restored-deks.ts'
+import { openPlain, withoutPlaintext } from './plain-backup.ts'
 import { emptyRestore, type RestoreOptions, type Restoring, type RestoreTally } from './workload.ts'
 
 /** As many as a sweep writes at once. */
@@ -26,6 +27,7 @@ type Step = {
  */
 export function restoreRecords(open: OpenEnvelope, options: RestoreOptions): Restoring {
   const tally = emptyRestore()
+  const group = new RestoredDeks(open)
   let waiting: BackupEntry[] = []
   let done = 0
   const flush = async (): Promise<void> => {
@@ -38,6 +40,7 @@ export function restoreRecords(open: OpenEnvelope, options: RestoreOptions): Res
   }
   return {
     add: async (entry) => {
+      if (!options.write) await group.add(entry)
       // One batch is of one table.
       if (waiting[0] !== undefined && waiting[0].joined !== entry.joined) await flush()
       waiting.push(withPlain(open, entry, options.run.id))
@@ -45,6 +48,7 @@ export function restoreRecords(open: OpenEnvelope, options: RestoreOptions): Res
     },
     end: async () => {
       if (waiting.length > 0) await flush()
+      if (!options.write) await group.count(tally)
       return tally
     },
   }
@@ -124,9 +128,9 @@ function look({ envelope, book }: OpenEnvelope, step: Step, tally: RestoreTally)
 }
 
 async function writeBatch(
-  { envelope, store }: OpenEnvelope,
+  { envelope, store, book }: OpenEnvelope,
   steps: readonly Step[],
-  { tally, overwritten }: RestoreOptions & { readonly tally: RestoreTally },
+  { tally, overwritten, run }: RestoreOptions & { readonly tally: RestoreTally },
 ): Promise<void> {
   const set = setOf(envelope, steps[0]?.entry)
   const missing = steps.filter(({ current }) => current === undefined)
@@ -139,11 +143,13 @@ async function writeBatch(
     step.current === undefined ? [] : [{ ...step, now: step.current }],
   )
   if (present.length === 0) return
+  const [version = 0] = book.candidates(undefined)
   await overwritten.append(
-    present.map(({ entry, now, change }) => ({
-      ...makeEntry(envelope.name, entry.id, { row: now.cells, used: {} }, change),
-      ...(entry.joined === true ? { joined: true } : {}),
-    })),
+    present.map(({ entry, now, change }) => {
+      const made = makeEntry(envelope.name, entry.id, { row: now.cells, used: {} }, change)
+      if (entry.joined === true) return { ...made, joined: true as const }
+      return withoutPlaintext(envelope, made, { book, version, run: run.id })
+    }),
   )
   const swaps: Swap[] = present.map(({ entry, now, change }) => ({
     id: entry.id,

@@ -54,7 +54,8 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
     }
     await told()
   }
-  if (joined !== undefined) await countJoined(open, joined, taker, told)
+  if (joined !== undefined)
+    await countJoined(open, joined, taker, { strict: options.fresh !== undefined, each: told })
   await told()
   return taker.take()
 }

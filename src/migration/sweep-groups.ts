@@ -2,8 +2,8 @@ import type { RecordId, StoredRecord, SwapBatch } from '../stores/store.ts'
 import { displayId, idKey } from './cells.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import type { Envelope, Joined } from './envelope/envelope.ts'
-import { stateOf } from './envelope/instance.ts'
-import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
+import { parseSealed, stateOf } from './envelope/instance.ts'
+import { chainKey, isUnder, openRecord, openValues, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRenewed, proveValues, renewDek, underNewDek, type Renewed } from './envelope/renew-dek.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
@@ -39,6 +39,8 @@ export async function sweepGroups(
     try {
       if (groups.size > 0) await gather(open, joined, groups, options.run)
       for (const group of groups.values()) {
+        // A group with a value that does not open keeps its DEK: that value may need it yet.
+        if (!groupOpens(open, joined, group)) continue
         const outcome = await renewGroup(open, joined, group, options)
         if (outcome) changed += 1 + group.values.length
         else lost++
@@ -64,7 +66,10 @@ function findGroups(
     if (opened.kind === 'unreadable')
       unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
     if (opened.kind !== 'sealed') continue
-    if (isUnder(opened, target)) opened.wipe()
+    if (opened.labels.foreign) {
+      unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: 'version-column' })
+      opened.wipe()
+    } else if (isUnder(opened, target)) opened.wipe()
     else groups.set(idKey(record.id), { record, opened, values: [] })
   }
   return groups
@@ -83,6 +88,28 @@ async function gather(
       const id: RecordId = joined.on.map((column) => state[column] ?? null)
       groups.get(idKey(id))?.values.push(record)
     }
+  }
+}
+
+function groupOpens(
+  { envelope, book }: OpenEnvelope,
+  joined: Joined,
+  { record, opened, values }: Group,
+): boolean {
+  const [outer] = envelope.wraps
+  const [found] = opened.under
+  if (outer === undefined || found === undefined) return false
+  const state = stateOf(envelope.set.id, record)
+  const key = chainKey(envelope, { outer, plaintext: found.secret, state })
+  if (typeof key === 'string') return false
+  try {
+    return values.every((value) => {
+      const own = stateOf(joined.set.id, value)
+      const places = joined.values.flatMap((sealed) => parseSealed(sealed, own, envelope))
+      return typeof openValues(places, key, { state: own, book }) !== 'string'
+    })
+  } finally {
+    key.wipe()
   }
 }
 

@@ -67,7 +67,8 @@ function openAll({ envelope, book }: OpenEnvelope, records: readonly StoredRecor
   for (const record of records) {
     const opened = openRecord(envelope, record, book)
     if (opened.kind === 'sealed') members.push({ record, opened })
-    if (opened.kind !== 'unreadable') continue
+    const isForeign = opened.kind === 'sealed' && opened.labels.foreign
+    if (opened.kind !== 'unreadable' && !isForeign) continue
     for (const member of members) member.opened.wipe()
     return undefined
   }

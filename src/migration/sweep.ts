@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { displayId, idKey } from './cells.ts'
 import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
+import { readColumnLabel } from './envelope/labels.ts'
 import { proveRewritten } from './envelope/prove-record.ts'
 import { proveRenewed, renewDek } from './envelope/renew-dek.ts'
 import { proveFirst, sealFirst } from './envelope/seal-first.ts'
 import { sealUnder, type SealTarget } from './envelope/seal-record.ts'
 import type { Envelope } from './envelope/envelope.ts'
-import { sealPlain } from './plain-backup.ts'
+import { withoutPlaintext } from './plain-backup.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import { stopIfInterrupted } from './events.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
@@ -19,9 +20,7 @@ type Pending = {
   readonly record: StoredRecord
   readonly change: Cells
   /** What the backup says beside the old row. */
-  readonly extra?: (options: SweepOptions) => Pick<BackupEntry, 'dek' | 'wrapped' | 'plain'>
-  /** Columns that may not lie in the backup as they are. */
-  readonly secret?: readonly string[]
+  readonly extra?: (options: SweepOptions) => Pick<BackupEntry, 'dek' | 'wrapped'>
   /** Throws when what the store gave back is not what was meant. */
   readonly prove: (written: StoredRecord) => void
   readonly wipe: () => void
@@ -123,12 +122,18 @@ function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look:
   const to = { book, target: look.target }
   const first = sealFirst(envelope, record, to)
   if (first === undefined) return undefined
+  const column = envelope.version?.column
+  const cell = column === undefined ? null : (record.cells[column] ?? null)
+  if (envelope.version !== undefined && readColumnLabel(envelope.version, cell, book) === 'foreign') {
+    first.dek?.wipe()
+    const row = { envelope: envelope.name, record: displayId(record.id), reason: 'version-column' }
+    look.unreadable.push(row)
+    return undefined
+  }
   return {
     record,
     change: first.change,
-    secret: Object.keys(first.plain),
-    extra: ({ run }) => ({
-      plain: sealPlain(book, to.target, first.plain, { run, envelope: envelope.name, id: record.id }),
+    extra: () => ({
       // A DEK that was made here: wrapped, in the home, before it seals anything.
       ...(first.dek === undefined ? {} : { wrapped: first.change }),
     }),
@@ -138,10 +143,11 @@ function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look:
 }
 
 async function swapPending(
-  { envelope, store }: OpenEnvelope,
+  open: OpenEnvelope,
   pending: readonly Pending[],
   options: SweepOptions,
 ): Promise<{ readonly changed: number; readonly lost: number }> {
+  const { envelope, store } = open
   if (pending.length === 0) return { changed: 0, lost: 0 }
   const rows = byId(
     await store.fetch(
@@ -149,7 +155,7 @@ async function swapPending(
       pending.map(({ record }) => record.id),
     ),
   )
-  await options.backup.append(pending.map((one) => backupEntry(envelope, one, rows, options)))
+  await options.backup.append(pending.map((one) => backupEntry(open, one, rows, options)))
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
   const outcomes = await store.swap(
     envelope.set,
@@ -168,15 +174,15 @@ async function swapPending(
 }
 
 function backupEntry(
-  envelope: Envelope,
-  { record, change, extra, secret = [] }: Pending,
+  { envelope, book }: OpenEnvelope,
+  { record, change, extra }: Pending,
   rows: ReadonlyMap<string, StoredRecord>,
   options: SweepOptions,
 ): BackupEntry {
   const row = rows.get(idKey(record.id))?.cells ?? {}
   const entry = makeEntry(envelope.name, record.id, { row, used: record.cells }, change)
-  const kept = Object.fromEntries(Object.entries(entry.row).filter(([column]) => !secret.includes(column)))
-  return { ...entry, row: kept, ...extra?.(options) }
+  const hidden = withoutPlaintext(envelope, entry, { book, version: options.target, run: options.run })
+  return { ...hidden, ...extra?.(options) }
 }
 
 function byId(records: readonly StoredRecord[]): ReadonlyMap<string, StoredRecord> {

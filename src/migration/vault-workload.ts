@@ -62,6 +62,7 @@ export function vaultWorkload(workspace: Workspace, ring: Keyring, name: string)
     plaintext: false,
     place: vaultPlace(name, directory),
     renewable: false,
+    sharesDeks: false,
     requireSealable: () => undefined, // a vault's key has 32 bytes by its format
     census: async (options) => takeVaultCensus(open, options),
     sweep: async (options) => sweepVault(open, options),

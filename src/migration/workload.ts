@@ -116,6 +116,8 @@ export type Workload = {
   readonly normalised: Readonly<Record<string, unknown>>
   /** Whether its values lie under DEKs in the same records, so that these can be replaced. */
   readonly renewable: boolean
+  /** Whether one DEK of it belongs to several records. */
+  readonly sharesDeks: boolean
   /** Whether things that are not sealed may lie among the sealed ones. */
   readonly plaintext: boolean
   readonly place: Place

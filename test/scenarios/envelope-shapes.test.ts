@@ -92,7 +92,7 @@ describe('a DEK in another table', () => {
     const { site, deks } = joined()
     const before = read(site, site.key)
     const rows = [site.rows('SELECT * FROM projects'), site.rows('SELECT * FROM secrets')]
-    site.ok('reencrypt', '--new-deks', '--yes', ...without)
+    site.ok('reencrypt', '--new-deks', '--offline', '--yes', ...without)
     expect(read(site, site.key)).toEqual(before)
     for (const { id, project_id, value } of site.rows('SELECT * FROM secrets')) {
       const old = deks[Number(String(project_id).slice(1))] as Buffer
@@ -108,7 +108,7 @@ describe('a DEK in another table', () => {
     site.run(
       "CREATE TRIGGER stop BEFORE UPDATE ON secrets WHEN OLD.id = 4 BEGIN SELECT RAISE(ABORT, 'stopped'); END",
     )
-    expect(site.json('reencrypt', '--new-deks', '--yes', ...without).exit).not.toBe(0)
+    expect(site.json('reencrypt', '--new-deks', '--offline', '--yes', ...without).exit).not.toBe(0)
     expect(read(site, site.key)).toHaveLength(30)
     site.run('DROP TRIGGER stop')
     site.ok('run', 'resume')

@@ -143,7 +143,7 @@ describe('reencrypt --new-deks of records that share DEKs', () => {
   test('gives each group one new DEK', () => {
     const site = filled()
     const before = deksOf(site)
-    site.ok('reencrypt', '--new-deks', '--yes', ...without)
+    site.ok('reencrypt', '--new-deks', '--offline', '--yes', ...without)
     const after = deksOf(site)
     expect(Object.keys(after)).toEqual(Object.keys(before))
     for (const [project, deks] of Object.entries(after)) {
@@ -157,7 +157,7 @@ describe('reencrypt --new-deks of records that share DEKs', () => {
     site.run(
       "CREATE TRIGGER stop BEFORE UPDATE ON t WHEN OLD.id = 7 BEGIN SELECT RAISE(ABORT, 'stopped'); END",
     )
-    expect(site.json('reencrypt', '--new-deks', '--yes', ...without).exit).not.toBe(0)
+    expect(site.json('reencrypt', '--new-deks', '--offline', '--yes', ...without).exit).not.toBe(0)
     for (const deks of Object.values(deksOf(site))) expect(new Set(deks).size).toBe(1)
     site.run('DROP TRIGGER stop')
     site.ok('run', 'resume')

@@ -84,7 +84,11 @@ function placed(
       table: set.table,
       columns: underKey({ wraps, values } as Envelope).flatMap(columnsOf),
     },
-    normalised: { ...declared, store: { name: declared.store, ...storeTerms(store) } },
+    normalised: {
+      ...declared,
+      derive: member.config.keys[declared.key]?.derive ?? null,
+      store: { name: declared.store, ...storeTerms(store) },
+    },
   }
 }
 
@@ -106,6 +110,7 @@ function compileSealed(
 ): Sealed {
   const context: FormContext = { column: written.column, inside: undefined, derive }
   const read = compileForm(member, written, context)
+  refuseWeakTest(member, read, written['plaintext-test'])
   const { to } = written
   const target = to && compileForm(below(member, 'to'), to, context)
   if (target !== undefined) refuseOtherColumns(member, read, target)
@@ -118,6 +123,20 @@ function compileSealed(
     holds: undefined,
     label: compileNames(member, 'keyid', written.keyid),
   }
+}
+
+/** Every key gives a stream cipher's plaintext its length: such a test could not fail. */
+function refuseWeakTest(member: Member, { cipher, prefix }: Form, test: string | undefined): void {
+  const isStream = /ctr|cfb|ofb|nopad/.test(cipher.name)
+  if (prefix !== '' || cipher.kind !== 'legacy' || !isStream || !/^\s*length\s+\d+\s*$/.test(test ?? ''))
+    return
+  const hint = 'Say what the plaintexts are: `utf8`, `json`, `prefix "…"`.'
+  throw invalid(
+    member,
+    'plaintext-test',
+    `with ${cipher.name} a plaintext has this length under any key`,
+    hint,
+  )
 }
 
 function compileWrap(
@@ -187,9 +206,15 @@ function compileNames(
   written: string | Readonly<Record<string, string>> | undefined,
 ): VersionNames | undefined {
   if (written === undefined) return undefined
-  if (typeof written === 'string')
-    return { kind: 'key', of: located(member, name, () => compileDerivation(written)) }
+  if (typeof written === 'string') {
+    const of = located(member, name, () => compileDerivation(written))
+    if (of.columns.size + of.newColumns.size + of.partNames.size > 0)
+      throw invalid(member, name, 'it reads a record', 'A name of a version is made of `key` alone.')
+    return { kind: 'key', of }
+  }
   const byVersion = new Map(Object.entries(written).map(([version, text]) => [Number(version), text]))
+  if (new Set(byVersion.values()).size < byVersion.size)
+    throw invalid(member, name, 'two versions have the same name', 'Each version needs a name of its own.')
   return { kind: 'names', byVersion }
 }
 

@@ -52,7 +52,8 @@ export function parseSealed(
       .split(bytes)
       .map(({ path, bytes: text }) => parseOne(sealed, { [column]: text }, plaintext, path))
   } catch (error) {
-    if (isKvxError(error, 'LAYOUT_MISMATCH')) return [plaintext ? 'plaintext' : 'shape']
+    // A document that cannot be taken apart may hold sealed values: it is never passed over.
+    if (isKvxError(error, 'LAYOUT_MISMATCH')) return ['shape']
     throw error
   }
 }
@@ -88,10 +89,19 @@ function parseForm(
       columns.push({ column, layout, parts: layout.parse(bytes) })
     } catch (error) {
       if (!isKvxError(error, 'LAYOUT_MISMATCH')) throw error
-      return look.plaintext || !layout.hasPrefix(bytes) ? 'plaintext' : 'shape'
+      // What begins as a sealed value does is a damaged one, wherever plaintext may lie.
+      if (hasLiteral(layout)) return layout.hasPrefix(bytes) ? 'shape' : 'plaintext'
+      return look.plaintext ? 'plaintext' : 'shape'
     }
   }
   return { sealed, form, path: look.path, columns, parts: ownParts(form, columns) }
+}
+
+const nothing = new Uint8Array(0)
+
+/** Whether every value begins with the same bytes. */
+export function hasLiteral(layout: Layout): boolean {
+  return !layout.hasPrefix(nothing)
 }
 
 /** The parts of all columns under their bare names. Without a prefix, one column's parts are they as they are. */

@@ -96,7 +96,12 @@ function openWrapped(look: Look, outer: Sealed): Opened {
   const values = envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
   const [wrap = 'null'] = parseSealed(outer, state, { plaintext: false })
   if (wrap === 'null') return withoutDek(values)
-  if (typeof wrap === 'string') return { kind: 'unreadable', reason: 'shape' }
+  if (typeof wrap === 'string') {
+    // A wrap that lies inside its value is not there where the value is plaintext.
+    const isInside =
+      outer.forms[0].prefix !== '' && values.every((found) => found === 'null' || found === 'plaintext')
+    return isInside && envelope.plaintext ? { kind: 'plaintext' } : { kind: 'unreadable', reason: 'shape' }
+  }
   const found = openUnderKey(wrap, look)
   if (typeof found === 'string') return { kind: 'unreadable', reason: found }
   const bare = !envelope.plaintext && values.includes('plaintext')

@@ -6,7 +6,7 @@ import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
 import type { Envelope, Sealed } from './envelope.ts'
 import { parseSealed, stateOf, type Instance, type RecordState } from './instance.ts'
 import { openInstance, versionKey, withDek, type KeyFor } from './open-instance.ts'
-import { chainKey, isUnder, openFirst, openRecord } from './open-record.ts'
+import { chainKey, openFirst, openRecord } from './open-record.ts'
 import { labelsAt, RecordDraft, type SealTarget } from './seal-record.ts'
 
 /** A record whose plaintext values are sealed, as it is to be written. */
@@ -20,8 +20,15 @@ export type FirstSealed = {
   readonly digest: Buffer
 }
 
-/** The bytes that a freshly made DEK has. */
-const dekBytes = 32
+const dekLengths = [32, 16, 24, 48, 64, 96]
+
+/** As many bytes as every value's cipher takes. */
+function dekLength({ values }: Envelope): number {
+  const forms = values.map(({ forms: [form] }) => form)
+  const fits = (length: number): boolean =>
+    forms.every(({ cipher, derive }) => derive !== undefined || cipher.acceptsKeyLength(length))
+  return dekLengths.find(fits) ?? 32
+}
 
 /** The declared values of a record that are not sealed, with their bytes. */
 export function plaintextValues(
@@ -40,6 +47,7 @@ export function plaintextValues(
 
 function bytesIn(cell: Cell): Uint8Array | undefined {
   if (typeof cell === 'string') return Buffer.from(cell, 'utf8')
+  if (typeof cell === 'bigint') return Buffer.from(String(cell))
   return cell instanceof Uint8Array ? cell : undefined
 }
 
@@ -52,8 +60,6 @@ export function sealFirst(envelope: Envelope, record: StoredRecord, to: SealTarg
   const plain = plaintextValues(envelope, record)
   if (plain.length === 0) return undefined
   const draft = new RecordDraft(envelope, record)
-  draft.label(to)
-  draft.sets(to)
   const digest = createHash('sha256')
   for (const { bytes } of plain) addTo(digest, bytes)
   const sealAll = (by: KeyFor, under: boolean): void => {
@@ -62,6 +68,8 @@ export function sealFirst(envelope: Envelope, record: StoredRecord, to: SealTarg
       draft.seal(blank, bytes, by, under ? labelsAt(blank, to) : {})
     }
   }
+  // The label is that of what lies under the key: a DEK that stays keeps its own.
+  if (envelope.wraps.length === 0) draft.label(to)
   const dek = envelope.wraps.length === 0 ? undefined : dekFor(envelope, draft, record, to)
   if (dek === undefined) sealAll(versionKey(to.book, to.target), true)
   else withDek(dek.key, (by) => sealAll(by, false))
@@ -108,7 +116,8 @@ function dekFor(
     throw new KvxError('UNREADABLE_RECORDS', `${envelope.name}: the DEK of a record does not open`, {
       hint: '`kvx verify` names it. Nothing of its batch was changed.',
     })
-  const key = randomSecret(dekBytes)
+  draft.label(to)
+  const key = randomSecret(dekLength(envelope))
   const blank = blankInstance(outer)
   const held = heldBy(outer, key)
   draft.seal(blank, held, versionKey(to.book, to.target), labelsAt(blank, to))
@@ -137,8 +146,6 @@ export function proveFirst(
   const after = openRecord(envelope, written, book)
   if (after.kind !== 'sealed') throw failed(envelope, 'does not open')
   try {
-    if (envelope.wraps.length === 0 && !isUnder(after, target))
-      throw failed(envelope, `is not under version ${target}`)
     const state = stateOf(envelope.set.id, written)
     const [outer] = envelope.wraps
     const secret = after.under[0]?.secret ?? new Uint8Array(0)

@@ -204,6 +204,8 @@ function sealLower(envelope: Envelope, draft: RecordDraft, outer: Sealed, secret
   const stale = lower.filter((sealed) => needsSealing(sealed, draft))
   if (stale.length === 0) return
   if (stale.some((sealed) => envelope.wraps.includes(sealed))) throw boundWrap(envelope)
+  if (stale.some(({ forms: [form] }) => form.nonce !== undefined && !readsSalt(form)))
+    throw fixedNonce(envelope)
   const key = chainKey(envelope, { outer, plaintext: secret, state: draft.before })
   if (typeof key === 'string') throw new TypeError('the record opened a moment ago')
   try {
@@ -229,6 +231,17 @@ function sealValues(sealed: Sealed, envelope: Envelope, draft: RecordDraft, key:
   }
 }
 
+/** Sealed again under the same DEK with the same nonce, another AAD would give the authentication key away. */
+function fixedNonce({ name }: Envelope): KvxError {
+  return new KvxError(
+    'CONFIG_INVALID',
+    `${name}: a value under a DEK has a nonce that is always the same, and a rewrap would use it again`,
+    {
+      hint: 'Its AAD binds a column that changes. Give the record a new DEK instead: `kvx reencrypt --new-deks`.',
+    },
+  )
+}
+
 function boundWrap({ name }: Envelope): KvxError {
   return new KvxError('CONFIG_INVALID', `${name}: a wrapped DEK binds a column that a rewrap would change`, {
     hint: 'Below the outermost level kvx seals values again, and no keys. Let the application move this column.',
@@ -246,7 +259,7 @@ function setCell(
   const bytes = made.lend((lent) => new Uint8Array(lent))
   made.wipe()
   const before = draft.before[column] ?? null
-  if (before instanceof Uint8Array) return bytes
+  if (before instanceof Uint8Array || !isText(bytes)) return bytes
   const text = Buffer.from(bytes).toString('utf8')
   return typeof before === 'bigint' && /^-?\d{1,18}$/.test(text) ? BigInt(text) : text
 }

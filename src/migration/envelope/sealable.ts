@@ -1,4 +1,5 @@
 import { KvxError } from '../../core/errors.ts'
+import { hasLiteral } from './instance.ts'
 import { underKey, type Envelope, type Sealed } from './envelope.ts'
 import type { KeyBook } from './key-book.ts'
 import { nameOfVersion, type VersionNames } from './labels.ts'
@@ -27,6 +28,24 @@ function requireWritten({ name }: Envelope, { forms: [form] }: Sealed): void {
     `${name}: kvx opens ${form.cipher.name} to convert from it, and never writes it; nothing was changed`,
     {
       hint: 'Say what the values become: `to: { aead: aes-256-gcm, layout: "…" }`, which the application can read.',
+    },
+  )
+}
+
+/**
+ * New DEKs take the old one away, so nothing that fails to parse may pass for plaintext.
+ * @throws USAGE
+ */
+export function requireRenewable({ name, plaintext, values, joined }: Envelope): void {
+  const layouts = [...values, ...(joined?.values ?? [])].flatMap(({ forms }) =>
+    forms.flatMap(({ columns }) => columns),
+  )
+  if (!plaintext || layouts.every(({ layout }) => hasLiteral(layout))) return
+  throw new KvxError(
+    'USAGE',
+    `${name}: plaintext may lie among its values, and nothing tells it from a damaged one`,
+    {
+      hint: 'New DEKs need a layout that begins with a literal, or an envelope without `plaintext: true`. Nothing was changed.',
     },
   )
 }

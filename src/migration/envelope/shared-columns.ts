@@ -5,12 +5,17 @@ import { boundColumns, columnsOf, underKey, type Envelope } from './envelope.ts'
 /**
  * A run writes one envelope after the other. A column that one of them writes and another one writes or binds
  * would be changed under the latter's feet: its values would open no more.
+ * @param everything a run that writes the values too, which a rewrap leaves as they are
  * @throws CONFIG_INVALID naming both
  */
-export function refuseSharedColumns(config: Config, envelopes: readonly Envelope[]): void {
+export function refuseSharedColumns(
+  config: Config,
+  envelopes: readonly Envelope[],
+  everything = false,
+): void {
   envelopes.forEach((one, index) => {
     for (const other of envelopes.slice(index + 1)) {
-      const found = shared(one, other) ?? shared(other, one)
+      const found = shared(one, other, everything) ?? shared(other, one, everything)
       if (found === undefined) continue
       throw new KvxError(
         'CONFIG_INVALID',
@@ -26,20 +31,21 @@ export function refuseSharedColumns(config: Config, envelopes: readonly Envelope
 function shared(
   writer: Envelope,
   user: Envelope,
+  everything: boolean,
 ): { readonly table: string; readonly column: string } | undefined {
   if (writer.place.store !== user.place.store) return undefined
   const { table } = writer.set
   const sets = [user.set, ...(user.joined === undefined ? [] : [user.joined.set])]
   for (const set of sets.filter((one) => folded(one.table) === folded(table))) {
     const used = new Set([...set.columns, ...set.id].map(folded))
-    const column = written(writer).find((one) => used.has(folded(one)))
+    const column = written(writer, everything).find((one) => used.has(folded(one)))
     if (column !== undefined) return { table, column }
   }
   return undefined
 }
 
 /** The columns that a run changes. What lies below the outermost level changes only where it binds one of them. */
-function written(envelope: Envelope): readonly string[] {
+function written(envelope: Envelope, everything: boolean): readonly string[] {
   const labels = [
     ...(envelope.version === undefined ? [] : [envelope.version.column]),
     ...envelope.sets.map(({ column }) => column),
@@ -49,6 +55,7 @@ function written(envelope: Envelope): readonly string[] {
   const first = [...outer.flatMap(columnsOf), ...labels]
   const moved = lower.filter(
     ({ forms }) =>
+      everything ||
       forms.length > 1 ||
       forms.some((form) => [...boundColumns(form)].some((column) => first.includes(column))),
   )
@@ -57,5 +64,5 @@ function written(envelope: Envelope): readonly string[] {
 
 /** SQLite and others fold the case of names; a directory's members that differ in case alone are one risk less. */
 function folded(name: string): string {
-  return name.toLowerCase()
+  return name.toLowerCase().replace(/^public\./, '')
 }

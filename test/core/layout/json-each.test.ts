@@ -137,7 +137,8 @@ test('a document that nobody can read for certain is refused by its offset', () 
     'the value is not the JSON that its pattern needs, at offset 9: a member occurs twice',
   )
   expect(refused('{"a":"1"} x')).toContain('bytes follow the document')
-  expect(refused('{"a":"\\ud800"}')).toContain("a string at offset 5 has characters that UTF-8 can't express")
+  // A text that was cut in the middle of a character is no sealed value, and no reason to pass over the others.
+  expect(refused('{"a":"\\ud800"}')).toBe('accepted')
   expect(refused(`{"a":${'['.repeat(80)}${']'.repeat(80)}}`)).toContain('more than 64 levels deep')
   expect(fault(() => compileEach('*').split(Uint8Array.of(0x22, 0xff, 0x22)), 'LAYOUT_MISMATCH')).toContain(
     'UTF-8',

@@ -133,10 +133,8 @@ function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look:
   return {
     record,
     change: first.change,
-    extra: () => ({
-      // A DEK that was made here: wrapped, in the home, before it seals anything.
-      ...(first.dek === undefined ? {} : { wrapped: first.change }),
-    }),
+    // A DEK that was made here: wrapped, in the home, before it seals anything.
+    extra: () => (first.dek === undefined ? {} : { wrapped: first.change }),
     prove: (written) => proveFirst(envelope, written, first, to),
     wipe: () => first.dek?.wipe(),
   }

@@ -32,7 +32,7 @@ test('reencrypt --new-deks: every record has its old DEK or a new one', { timeou
   atEachKill({
     from,
     command,
-    points: 14,
+    points: 8,
     always: expectReadable,
     mend: (workspace, at) => {
       finish(workspace, command, at)
@@ -63,7 +63,7 @@ test('seal: every value is plaintext as it was or sealed', { timeout }, (context
   atEachKill({
     from,
     command,
-    points: 14,
+    points: 8,
     read: false,
     always: (workspace, at) => {
       for (let id = 9001; id <= 9009; id++) expect(value(workspace, id), at).toMatch(/^(plain text 90|enc:)/)

@@ -135,12 +135,10 @@ describe('every shared vector that authenticates', () => {
       const from = extras[nameOf(one)]?.number ?? 1
       const before = readAll(one, site.row, site.material(from), from)
       expect(site.ok<Census>('verify').data.envelopes[0]?.byVersion).toEqual({ [`k@${from}`]: 1 })
-      site.ok('rotate', 'k', '--offline', '--yes', '--without-backup', '--reason', 'a test')
-      site.ok(site.isWrapped ? 'rewrap' : 'reencrypt', '--yes')
+      site.ok('rotate', 'k', '--offline', '--then', 'data', '--yes', '--without-backup', '--reason', 'a test')
       const row = site.readRow()
       expect(readAll(one, row, site.material(from + 1), from + 1)).toEqual(before)
       expect(() => readAll(one, row, site.material(from), from + 1)).toThrow()
-      expect(site.ok<Census>('verify').data.envelopes[0]?.byVersion).toEqual({ [`k@${from + 1}`]: 1 })
       site.ok('retire', `k@${from}`, '--confirm', `k@${from}`)
     },
   )

@@ -5,7 +5,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import type { Store, SwapOutcome } from '../../../src/stores/store.ts'
 import { openStore, putFiles, setOf, startOther } from './fixture.ts'
 
-const tries = 2100
+const tries = 1200
 const laneCount = 3
 const accept = (): void => {}
 

@@ -23,6 +23,7 @@ const tests: readonly Tool[] = [
   { program: 'getfattr', package: 'attr' },
   { program: 'chattr', package: 'e2fsprogs' },
   { program: 'python3', package: 'python3' },
+  { program: 'openssl', package: 'openssl' },
   { program: 'mariadbd', package: 'mariadb-server-core' },
 ]
 

@@ -175,7 +175,12 @@ describe('the bytes', () => {
     expect(bytes.length).toBe(size)
     expect(bytes.toString('latin1')).toMatch(shape)
     // Decoded by the tools of the system, not by the product.
-    const tools = { raw: 'cat', hex: 'xxd -r -p', base64: 'base64 -d', base64url: 'basenc --base64url -d' }
+    const tools = {
+      raw: 'cat',
+      hex: 'tr a-f A-F | basenc --base16 -d',
+      base64: 'base64 -d',
+      base64url: 'basenc --base64url -d',
+    }
     const input = encoding === 'base64url' ? Buffer.concat([bytes, Buffer.from('=')]) : bytes
     const key = spawnSync('sh', ['-c', tools[encoding]], { input }).stdout
     expect(key.length).toBe(32)

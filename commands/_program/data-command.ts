@@ -3,7 +3,7 @@ import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { executeDataRun, prepareDataRun } from '../../src/migration/data-run.ts'
 import { isBackedUp } from '../../src/migration/gates.ts'
 import { Journal } from '../../src/migration/journal.ts'
-import { countsOf } from '../../src/migration/plan.ts'
+import { countsOf, type PlanTerms } from '../../src/migration/plan.ts'
 import type { DataWork } from '../../src/migration/workload.ts'
 import type { ProgressForm } from '../../src/ui/progress.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
@@ -94,6 +94,7 @@ function planned(counts: readonly object[], shown: readonly string[], pending: n
   }
 }
 
-function nextLine(terms: { readonly key: string; readonly from: number | null }): readonly string[] {
+function nextLine(terms: PlanTerms): readonly string[] {
+  if (terms.kind === 'seal' || terms.kind === 'new-deks') return ['Next: kvx verify']
   return terms.from === null ? [] : [`Next: kvx retire ${terms.key}@${terms.from}`]
 }

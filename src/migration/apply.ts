@@ -60,7 +60,7 @@ export async function applyToData(session: Session, options: ApplyOptions): Prom
       envelopes.push(done.result)
       quarantine.push(...done.quarantine)
       censuses.push(done.after)
-      if (toChange(done.after, options.target, options.run.kind) > 0) active.push(workload.name)
+      if (done.isActive) active.push(workload.name)
     }
   } finally {
     await names.close()
@@ -84,6 +84,8 @@ async function applyToOne(
   readonly result: EnvelopeResult
   readonly quarantine: readonly QuarantineRow[]
   readonly after: Census
+  /** Something went on writing under another version until the sweeps were used up. */
+  readonly isActive: boolean
 }> {
   const before = options.before.find((census) => census.envelope === workload.name)
   let [changed, lost, sweeps] = [0, 0, 0]
@@ -118,11 +120,13 @@ async function applyToOne(
       await waitUntil(options.settleMs, options.run.id)
       continue
     }
-    if (pending > 0 && sweeps < maxSweeps) continue
+    // Nothing moves any more, and there are records that do not open: those hold the others of their group back.
+    const isHeld = swept.changed + swept.lost === 0 && after.unreadable > 0
+    if (pending > 0 && !isHeld && sweeps < maxSweeps) continue
     await options.names.keep()
     const quarantine = after.named.map(({ record, reason }) => ({ envelope: workload.name, record, reason }))
     const counts = { changed, lost, sweeps, before }
-    return { result: resultOf(workload, after, counts), quarantine, after }
+    return { result: resultOf(workload, after, counts), quarantine, after, isActive: pending > 0 && !isHeld }
   }
 }
 

@@ -15,6 +15,8 @@ export type Census = {
   readonly plaintext: number
   /** Records with a declared value that is not sealed, whether or not others beside it are. */
   readonly unsealed: number
+  /** Those of them whose version column says something that kvx could not write. */
+  readonly unsealedForeign: number
   readonly sealed: number
   /**
    * Sealed records by the version of the key that they need. A record whose values need several versions counts
@@ -52,6 +54,7 @@ export class CensusTaker {
   #nulls = 0
   #plaintext = 0
   #unsealed = 0
+  #unsealedForeign = 0
   #unreadable = 0
 
   constructor(envelope: string) {
@@ -66,7 +69,7 @@ export class CensusTaker {
         break
       case 'plaintext':
         this.#plaintext++
-        this.#unsealed++
+        this.#addUnsealed(opened.foreign)
         break
       case 'sealed':
         this.#addSealed(opened)
@@ -78,6 +81,11 @@ export class CensusTaker {
     }
   }
 
+  #addUnsealed(foreign: boolean): void {
+    this.#unsealed++
+    if (foreign) this.#unsealedForeign++
+  }
+
   #name(named: NamedRecord): void {
     if (this.#named.length < maxNamed) this.#named.push(named)
     this.#unnoted.push(named)
@@ -86,7 +94,7 @@ export class CensusTaker {
   #addSealed({ versions, labels, bare, under }: Opened & { kind: 'sealed' }): void {
     this.#sealed++
     for (const one of under) this.#nonces.add(one)
-    if (bare) this.#unsealed++
+    if (bare) this.#addUnsealed(labels.foreign)
     for (const version of versions) increment(this.#byVersion, version)
     if (labels.settled !== undefined) increment(this.#settled, labels.settled)
     if (labels.wrong.size > 0) this.#mislabelled++
@@ -110,6 +118,7 @@ export class CensusTaker {
       nulls: this.#nulls,
       plaintext: this.#plaintext,
       unsealed: this.#unsealed,
+      unsealedForeign: this.#unsealedForeign,
       sealed: this.#sealed,
       byVersion: sorted(this.#byVersion),
       settled: sorted(this.#settled),

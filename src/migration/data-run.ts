@@ -132,10 +132,11 @@ function chooseWorkloads(
   const all = declaredWorkloads(workspace.config)
   const chosen = request.names.length === 0 ? all : request.names.map((name) => named(workspace, all, name))
   const isFitting = ({ work, name }: Declared): boolean =>
-    request.kind === 'seal' ? Object.hasOwn(workspace.config.envelopes, name) : work === request.work
+    request.kind === 'seal' ? isSealable(workspace, name, request) : work === request.work
   const fitting = chosen.filter(isFitting)
   const wrong = request.names.length === 0 ? [] : chosen.filter((one) => !isFitting(one))
   const [first] = fitting
+  if (request.kind === 'seal' && (first === undefined || wrong.length > 0)) throw nothingToSeal(workspace)
   if (first === undefined || wrong.length > 0)
     throw otherWork(
       request.work,
@@ -149,6 +150,18 @@ function chooseWorkloads(
     })
   }
   return { names: fitting.map(({ name }) => name), key: first.key }
+}
+
+/** Named, an envelope says itself what is missing; else those are meant in which plaintext may lie. */
+function isSealable({ config }: Workspace, name: string, { names }: DataRequest): boolean {
+  const envelope = config.envelopes[name]
+  return envelope !== undefined && (names.length > 0 || envelope.plaintext)
+}
+
+function nothingToSeal({ config }: Workspace): KvxError {
+  return new KvxError('USAGE', `${config.path} declares no such envelope in which plaintext may lie`, {
+    hint: 'Say `plaintext: true` in the envelope whose values shall be sealed. `docs/envelopes.md` has an example.',
+  })
 }
 
 type Declared = ReturnType<typeof declaredWorkloads>[number]

@@ -100,7 +100,8 @@ function openJoined(
   const state = stateOf(joined.set.id, record)
   const values = joined.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
   if (values.every((found) => found === 'null')) return { kind: 'null' }
-  if (values.every((found) => found === 'null' || found === 'plaintext')) return { kind: 'plaintext' }
+  if (values.every((found) => found === 'null' || found === 'plaintext'))
+    return { kind: 'plaintext', foreign: false }
   const id = dekId(joined, record)
   const dek = id === undefined ? undefined : deks.get(idKey(id))
   if (dek === undefined) return { kind: 'unreadable', reason: 'dek-missing' }

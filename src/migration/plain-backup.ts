@@ -4,7 +4,7 @@ import { compileDerivation } from '../core/layout/derivation.ts'
 import type { Cells, RecordId } from '../stores/store.ts'
 import { decodeCells, encodeCell, encodeCells, type EncodedCell } from './cells.ts'
 import type { BackupEntry } from './ciphertext-backup.ts'
-import type { Envelope } from './envelope/envelope.ts'
+import { joinedValues, type Envelope } from './envelope/envelope.ts'
 import type { KeyBook } from './envelope/key-book.ts'
 import { plaintextValues } from './envelope/seal-first.ts'
 
@@ -39,8 +39,9 @@ export function withoutPlaintext(
   entry: BackupEntry,
   to: { readonly book: KeyBook; readonly version: number; readonly run: string },
 ): BackupEntry {
-  if (!envelope.plaintext || entry.joined === true) return entry
-  const columns = plaintextValues(envelope, { id: entry.id, cells: entry.row }).map(({ column }) => column)
+  if (!envelope.plaintext) return entry
+  const declared = entry.joined === true ? joinedValues(envelope) : envelope
+  const columns = plaintextValues(declared, { id: entry.id, cells: entry.row }).map(({ column }) => column)
   if (columns.length === 0) return entry
   const pick = (kept: boolean): Cells =>
     Object.fromEntries(Object.entries(entry.row).filter(([column]) => columns.includes(column) !== kept))

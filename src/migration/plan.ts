@@ -114,11 +114,9 @@ export function toChange(census: Census, target: number, kind?: RunKind): number
 
 /** A version column that holds a name is the application's own language: kvx writes numbers only. */
 function refuseForeignLabels({ to, kind }: PlanRequest, censuses: readonly Census[]): void {
-  for (const { envelope, foreignLabels } of censuses) {
-    const count = [...foreignLabels].reduce(
-      (sum, [version, n]) => sum + (version === to && kind !== 'new-deks' ? 0 : n),
-      0,
-    )
+  for (const { envelope, foreignLabels, unsealedForeign } of censuses) {
+    const other = [...foreignLabels].filter(([version]) => version !== to || kind === 'new-deks')
+    const count = kind === 'seal' ? unsealedForeign : other.reduce((sum, [, n]) => sum + n, 0)
     if (count === 0) continue
     throw new KvxError(
       'LAYOUT_MISMATCH',

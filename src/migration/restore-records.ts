@@ -147,8 +147,8 @@ async function writeBatch(
   await overwritten.append(
     present.map(({ entry, now, change }) => {
       const made = makeEntry(envelope.name, entry.id, { row: now.cells, used: {} }, change)
-      if (entry.joined === true) return { ...made, joined: true as const }
-      return withoutPlaintext(envelope, made, { book, version, run: run.id })
+      const entire = entry.joined === true ? { ...made, joined: true as const } : made
+      return withoutPlaintext(envelope, entire, { book, version, run: run.id })
     }),
   )
   const swaps: Swap[] = present.map(({ entry, now, change }) => ({

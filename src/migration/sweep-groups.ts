@@ -1,12 +1,13 @@
 import type { RecordId, StoredRecord, SwapBatch } from '../stores/store.ts'
 import { displayId, idKey } from './cells.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
-import type { Envelope, Joined } from './envelope/envelope.ts'
+import { joinedValues, type Envelope, type Joined } from './envelope/envelope.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
 import { chainKey, isUnder, openRecord, openValues, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRenewed, proveValues, renewDek, underNewDek, type Renewed } from './envelope/renew-dek.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
+import { withoutPlaintext } from './plain-backup.ts'
 import { breathe } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
 
@@ -121,7 +122,8 @@ async function renewGroup(
   options: SweepOptions,
 ): Promise<boolean> {
   const to = { book, target: options.target }
-  const inValues: Envelope = { ...envelope, set: joined.set, values: joined.values, joined: undefined }
+  const inValues = joinedValues(envelope)
+  const hidden = { book, version: options.target, run: options.run }
   const renewed = renewDek(envelope, record, opened, to)
   try {
     const moved = values.map((value) => ({ value, ...underNewDek(inValues, value, renewed) }))
@@ -133,7 +135,8 @@ async function renewGroup(
       dekEntry(envelope, record, { renewed, whole }, options),
       ...written.map(({ value, change }): BackupEntry => {
         const row = rows.get(idKey(value.id))?.cells ?? {}
-        return { ...makeEntry(envelope.name, value.id, { row, used: value.cells }, change), joined: true }
+        const entry = makeEntry(envelope.name, value.id, { row, used: value.cells }, change)
+        return withoutPlaintext(envelope, { ...entry, joined: true }, hidden)
       }),
     ])
     const batches: SwapBatch[] = [

@@ -6,6 +6,7 @@ import { stateOf } from './envelope/instance.ts'
 import { openRecord, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRenewed, renewDek, type Renewed } from './envelope/renew-dek.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
+import { withoutPlaintext } from './plain-backup.ts'
 import { breathe } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
 
@@ -117,20 +118,16 @@ async function renewGroup(
 }
 
 async function entriesOf(
-  { envelope, store }: OpenEnvelope,
+  { envelope, store, book }: OpenEnvelope,
   renewed: readonly { readonly record: StoredRecord; readonly made: Renewed }[],
-  { fresh }: SweepOptions,
+  { fresh, target, run }: SweepOptions,
 ): Promise<readonly BackupEntry[]> {
   const ids = renewed.map(({ record }) => record.id)
   const rows = new Map((await store.fetch(envelope.set, ids)).map((row) => [idKey(row.id), row]))
-  return renewed.map(({ record, made }) => ({
-    ...makeEntry(
-      envelope.name,
-      record.id,
-      { row: rows.get(idKey(record.id))?.cells ?? {}, used: record.cells },
-      made.change,
-    ),
-    dek: fresh?.add(made.dek) ?? '',
-    wrapped: made.wrapped,
-  }))
+  return renewed.map(({ record, made }) => {
+    const row = rows.get(idKey(record.id))?.cells ?? {}
+    const entry = makeEntry(envelope.name, record.id, { row, used: record.cells }, made.change)
+    const hidden = withoutPlaintext(envelope, entry, { book, version: target, run })
+    return { ...hidden, dek: fresh?.add(made.dek) ?? '', wrapped: made.wrapped }
+  })
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { KvxError } from '../core/errors.ts'
 import { displayId, idKey } from './cells.ts'
 import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
-import { readColumnLabel } from './envelope/labels.ts'
 import { proveRewritten } from './envelope/prove-record.ts'
 import { proveRenewed, renewDek } from './envelope/renew-dek.ts'
 import { proveFirst, sealFirst } from './envelope/seal-first.ts'
@@ -119,17 +119,17 @@ function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look:
     look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
     return undefined
   }
-  const to = { book, target: look.target }
-  const first = sealFirst(envelope, record, to)
-  if (first === undefined) return undefined
-  const column = envelope.version?.column
-  const cell = column === undefined ? null : (record.cells[column] ?? null)
-  if (envelope.version !== undefined && readColumnLabel(envelope.version, cell, book) === 'foreign') {
-    first.dek?.wipe()
+  if (opened.kind === 'null' || (opened.kind === 'sealed' && !opened.bare)) return undefined
+  const isForeign = opened.kind === 'sealed' ? opened.labels.foreign : opened.foreign
+  if (isForeign) {
+    // The plan found none: something writes them now.
     const row = { envelope: envelope.name, record: displayId(record.id), reason: 'version-column' }
     look.unreadable.push(row)
     return undefined
   }
+  const to = { book, target: look.target }
+  const first = sealFirst(envelope, record, to)
+  if (first === undefined) throw unsealable(envelope, record)
   return {
     record,
     change: first.change,
@@ -138,6 +138,16 @@ function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look:
     prove: (written) => proveFirst(envelope, written, first, to),
     wipe: () => first.dek?.wipe(),
   }
+}
+
+function unsealable({ name }: Envelope, record: StoredRecord): KvxError {
+  return new KvxError(
+    'LAYOUT_MISMATCH',
+    `${name}: record ${displayId(record.id)} holds a number that is no text`,
+    {
+      hint: 'Let the application write it as text first, or take it out; then `kvx run resume`. Nothing of its batch was changed.',
+    },
+  )
 }
 
 async function swapPending(

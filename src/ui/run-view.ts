@@ -30,12 +30,21 @@ function sources(census: Census, key: string): string {
   return parts.join(' · ')
 }
 
+/** What was tried on each record that was written, in vain. */
+const wrongKeys = {
+  rotate: 'the old key and a random key open',
+  rewrap: 'the old key and a random key open',
+  reencrypt: 'the old key and a random key open',
+  'new-deks': 'the old DEK and a random key open',
+  seal: 'a random key opens',
+} as const
+
 /** `app.secrets  before @1 1,000 → after @2 1,000 · the old key opens 0` */
 export function resultLines(result: DataResult): readonly string[] {
   const lines = result.applied.envelopes.map((one) => {
     const before = one.before === undefined ? '' : `before ${byVersion(one.before.byVersion)} → `
     const tail = [
-      'the old key and a random key open 0',
+      `${wrongKeys[result.run.kind]} 0`,
       ...(one.retried > 0 ? [`${count(one.retried)} read again after a concurrent write`] : []),
       ...(one.quarantined > 0 ? [`${count(one.quarantined)} set aside`] : []),
     ]

@@ -1,8 +1,8 @@
 import { createCipheriv, randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { closeSites, gcm, makeSite, open, seal, without, type Site } from './shape-site.ts'
+import { closeSites, filesWith, gcm, makeSite, open, seal, without, type Site } from './shape-site.ts'
 
 // New DEKs, the first sealing, and what a look at the data tells before it is trusted.
 
@@ -177,13 +177,6 @@ describe('kvx seal', () => {
   }
   const schema = 'CREATE TABLE t (id INTEGER PRIMARY KEY, value TEXT, note TEXT, wrapped BLOB, kv INTEGER)'
 
-  function filesWith(path: string, text: string): readonly string[] {
-    return readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => {
-      const file = join(path, name)
-      return statSync(file).isFile() && readFileSync(file).includes(text)
-    })
-  }
-
   test('values directly under the key: plaintext is sealed, what was sealed stays, nothing lies in the clear in the home', () => {
     const site = makeSite(schema, { 'app.t': direct }, 'data')
     for (let id = 1; id <= 10; id++)
@@ -274,6 +267,36 @@ describe('kvx seal', () => {
       .ok<{ readonly runs: readonly { readonly id: string; readonly kind: string }[] }>('run', 'list')
       .data.runs.find(({ kind }) => kind === 'seal')
     expect(JSON.stringify(planned.data)).toContain(sealRun?.id)
+  })
+
+  test('takes the envelopes in which plaintext may lie, where none is named', () => {
+    const other = {
+      ...direct,
+      table: 'other',
+      plaintext: false,
+      value: { ...direct.value, aad: '{id}' },
+      version: undefined,
+    }
+    const site = makeSite(
+      `${schema}; CREATE TABLE other (id INTEGER PRIMARY KEY, value TEXT)`,
+      { 'app.other': other, 'app.t': direct },
+      'data',
+    )
+    site.run("INSERT INTO t VALUES (1, 'plain', NULL, NULL, NULL)")
+    site.ok('seal', '--yes', ...without)
+    expect(site.rows('SELECT value FROM t')[0]?.['value']).toMatch(/^v1:/)
+    site.configure({ 'app.other': other }, 'data')
+    expect(site.json('seal', '--yes').error?.hint).toContain('plaintext: true')
+  })
+
+  test('a number that is no text stops it, before anything of its batch is written', () => {
+    const site = makeSite(schema.replace('value TEXT', 'value'), { 'app.t': direct }, 'data')
+    site.run("INSERT INTO t VALUES (1, 1.5, NULL, NULL, NULL), (2, 'plain', NULL, NULL, NULL)")
+    expect(site.json('seal', '--yes', ...without)).toMatchObject({
+      exit: 5,
+      error: { code: 'LAYOUT_MISMATCH' },
+    })
+    expect(site.rows('SELECT value FROM t')).toEqual([{ value: 1.5 }, { value: 'plain' }])
   })
 
   test('needs a declaration that says so', () => {

@@ -1,8 +1,7 @@
 import { createCipheriv, createHash, randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import { closeSites, gcm, makeSite, open, seal, without, type Site } from './shape-site.ts'
+import { closeSites, filesWith, gcm, makeSite, open, seal, without, type Site } from './shape-site.ts'
 
 // What a review of the engine found: each was red before it was mended.
 
@@ -65,10 +64,36 @@ describe('DEKs in a table of their own', () => {
       'quarantine',
       ...without,
     )
-    expect(refused.exit).toBe(4)
+    expect(refused).toMatchObject({ exit: 4, error: { code: 'RECORDS_QUARANTINED' } })
     const [first, second] = site.rows('SELECT dek FROM projects ORDER BY id')
     expect(open(site.key, first?.['dek'] as Buffer).equals(deks[0] as Buffer)).toBe(true)
     expect(open(site.key, second?.['dek'] as Buffer).equals(deks[1] as Buffer)).toBe(false)
+  })
+
+  test('leave no plaintext of their group in the clear in the home', () => {
+    const { site } = joined()
+    const values = ['value', 'note'].map((column) => ({ ...prefixed, column }))
+    site.configure({ 'app.secrets': { ...envelope, plaintext: true, value: values } })
+    site.run('ALTER TABLE secrets ADD note TEXT')
+    const deks = site
+      .rows('SELECT dek FROM projects ORDER BY id')
+      .map(({ dek }) => open(site.key, dek as Buffer))
+    deks.forEach((dek, index) =>
+      site.run(
+        'UPDATE secrets SET value = ?, note = ? WHERE id = ?',
+        text(dek, 'a'),
+        'plain secret note',
+        index + 1,
+      ),
+    )
+    site.ok(...renew)
+    expect(filesWith(join(site.path, '.kvx'), 'plain secret')).toEqual([])
+    site.ok('run', 'restore', lastRun(site), '--yes')
+    site.ok('verify')
+    expect(site.rows('SELECT note FROM secrets')).toEqual([
+      { note: 'plain secret note' },
+      { note: 'plain secret note' },
+    ])
   })
 
   test('are not replaced while the application may run, or where an envelope may hold copies', () => {
@@ -118,12 +143,7 @@ describe('where plaintext may lie', () => {
     site.run('INSERT INTO t VALUES (1, ?, ?)', text(site.key, 'a'), 'plain secret note')
     site.rotate()
     site.ok('reencrypt', '--yes')
-    const home = join(site.path, '.kvx')
-    const clear = readdirSync(home, { recursive: true, encoding: 'utf8' }).filter(
-      (name) =>
-        statSync(join(home, name)).isFile() && readFileSync(join(home, name)).includes('plain secret'),
-    )
-    expect(clear).toEqual([])
+    expect(filesWith(join(site.path, '.kvx'), 'plain secret')).toEqual([])
     site.ok('run', 'restore', lastRun(site), '--yes')
     expect(site.rows('SELECT note FROM t')).toEqual([{ note: 'plain secret note' }])
   })
@@ -147,7 +167,9 @@ describe('where plaintext may lie', () => {
       'data',
     )
     site.run("INSERT INTO t VALUES (1, 'plain', 'kms/eu/7')")
-    expect(site.json('seal', '--yes', ...without).exit).not.toBe(0)
+    const refused = site.json('seal', '--yes', ...without)
+    expect(refused).toMatchObject({ exit: 5, error: { code: 'LAYOUT_MISMATCH' } })
+    expect(site.ok<Runs>('run', 'list').data.runs).toEqual([])
     expect(site.rows('SELECT value, kid FROM t')).toEqual([{ value: 'plain', kid: 'kms/eu/7' }])
   })
 

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -85,4 +85,12 @@ export function makeSite(schema: string, envelopes: Record<string, unknown>, pur
   const site = new Site(schema, envelopes, purpose)
   sites.push(site)
   return site
+}
+
+/** The files below a folder that hold a text as it is. */
+export function filesWith(path: string, text: string): readonly string[] {
+  return readdirSync(path, { recursive: true, encoding: 'utf8' }).filter((name) => {
+    const file = join(path, name)
+    return statSync(file).isFile() && readFileSync(file).includes(text)
+  })
 }

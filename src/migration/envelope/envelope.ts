@@ -72,6 +72,14 @@ export type Envelope = {
   readonly normalised: Readonly<Record<string, unknown>>
 }
 
+/** The records whose values are joined to their wrapped DEKs, as an envelope of their own. */
+export function joinedValues(envelope: Envelope): Envelope {
+  const { joined } = envelope
+  return joined === undefined
+    ? envelope
+    : { ...envelope, set: joined.set, values: joined.values, joined: undefined }
+}
+
 /** What lies directly under the configured key: the outermost wrap, or the values. */
 export function underKey({ wraps, values }: Envelope): readonly Sealed[] {
   const [outer] = wraps

@@ -26,7 +26,6 @@ export function versionKey(book: KeyBook, version: number | 'control'): KeyFor {
 
 /**
  * Lends a DEK to `use`. Keys that are made of it on the way are wiped at the end.
- * @param decode how the key lies in its wrap
  */
 export function withDek<T>(dek: Secret, use: (key: KeyFor) => T): T {
   const made = new Map<Form, CipherKey>()

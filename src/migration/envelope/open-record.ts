@@ -29,7 +29,9 @@ export type Labels = {
 
 /** What a look at one record found. `wipe` the opened ones after use. */
 export type Opened =
-  | { readonly kind: 'null' | 'plaintext' }
+  | { readonly kind: 'null' }
+  /** `foreign` as in {@link Labels}. */
+  | { readonly kind: 'plaintext'; readonly foreign: boolean }
   | { readonly kind: 'unreadable'; readonly reason: UnreadableReason }
   | OpenedRecord
 
@@ -87,7 +89,7 @@ function openDirect(look: Look): Opened {
     wipeAll(under)
     return { kind: 'unreadable', reason: 'not-sealed' }
   }
-  if (under.length === 0) return { kind: plaintext ? 'plaintext' : 'null' }
+  if (under.length === 0) return plaintext ? unsealed(look) : { kind: 'null' }
   return sealedRecord(look, under, { outdated: false, bare: plaintext })
 }
 
@@ -95,12 +97,12 @@ function openWrapped(look: Look, outer: Sealed): Opened {
   const { envelope, state } = look
   const values = envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
   const [wrap = 'null'] = parseSealed(outer, state, { plaintext: false })
-  if (wrap === 'null') return withoutDek(values)
+  if (wrap === 'null') return withoutDek(look, values)
   if (typeof wrap === 'string') {
     // A wrap that lies inside its value is not there where the value is plaintext.
     const isInside =
       outer.forms[0].prefix !== '' && values.every((found) => found === 'null' || found === 'plaintext')
-    return isInside && envelope.plaintext ? { kind: 'plaintext' } : { kind: 'unreadable', reason: 'shape' }
+    return isInside && envelope.plaintext ? unsealed(look) : { kind: 'unreadable', reason: 'shape' }
   }
   const found = openUnderKey(wrap, look)
   if (typeof found === 'string') return { kind: 'unreadable', reason: found }
@@ -112,9 +114,14 @@ function openWrapped(look: Look, outer: Sealed): Opened {
   return { kind: 'unreadable', reason: lower }
 }
 
-function withoutDek(values: readonly Found[]): Opened {
+/** A record with nothing sealed in it. */
+function unsealed({ envelope, state, book }: Look): Opened {
+  return { kind: 'plaintext', foreign: columnLabel(envelope, state, book) === 'foreign' }
+}
+
+function withoutDek(look: Look, values: readonly Found[]): Opened {
   if (values.every((found) => found === 'null')) return { kind: 'null' }
-  if (values.every((found) => found === 'null' || found === 'plaintext')) return { kind: 'plaintext' }
+  if (values.every((found) => found === 'null' || found === 'plaintext')) return unsealed(look)
   return { kind: 'unreadable', reason: 'dek-missing' }
 }
 

@@ -146,8 +146,9 @@ export class RecordDraft {
     const rendered = layout.render(parts)
     const cell = this.#state[column] ?? null
     const bytes = path === undefined ? rendered : this.#joined(sealed, cell, path, rendered)
+    // What is no text cannot go into a column as text: a first sealing writes raw bytes where text lay.
     this.set(column, () =>
-      cell instanceof Uint8Array || !isText(bytes) ? bytes : Buffer.from(bytes).toString('utf8'),
+      cell instanceof Uint8Array || !isUtf8(bytes) ? bytes : Buffer.from(bytes).toString('utf8'),
     )
   }
 
@@ -157,11 +158,6 @@ export class RecordDraft {
       throw new TypeError('the document was read a moment ago')
     return each.join(document, new Map([[path, rendered]]))
   }
-}
-
-/** What is no text cannot go into a column as text: a first sealing writes raw bytes where text lay. */
-function isText(bytes: Uint8Array): boolean {
-  return isUtf8(bytes)
 }
 
 function lengthOf(part: Uint8Array | bigint | undefined): number | undefined {
@@ -204,8 +200,6 @@ function sealLower(envelope: Envelope, draft: RecordDraft, outer: Sealed, secret
   const stale = lower.filter((sealed) => needsSealing(sealed, draft))
   if (stale.length === 0) return
   if (stale.some((sealed) => envelope.wraps.includes(sealed))) throw boundWrap(envelope)
-  if (stale.some(({ forms: [form] }) => form.nonce !== undefined && !readsSalt(form)))
-    throw fixedNonce(envelope)
   const key = chainKey(envelope, { outer, plaintext: secret, state: draft.before })
   if (typeof key === 'string') throw new TypeError('the record opened a moment ago')
   try {
@@ -226,7 +220,12 @@ function sealValues(sealed: Sealed, envelope: Envelope, draft: RecordDraft, key:
     if (opened === undefined) throw new TypeError('the value opened a moment ago')
     const { instance, plaintext } = opened
     const bound = draft.changed(boundColumns(instance.form))
-    if (bound || instance.form !== sealed.forms[0]) withDek(key, (by) => draft.seal(instance, plaintext, by))
+    const isSame = instance.form === sealed.forms[0]
+    if (bound && isSame && instance.form.nonce !== undefined && !readsSalt(instance.form)) {
+      plaintext.fill(0)
+      throw fixedNonce(envelope)
+    }
+    if (bound || !isSame) withDek(key, (by) => draft.seal(instance, plaintext, by))
     plaintext.fill(0)
   }
 }
@@ -254,12 +253,12 @@ function setCell(
   value: Envelope['sets'][number]['value'],
   { book, target }: SealTarget,
 ): Cell {
-  const inputs = { ...inputsOf({ parts: new Map(), columns: [] }, draft.state) }
+  const inputs = inputsOf({ parts: new Map(), columns: [] }, draft.state)
   const made = book.deriveFor(target, value, { ...inputs, cell: (name) => draft.before[name] ?? null })
   const bytes = made.lend((lent) => new Uint8Array(lent))
   made.wipe()
   const before = draft.before[column] ?? null
-  if (before instanceof Uint8Array || !isText(bytes)) return bytes
+  if (before instanceof Uint8Array || !isUtf8(bytes)) return bytes
   const text = Buffer.from(bytes).toString('utf8')
   return typeof before === 'bigint' && /^-?\d{1,18}$/.test(text) ? BigInt(text) : text
 }

@@ -4,7 +4,8 @@ import { displayId, idKey } from './cells.ts'
 import type { CensusTaker } from './census.ts'
 import type { Joined } from './envelope/envelope.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
-import { chainKey, openRecord, openValues, type Labels, type Opened } from './envelope/open-record.ts'
+import { dekOf, openRecord, openValues, type Labels, type Opened } from './envelope/open-record.ts'
+import type { UnreadableReason } from './envelope/reasons.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 
 const pageSize = 500
@@ -49,31 +50,23 @@ async function openDeks(
   { envelope, store, book }: OpenEnvelope,
   joined: Joined,
   page: readonly StoredRecord[],
-): Promise<ReadonlyMap<string, OpenDek | 'unreadable'>> {
+): Promise<ReadonlyMap<string, OpenDek | UnreadableReason>> {
   const ids = new Map<string, RecordId>()
   for (const record of page) {
     const id = dekId(joined, record)
     if (id !== undefined) ids.set(idKey(id), id)
   }
-  const deks = new Map<string, OpenDek | 'unreadable'>()
+  const deks = new Map<string, OpenDek | UnreadableReason>()
   for (const { id, cells } of await store.fetch(envelope.set, [...ids.values()])) {
     const opened = openRecord(envelope, { id, cells }, book)
+    if (opened.kind === 'unreadable') deks.set(idKey(id), opened.reason)
     if (opened.kind !== 'sealed') continue
-    const [outer] = envelope.wraps
-    const [first] = opened.under
-    if (outer === undefined || first === undefined) throw new TypeError('a joined envelope has a wrapped DEK')
-    const key = chainKey(envelope, {
-      outer,
-      plaintext: first.secret,
-      state: stateOf(envelope.set.id, { id, cells }),
-    })
+    const key = dekOf(envelope, opened, stateOf(envelope.set.id, { id, cells }))
     opened.wipe()
     const { versions, labels } = opened
     deks.set(
       idKey(id),
-      typeof key === 'string'
-        ? 'unreadable'
-        : { key, versions, labels, isExact: isExact(envelope, { id, cells }) },
+      typeof key === 'string' ? key : { key, versions, labels, isExact: isExact(envelope, { id, cells }) },
     )
   }
   return deks
@@ -95,7 +88,10 @@ function openJoined(
   { envelope, book }: OpenEnvelope,
   joined: Joined,
   record: StoredRecord,
-  { deks, strict }: { readonly deks: ReadonlyMap<string, OpenDek | 'unreadable'>; readonly strict: boolean },
+  {
+    deks,
+    strict,
+  }: { readonly deks: ReadonlyMap<string, OpenDek | UnreadableReason>; readonly strict: boolean },
 ): Opened {
   const state = stateOf(joined.set.id, record)
   const values = joined.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
@@ -105,7 +101,7 @@ function openJoined(
   const id = dekId(joined, record)
   const dek = id === undefined ? undefined : deks.get(idKey(id))
   if (dek === undefined) return { kind: 'unreadable', reason: 'dek-missing' }
-  if (dek === 'unreadable') return { kind: 'unreadable', reason: 'dek-length' }
+  if (typeof dek === 'string') return { kind: 'unreadable', reason: dek }
   if (strict && !dek.isExact) return { kind: 'unreadable', reason: 'dek-missing' }
   if (!envelope.plaintext && values.includes('plaintext')) return { kind: 'unreadable', reason: 'not-sealed' }
   const result = openValues(values, dek.key, { state, book })

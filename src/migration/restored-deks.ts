@@ -3,7 +3,7 @@ import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
 import { displayId, idKey } from './cells.ts'
 import type { BackupEntry } from './ciphertext-backup.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
-import { chainKey, openRecord, openValues } from './envelope/open-record.ts'
+import { dekOf, openRecord, openValues } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { RestoreTally } from './workload.ts'
 
@@ -70,10 +70,7 @@ export class RestoredDeks {
 function keyOf({ envelope, book }: OpenEnvelope, record: StoredRecord): Secret | undefined {
   const opened = openRecord(envelope, record, book)
   if (opened.kind !== 'sealed') return undefined
-  const [outer] = envelope.wraps
-  const [found] = opened.under
-  if (outer === undefined || found === undefined) return undefined
-  const key = chainKey(envelope, { outer, plaintext: found.secret, state: stateOf(envelope.set.id, record) })
+  const key = dekOf(envelope, opened, stateOf(envelope.set.id, record))
   opened.wipe()
   return typeof key === 'string' ? undefined : key
 }

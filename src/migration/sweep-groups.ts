@@ -3,7 +3,7 @@ import { displayId, idKey } from './cells.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import { joinedValues, type Envelope, type Joined } from './envelope/envelope.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
-import { chainKey, isUnder, openRecord, openValues, type OpenedRecord } from './envelope/open-record.ts'
+import { dekOf, isUnder, openRecord, openValues, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRenewed, proveValues, renewDek, underNewDek, type Renewed } from './envelope/renew-dek.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
@@ -97,11 +97,7 @@ function groupOpens(
   joined: Joined,
   { record, opened, values }: Group,
 ): boolean {
-  const [outer] = envelope.wraps
-  const [found] = opened.under
-  if (outer === undefined || found === undefined) return false
-  const state = stateOf(envelope.set.id, record)
-  const key = chainKey(envelope, { outer, plaintext: found.secret, state })
+  const key = dekOf(envelope, opened, stateOf(envelope.set.id, record))
   if (typeof key === 'string') return false
   try {
     return values.every((value) => {

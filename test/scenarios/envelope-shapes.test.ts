@@ -1,4 +1,4 @@
-import { createCipheriv, createHash, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, createHmac, randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -372,6 +372,24 @@ describe('an upgrade in the same sweep', () => {
     expect(site.rows('SELECT value FROM t').every((row) => String(row['value']).startsWith('v2.'))).toBe(true)
     expect(site.byVersion()).toEqual([{ 'k@2': 3 }])
     site.ok('retire', 'k@1', '--confirm', 'k@1')
+  })
+
+  test.each(['u64be(time)', 'time:8'])('to a token of Fernet, which gets the present time: %s', (time) => {
+    const to = { aead: 'fernet', layout: `base64urlpad(0x80 ${time} nonce:16 ct mac:32)` }
+    const envelope = { store: 'app', table: 't', id: 'id', key: 'k', value: { ...value, to } }
+    const site = makeSite(schema, { 'app.t': envelope }, 'data')
+    site.run('INSERT INTO t VALUES (1, NULL, ?)', seal16(site.key, 'a text'))
+    const begun = Math.floor(Date.now() / 1000)
+    site.ok('reencrypt', '--yes', ...without)
+    const [row] = site.rows('SELECT value FROM t')
+    const token = Buffer.from(String(row?.['value']), 'base64url')
+    expect(Number(token.readBigUInt64BE(1))).toBeGreaterThanOrEqual(begun)
+    const mac = createHmac('sha256', site.key.subarray(0, 16)).update(token.subarray(0, -32)).digest()
+    expect(mac.equals(token.subarray(-32))).toBe(true)
+    const decipher = createDecipheriv('aes-128-cbc', site.key.subarray(16), token.subarray(9, 25))
+    expect(Buffer.concat([decipher.update(token.subarray(25, -32)), decipher.final()]).toString()).toBe(
+      'a text',
+    )
   })
 
   test('may not lie in other columns than the value', () => {

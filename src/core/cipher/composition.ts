@@ -28,8 +28,6 @@ export type Composition = {
   readonly cipherKey: string | undefined
   /** The one length of the key; without it what the derivations take. */
   readonly keyLength?: number
-  /** What a value has that is new and holds no such part yet. */
-  readonly fresh?: () => SealedParts
   /** A part as the MAC covers it. */
   readonly covered?: (name: string, value: Uint8Array | bigint) => Uint8Array | bigint
 }
@@ -63,13 +61,7 @@ export function composedCipher(composition: Composition): Cipher {
       return withKeys(composition, keys, material)
     },
     open: (key, parts, aad) => opened(composition, input, { key, parts, aad }),
-    seal: (key, plaintext, given, aad) =>
-      sealed(
-        composition,
-        input,
-        { key, parts: new Map([...(composition.fresh?.() ?? []), ...given]), aad },
-        plaintext,
-      ),
+    seal: (key, plaintext, given, aad) => sealed(composition, input, { key, parts: given, aad }, plaintext),
   }
 }
 

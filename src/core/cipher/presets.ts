@@ -34,7 +34,6 @@ function fernet(name: string, bits: 128 | 256): Composition {
     macKey: `slice(key, 0, ${half})`,
     cipherKey: `slice(key, ${half}, ${half})`,
     keyLength: 2 * half,
-    fresh: () => new Map([['time', BigInt(Math.floor(Date.now() / 1000))]]),
     covered: (name, value) => (name === 'time' && typeof value === 'bigint' ? eightBytes(value) : value),
   }
 }

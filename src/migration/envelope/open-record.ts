@@ -107,7 +107,7 @@ function openWrapped(look: Look, outer: Sealed): Opened {
   const found = openUnderKey(wrap, look)
   if (typeof found === 'string') return { kind: 'unreadable', reason: found }
   const bare = !envelope.plaintext && values.includes('plaintext')
-  const lower = bare ? 'not-sealed' : openLower(look, outer, found, values)
+  const lower = bare ? 'not-sealed' : openLower(look, found, values)
   if (typeof lower !== 'string')
     return sealedRecord(look, [found], { outdated: lower.outdated, bare: values.includes('plaintext') })
   wipeAll([found])
@@ -131,11 +131,10 @@ function withoutDek(look: Look, values: readonly Found[]): Opened {
  */
 function openLower(
   { envelope, state, book, isFresh }: Look,
-  outer: Sealed,
   found: UnderKey,
   values: readonly Found[],
 ): { readonly outdated: boolean } | UnreadableReason {
-  const key = chainKey(envelope, { outer, plaintext: found.secret, state })
+  const key = chainKey(envelope, found.secret, state)
   if (typeof key === 'string') return key
   try {
     const opened = openValues(values, key, { state, book })
@@ -145,17 +144,28 @@ function openLower(
   }
 }
 
+/** The DEK of a record that was opened: what its values lie under. The caller wipes it. */
+export function dekOf(
+  envelope: Pick<Envelope, 'wraps'>,
+  { under: [found] }: OpenedRecord,
+  state: RecordState,
+): Secret | UnreadableReason {
+  if (found === undefined) throw new TypeError('a sealed record has something under the key')
+  return chainKey(envelope, found.secret, state)
+}
+
 /** The key of the innermost level: the outermost wrap's secret, unwrapped once more for each level below it. */
 export function chainKey(
-  envelope: Pick<Envelope, 'wraps'>,
-  chain: { readonly outer: Sealed; readonly plaintext: Uint8Array; readonly state: RecordState },
+  { wraps: [outer, ...inside] }: Pick<Envelope, 'wraps'>,
+  plaintext: Uint8Array,
+  state: RecordState,
 ): Secret | UnreadableReason {
-  let key = unwrapped(chain.outer, chain.plaintext)
-  for (const wrap of envelope.wraps.slice(1)) {
+  if (outer === undefined) throw new TypeError('the envelope has a wrapped DEK')
+  let key = unwrapped(outer, plaintext)
+  for (const wrap of inside) {
     if (key === undefined) return 'dek-length'
-    const [found = 'null'] = parseSealed(wrap, chain.state, { plaintext: false })
-    const inner =
-      typeof found === 'string' ? undefined : withDek(key, (by) => openFirst(found, chain.state, by))
+    const [found = 'null'] = parseSealed(wrap, state, { plaintext: false })
+    const inner = typeof found === 'string' ? undefined : withDek(key, (by) => openFirst(found, state, by))
     key.wipe()
     if (inner === undefined) return typeof found === 'string' ? 'dek-missing' : 'value-under-dek'
     key = unwrapped(wrap, inner.plaintext)

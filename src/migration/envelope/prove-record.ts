@@ -1,11 +1,11 @@
 import { timingSafeEqual } from 'node:crypto'
-import { KvxError } from '../../core/errors.ts'
 import type { StoredRecord } from '../../stores/store.ts'
 import type { Envelope } from './envelope.ts'
 import { stateOf } from './instance.ts'
 import { openInstance, versionKey } from './open-instance.ts'
 import { isUnder, openRecord, type OpenedRecord } from './open-record.ts'
 import type { SealTarget } from './seal-record.ts'
+import { readBackFailed } from './read-back.ts'
 
 /**
  * The proof of a rewritten record, made from what the store gave back: the target opens it to the very bytes
@@ -20,35 +20,26 @@ export function proveRewritten(
   { book, target }: SealTarget,
 ): void {
   const after = openRecord(envelope, written, book)
-  if (after.kind !== 'sealed') throw failed(envelope, 'does not open')
+  if (after.kind !== 'sealed') throw readBackFailed(envelope, 'does not open')
   try {
-    if (!isUnder(after, target)) throw failed(envelope, `is not under version ${target}`)
-    if (after.under.length !== before.under.length) throw failed(envelope, 'holds another number of values')
+    if (!isUnder(after, target)) throw readBackFailed(envelope, `is not under version ${target}`)
+    if (after.under.length !== before.under.length)
+      throw readBackFailed(envelope, 'holds another number of values')
     const state = stateOf(envelope.set.id, written)
     after.under.forEach(({ secret, instance }, index) => {
       const original = before.under[index]
       if (original === undefined || !sameBytes(secret, original.secret))
-        throw failed(envelope, 'holds another secret')
+        throw readBackFailed(envelope, 'holds another secret')
       const old = original.version === target || !book.fits(original.version, instance.form)
       for (const wrong of old ? (['control'] as const) : ([original.version, 'control'] as const)) {
         const opened = openInstance(instance, state, versionKey(book, wrong))
         opened?.fill(0)
-        if (opened !== undefined) throw failed(envelope, 'opens with a wrong key too')
+        if (opened !== undefined) throw readBackFailed(envelope, 'opens with a wrong key too')
       }
     })
   } finally {
     after.wipe()
   }
-}
-
-function failed({ name }: Envelope, what: string): KvxError {
-  return new KvxError(
-    'READ_BACK_FAILED',
-    `${name}: a record that was just written ${what}; the batch was rolled back`,
-    {
-      hint: 'Something changes values on their way (a trigger, a generated column, another program), or the declaration is wrong. `kvx verify` shows what lies there.',
-    },
-  )
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {

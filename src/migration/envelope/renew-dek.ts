@@ -1,5 +1,4 @@
 import { createHash, timingSafeEqual, type Hash } from 'node:crypto'
-import { KvxError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 import { randomSecret } from '../../platform/random.ts'
 import type { Cells, StoredRecord } from '../../stores/store.ts'
@@ -7,8 +6,9 @@ import type { Envelope, Sealed } from './envelope.ts'
 import { parseSealed, stateOf, type Instance, type RecordState } from './instance.ts'
 import type { KeyBook } from './key-book.ts'
 import { openInstance, versionKey, withDek } from './open-instance.ts'
-import { chainKey, isUnder, openFirst, openRecord, type OpenedRecord } from './open-record.ts'
+import { chainKey, dekOf, isUnder, openFirst, openRecord, type OpenedRecord } from './open-record.ts'
 import { RecordDraft, labelsAt, type SealTarget } from './seal-record.ts'
+import { addPlaintext, readBackFailed } from './read-back.ts'
 
 /** A record whose values lie under a new DEK, as it is to be written. */
 export type Renewed = {
@@ -48,10 +48,9 @@ export function renewDek(
 
 /** Puts a new DEK into a record's wrap, under the target. */
 function newDekIn(envelope: Envelope, draft: RecordDraft, opened: OpenedRecord, to: NewDekTarget): NewDek {
-  const [outer] = envelope.wraps
   const [found] = opened.under
-  if (outer === undefined || found === undefined) throw new TypeError('the record has a wrapped DEK')
-  const old = keyOf(envelope, outer, found.secret, draft.before)
+  const old = dekOf(envelope, opened, draft.before)
+  if (found === undefined || typeof old === 'string') throw new TypeError('the record opened a moment ago')
   const dek = to.shared ?? randomSecret(old.length)
   draft.label(to)
   sealWraps(envelope, draft, { found: found.instance, secret: found.secret, dek, to })
@@ -68,17 +67,6 @@ export function underNewDek(
   const values = createHash('sha256')
   for (const sealed of envelope.values) sealValues(envelope, draft, sealed, { ...deks, values })
   return { change: draft.changes, values: values.digest() }
-}
-
-function keyOf(
-  envelope: Pick<Envelope, 'wraps'>,
-  outer: Sealed,
-  plaintext: Uint8Array,
-  state: RecordState,
-): Secret {
-  const key = chainKey(envelope, { outer, plaintext, state })
-  if (typeof key === 'string') throw new TypeError('the record opened a moment ago')
-  return key
 }
 
 type Wrapping = {
@@ -101,7 +89,8 @@ function sealWraps(envelope: Envelope, draft: RecordDraft, { found, secret, dek,
     return
   }
   draft.seal(found, secret, by, says)
-  const kek = keyOf({ wraps: [outer] }, outer, secret, draft.before)
+  const kek = chainKey({ wraps: [outer] }, secret, draft.before)
+  if (typeof kek === 'string') throw new TypeError('the record opened a moment ago')
   withDek(kek, (with_) => {
     const [place = 'null'] = parseSealed(inner, draft.before, { plaintext: false })
     const old = typeof place === 'string' ? undefined : openFirst(place, draft.before, with_)
@@ -132,16 +121,10 @@ function sealValues(
     if (typeof found === 'string') continue
     const opened = withDek(old, (by) => openFirst(found, draft.before, by, old))
     if (opened === undefined) throw new TypeError('the value opened a moment ago')
-    addTo(values, opened.plaintext)
+    addPlaintext(values, opened.plaintext)
     withDek(dek, (by) => draft.seal(opened.instance, opened.plaintext, by))
     opened.plaintext.fill(0)
   }
-}
-
-function addTo(hash: Hash, plaintext: Uint8Array): void {
-  const length = Buffer.alloc(8)
-  length.writeBigUInt64BE(BigInt(plaintext.length))
-  hash.update(length).update(plaintext)
 }
 
 /**
@@ -156,9 +139,9 @@ export function proveRenewed(
   { book, target }: SealTarget,
 ): void {
   const after = openRecord(envelope, written, book, (dek) => dek.equals(renewed.dek))
-  if (after.kind !== 'sealed') throw failed(envelope, 'does not open')
+  if (after.kind !== 'sealed') throw readBackFailed(envelope, 'does not open')
   try {
-    if (!isUnder(after, target)) throw failed(envelope, 'is not under its new DEK')
+    if (!isUnder(after, target)) throw readBackFailed(envelope, 'is not under its new DEK')
     proveValues(envelope, written, renewed, book)
   } finally {
     after.wipe()
@@ -182,7 +165,7 @@ export function proveValues(
       if (typeof found !== 'string') proveValue(envelope, found, state, { renewed, book, values })
     }
   }
-  if (!timingSafeEqual(values.digest(), renewed.values)) throw failed(envelope, 'holds another value')
+  if (!timingSafeEqual(values.digest(), renewed.values)) throw readBackFailed(envelope, 'holds another value')
 }
 
 function proveValue(
@@ -192,8 +175,8 @@ function proveValue(
   { renewed, book, values }: { readonly renewed: NewDek; readonly book: KeyBook; readonly values: Hash },
 ): void {
   const opened = withDek(renewed.dek, (by) => openFirst(found, state, by, renewed.dek))
-  if (opened === undefined) throw failed(envelope, 'does not open with its new DEK')
-  addTo(values, opened.plaintext)
+  if (opened === undefined) throw readBackFailed(envelope, 'does not open with its new DEK')
+  addPlaintext(values, opened.plaintext)
   opened.plaintext.fill(0)
   const { instance } = opened
   const wrong = [
@@ -201,15 +184,6 @@ function proveValue(
     openInstance(instance, state, versionKey(book, 'control')),
   ]
   for (const plaintext of wrong) plaintext?.fill(0)
-  if (wrong.some((plaintext) => plaintext !== undefined)) throw failed(envelope, 'opens with a wrong key too')
-}
-
-function failed({ name }: Envelope, what: string): KvxError {
-  return new KvxError(
-    'READ_BACK_FAILED',
-    `${name}: a record that was just written ${what}; the batch was rolled back`,
-    {
-      hint: 'Something changes values on their way (a trigger, a generated column, another program), or the declaration is wrong. `kvx verify` shows what lies there.',
-    },
-  )
+  if (wrong.some((plaintext) => plaintext !== undefined))
+    throw readBackFailed(envelope, 'opens with a wrong key too')
 }

@@ -6,8 +6,9 @@ import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
 import type { Envelope, Sealed } from './envelope.ts'
 import { parseSealed, stateOf, type Instance, type RecordState } from './instance.ts'
 import { openInstance, versionKey, withDek, type KeyFor } from './open-instance.ts'
-import { chainKey, openFirst, openRecord } from './open-record.ts'
+import { dekOf, openFirst, openRecord } from './open-record.ts'
 import { labelsAt, RecordDraft, type SealTarget } from './seal-record.ts'
+import { addPlaintext, readBackFailed } from './read-back.ts'
 
 /** A record whose plaintext values are sealed, as it is to be written. */
 export type FirstSealed = {
@@ -61,7 +62,7 @@ export function sealFirst(envelope: Envelope, record: StoredRecord, to: SealTarg
   if (plain.length === 0) return undefined
   const draft = new RecordDraft(envelope, record)
   const digest = createHash('sha256')
-  for (const { bytes } of plain) addTo(digest, bytes)
+  for (const { bytes } of plain) addPlaintext(digest, bytes)
   const sealAll = (by: KeyFor, under: boolean): void => {
     for (const { sealed, bytes } of plain) {
       const blank = blankInstance(sealed)
@@ -83,12 +84,6 @@ export function sealFirst(envelope: Envelope, record: StoredRecord, to: SealTarg
   }
 }
 
-function addTo(hash: Hash, plaintext: Uint8Array): void {
-  const length = Buffer.alloc(8)
-  length.writeBigUInt64BE(BigInt(plaintext.length))
-  hash.update(length).update(plaintext)
-}
-
 /** A place that holds nothing of its form yet. */
 function blankInstance(sealed: Sealed): Instance {
   const [form] = sealed.forms
@@ -106,9 +101,7 @@ function dekFor(
   if (outer === undefined) throw new TypeError('the envelope has a wrapped DEK')
   const opened = openRecord({ ...envelope, values: [] }, record, to.book)
   if (opened.kind === 'sealed') {
-    const [found] = opened.under
-    const plaintext = found?.secret ?? new Uint8Array(0)
-    const key = chainKey(envelope, { outer, plaintext, state: draft.before })
+    const key = dekOf(envelope, opened, draft.before)
     opened.wipe()
     if (typeof key !== 'string') return { key, isNew: false }
   }
@@ -142,25 +135,23 @@ export function proveFirst(
   first: FirstSealed,
   { book, target }: SealTarget,
 ): void {
-  if (plaintextValues(envelope, written).length > 0) throw failed(envelope, 'still holds plaintext')
+  if (plaintextValues(envelope, written).length > 0) throw readBackFailed(envelope, 'still holds plaintext')
   const after = openRecord(envelope, written, book)
-  if (after.kind !== 'sealed') throw failed(envelope, 'does not open')
+  if (after.kind !== 'sealed') throw readBackFailed(envelope, 'does not open')
   try {
     const state = stateOf(envelope.set.id, written)
-    const [outer] = envelope.wraps
-    const secret = after.under[0]?.secret ?? new Uint8Array(0)
-    const key = outer === undefined ? undefined : chainKey(envelope, { outer, plaintext: secret, state })
-    if (typeof key === 'string') throw failed(envelope, 'does not open')
+    const key = envelope.wraps.length === 0 ? undefined : dekOf(envelope, after, state)
+    if (typeof key === 'string') throw readBackFailed(envelope, 'does not open')
     const digest = createHash('sha256')
     for (const sealed of envelope.values) {
       const [column] = sealed.forms[0].columns
       if (column === undefined || !Object.hasOwn(first.plain, column.column)) continue
       const [found = 'null'] = parseSealed(sealed, state, envelope)
-      if (typeof found === 'string') throw failed(envelope, 'is not sealed')
+      if (typeof found === 'string') throw readBackFailed(envelope, 'is not sealed')
       addOpened(digest, envelope, found, { state, key, to: { book, target } })
     }
     key?.wipe()
-    if (!timingSafeEqual(digest.digest(), first.digest)) throw failed(envelope, 'holds another value')
+    if (!timingSafeEqual(digest.digest(), first.digest)) throw readBackFailed(envelope, 'holds another value')
   } finally {
     after.wipe()
   }
@@ -180,22 +171,12 @@ function addOpened(
     key === undefined
       ? openFirst(found, state, versionKey(to.book, to.target))
       : withDek(key, (by) => openFirst(found, state, by, key))
-  if (opened === undefined) throw failed(envelope, 'does not open')
-  addTo(digest, opened.plaintext)
+  if (opened === undefined) throw readBackFailed(envelope, 'does not open')
+  addPlaintext(digest, opened.plaintext)
   opened.plaintext.fill(0)
   const wrong = openInstance(opened.instance, state, versionKey(to.book, 'control'))
   wrong?.fill(0)
-  if (wrong !== undefined) throw failed(envelope, 'opens with a wrong key too')
-}
-
-function failed({ name }: Envelope, what: string): KvxError {
-  return new KvxError(
-    'READ_BACK_FAILED',
-    `${name}: a record that was just sealed ${what}; the batch was rolled back`,
-    {
-      hint: 'Something changes values on their way (a trigger, a generated column, another program), or the declaration is wrong. `kvx verify` shows what lies there.',
-    },
-  )
+  if (wrong !== undefined) throw readBackFailed(envelope, 'opens with a wrong key too')
 }
 
 /** Whether a first sealing can write this envelope at all, before it writes anything. */

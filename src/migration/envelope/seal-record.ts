@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { KvxError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
+import { now } from '../../platform/clock.ts'
 import { randomBytes } from '../../platform/random.ts'
 import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
 import { boundColumns, type Envelope, type Form, type Sealed } from './envelope.ts'
@@ -16,7 +17,7 @@ import {
 import type { KeyBook } from './key-book.ts'
 import { bytesOf, nameOfVersion, writeColumnLabel } from './labels.ts'
 import { versionKey, withDek, withNonce, type KeyFor } from './open-instance.ts'
-import { chainKey, openFirst, type OpenedRecord } from './open-record.ts'
+import { dekOf, openFirst, type OpenedRecord } from './open-record.ts'
 
 export type SealTarget = { readonly book: KeyBook; readonly target: number }
 
@@ -32,8 +33,7 @@ export function sealUnder(
   draft.sets(to)
   for (const { instance, secret } of opened.under)
     draft.seal(instance, secret, versionKey(to.book, to.target), labelsAt(instance, to))
-  for (const { secret, instance } of opened.under.slice(0, envelope.wraps.length === 0 ? 0 : 1))
-    sealLower(envelope, draft, instance.sealed, secret)
+  if (envelope.wraps.length > 0) sealLower(envelope, draft, opened)
   // Once more for those that are made of what was just sealed.
   draft.sets(to)
   return draft.changes
@@ -117,6 +117,7 @@ export class RecordDraft {
       put('version', says.version)
       put('keyid', says.keyid)
       put('nonce', form.nonce === undefined ? freshNonce(form, parts) : undefined)
+      if (!parts.has(`${form.prefix}time`)) put('time', presentTime(layout.source))
       if (readsSalt(form))
         put('salt', randomBytes(lengthOf(parts.get(`${form.prefix}salt`)) ?? form.saltLength))
       return { column, layout, parts }
@@ -169,6 +170,15 @@ function freshNonce(form: Form, parts: ReadonlyMap<string, Uint8Array | bigint>)
   return length === 0 ? undefined : randomBytes(length)
 }
 
+/** Seconds since 1970, as a value without a time of its own gets them: a number, or the eight bytes `time:8`. */
+function presentTime(layout: string): Uint8Array | bigint {
+  const seconds = BigInt(Math.floor(now().getTime() / 1000))
+  if (!/\btime:8\b/.test(layout)) return seconds
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64BE(seconds)
+  return bytes
+}
+
 /** A salt that makes key or nonce is as fresh as a nonce; others belong to the application. */
 function readsSalt({ derive, nonce }: Form): boolean {
   return derive?.partNames.has('salt') === true || nonce?.partNames.has('salt') === true
@@ -195,12 +205,12 @@ function withParts(
  * What lies below the outermost wrap is sealed again only where it has to be: its AAD or key binds a column that
  * changes, or it lies in a form that is only read.
  */
-function sealLower(envelope: Envelope, draft: RecordDraft, outer: Sealed, secret: Uint8Array): void {
+function sealLower(envelope: Envelope, draft: RecordDraft, opened: OpenedRecord): void {
   const lower = [...envelope.wraps.slice(1), ...envelope.values]
   const stale = lower.filter((sealed) => needsSealing(sealed, draft))
   if (stale.length === 0) return
   if (stale.some((sealed) => envelope.wraps.includes(sealed))) throw boundWrap(envelope)
-  const key = chainKey(envelope, { outer, plaintext: secret, state: draft.before })
+  const key = dekOf(envelope, opened, draft.before)
   if (typeof key === 'string') throw new TypeError('the record opened a moment ago')
   try {
     for (const sealed of stale) sealValues(sealed, envelope, draft, key)

@@ -19,7 +19,10 @@ function keyFor(cipher: Cipher): Secret {
 }
 
 function freshFor(cipher: Cipher): SealedParts {
-  return new Map(cipher.nonceLength === 0 ? [] : [['nonce', randomBytes(cipher.nonceLength)]])
+  return new Map<string, Uint8Array | bigint>([
+    ...(cipher.nonceLength === 0 ? [] : [['nonce', randomBytes(cipher.nonceLength)] as const]),
+    ...(cipher.parts.includes('time') ? [['time', 1_700_000_000n] as const] : []),
+  ])
 }
 
 function flipped(parts: SealedParts, name: string, bit: number): SealedParts {

@@ -1,12 +1,12 @@
-import { setTimeout as sleep } from 'node:timers/promises'
-import type { ReadBack, RecordSet, Store, StoredRecord, SwapBatch, SwapOutcome } from '../store.ts'
+import { serverWrites } from '../server-writes.ts'
+import type { RecordSet, Store } from '../store.ts'
 import { readCatalogue } from './catalogue.ts'
-import { connect, type Connection } from './connection.ts'
+import { connect } from './connection.ts'
 import { inspectRecords } from './inspect.ts'
 import { isTransient } from './mysql-errors.ts'
 import { placeOf } from './mysql-url.ts'
 import { scanPages } from './scan.ts'
-import { type Batch, readChanged, writeSwaps } from './swap.ts'
+import { readChanged, writeSwaps } from './swap.ts'
 import { readTable, type Table } from './table.ts'
 import { fetchRecords, insertRecords } from './whole-records.ts'
 
@@ -48,101 +48,20 @@ export async function openMysqlStore(options: MysqlStoreOptions): Promise<Store>
     },
     scan: (set, pageSize) => scanPages(connection, async () => await tableOf(set), { set, pageSize }),
     fetch: async (set, ids) => await fetchRecords(connection, { table: await tableOf(set), set }, ids),
-    ...writesOf(connection, tableOf, options.requireLock),
+    ...serverWrites<Table>({
+      tableOf,
+      requireLock: options.requireLock,
+      transaction: async (work) => await connection.transaction(work),
+      writeSwaps: async (batch) => await writeSwaps(connection, batch),
+      // Nothing waits for the commit here: triggers run with their statement.
+      beforeReadBack: async () => undefined,
+      readChanged: async (batch) => await readChanged(connection, batch),
+      insertRecords: async (at, records) => await insertRecords(connection, at, records),
+      isTransient,
+    }),
     catalogue: async () => await readCatalogue(connection),
     // A commit is on the medium when it is acknowledged. Old versions of rows stay in the undo log until purge.
     settle: async () => undefined,
     close: async () => await connection.close(),
-  }
-}
-
-function writesOf(
-  connection: Connection,
-  tableOf: (set: RecordSet) => Promise<Table>,
-  requireLock: MysqlStoreOptions['requireLock'],
-): Pick<Store, 'swap' | 'insertMissing'> & Required<Pick<Store, 'swapTogether'>> {
-  const write = async <T>(work: () => Promise<T>): Promise<T> =>
-    await severalTimes(async () => {
-      requireLock?.()
-      return await connection.transaction(work)
-    })
-  return {
-    swap: async (set, swaps, readBack) => {
-      if (swaps.length === 0) return []
-      const table = await tableOf(set)
-      return await write(async () => await writeBatch(connection, { table, set, swaps }, readBack))
-    },
-    swapTogether: async (batches, readBack) => {
-      const tables = new Map<SwapBatch, Table>()
-      for (const batch of batches) tables.set(batch, await tableOf(batch.set))
-      try {
-        return await write(async () => await writeTogether(connection, { batches, tables }, readBack))
-      } catch (error) {
-        if (error instanceof NotAll) return error.outcomes
-        throw error
-      }
-    },
-    insertMissing: async (set, records) => {
-      if (records.length === 0) return []
-      const table = await tableOf(set)
-      return await write(async () => await insertRecords(connection, { table, set }, records))
-    },
-  }
-}
-
-async function writeBatch(
-  connection: Connection,
-  batch: Batch,
-  readBack: ReadBack,
-): Promise<readonly SwapOutcome[]> {
-  const outcomes = await writeSwaps(connection, batch)
-  const changed = batch.swaps.filter((_, index) => outcomes[index] === 'changed')
-  if (changed.length === 0) return outcomes
-  readBack(await readChanged(connection, { ...batch, swaps: changed }))
-  return outcomes
-}
-
-/** Leaves the transaction, so that it is rolled back, with what became of the swaps. */
-class NotAll extends Error {
-  readonly outcomes: readonly (readonly SwapOutcome[])[]
-
-  constructor(outcomes: readonly (readonly SwapOutcome[])[]) {
-    super('not every swap was made')
-    this.outcomes = outcomes
-  }
-}
-
-type Together = {
-  readonly batches: readonly SwapBatch[]
-  readonly tables: ReadonlyMap<SwapBatch, Table>
-}
-
-async function writeTogether(
-  connection: Connection,
-  { batches, tables }: Together,
-  readBack: (records: readonly StoredRecord[], batch: number) => void,
-): Promise<readonly (readonly SwapOutcome[])[]> {
-  const open = batches.flatMap((batch) => {
-    const table = tables.get(batch)
-    return table === undefined ? [] : [{ table, ...batch }]
-  })
-  const outcomes: (readonly SwapOutcome[])[] = []
-  for (const batch of open) outcomes.push(await writeSwaps(connection, batch))
-  if (outcomes.flat().some((outcome) => outcome !== 'changed')) throw new NotAll(outcomes)
-  for (const [index, batch] of open.entries()) readBack(await readChanged(connection, batch), index)
-  return outcomes
-}
-
-const tries = 3
-
-/** A deadlock, a lock or a statement that took too long is tried again: nothing of it was written. */
-async function severalTimes<T>(work: () => Promise<T>): Promise<T> {
-  for (let left = tries - 1; ; left--) {
-    try {
-      return await work()
-    } catch (error) {
-      if (left === 0 || !isTransient(error)) throw error
-      await sleep(20 + Math.random() * 80)
-    }
   }
 }

@@ -7,9 +7,10 @@ import { encodeId, idChunks, matchesId } from './ids.ts'
 import { describeTarget, shapeError, shown } from './mysql-errors.ts'
 import { cellsOf } from './scan.ts'
 import { columnOf, type Table } from './table.ts'
+import type { ServerBatch } from '../server-writes.ts'
 
 /** Swaps of one record set inside a transaction that is open. */
-export type Batch = { readonly table: Table; readonly set: RecordSet; readonly swaps: readonly Swap[] }
+type Batch = ServerBatch<Table>
 
 /** Locks all rows of a batch in the order of their ids, then compares and writes one after the other. */
 export async function writeSwaps(connection: Connection, batch: Batch): Promise<readonly SwapOutcome[]> {

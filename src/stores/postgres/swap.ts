@@ -6,9 +6,10 @@ import { encodeCell, encodeChange, matches, quoted, typed } from './columns.ts'
 import { describeTarget, shapeError, shown } from './postgres-errors.ts'
 import { cellsOf, orderOf } from './scan.ts'
 import { columnOf, type Table } from './table.ts'
+import type { ServerBatch } from '../server-writes.ts'
 
 /** Swaps of one record set inside a transaction that is open. */
-export type Batch = { readonly table: Table; readonly set: RecordSet; readonly swaps: readonly Swap[] }
+type Batch = ServerBatch<Table>
 
 /** A swap as texts: its place in the batch, what finds it, what it expects and what it changes. */
 type Prepared = {

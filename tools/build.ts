@@ -48,6 +48,17 @@ function loadLate(code: string): string {
   })
 }
 
+/** pdfkit asks for the measures of its fonts by a path of its package, which a bundle does not have. */
+function withFonts(code: string): string {
+  const imports = ['CourierBold', 'Helvetica', 'HelveticaBold'].map(
+    (font) => `import ${font}Measures from 'pdfkit/standard-fonts/${font}';`,
+  )
+  return `${imports.join('')}${code.replace(
+    /\(\) => require\$1\('#standard-fonts\/(CourierBold|Helvetica|HelveticaBold)'\)/g,
+    '() => $1Measures',
+  )}`
+}
+
 /** The manifest as oclif itself computes it, without machine paths. */
 export async function manifest(commands: ReadonlyMap<string, string>): Promise<string> {
   const require = createRequire(import.meta.url)
@@ -96,6 +107,9 @@ async function build(): Promise<void> {
     'virtual:commands': `export const commands = {\n${table.join(',\n')}\n}`,
     // Asked for at each start, only to print another platform name under Windows.
     'wsl-utils': 'export const isWsl = false',
+    // pdfkit needs them for fonts and pictures out of files; cards have neither.
+    fontkit: 'export const create = undefined',
+    'png-js': 'export default undefined',
     'virtual:manifest': `export const manifest = JSON.parse(${JSON.stringify(await manifest(commands))})`,
   }
   const bundle = await rolldown({
@@ -108,7 +122,10 @@ async function build(): Promise<void> {
         name: 'virtual',
         resolveId: (id) => (id in virtual ? id : undefined),
         load: (id) => virtual[id],
-        transform: (code, id) => (id.includes('/node_modules/@oclif/core/lib/') ? loadLate(code) : undefined),
+        transform: (code, id) => {
+          if (id.endsWith('/node_modules/pdfkit/js/pdfkit.node.mjs')) return withFonts(code)
+          return id.includes('/node_modules/@oclif/core/lib/') ? loadLate(code) : undefined
+        },
       },
     ],
     // oclif loads TypeScript and its own dev tools only in development mode, which the bundle never enters.

@@ -25,6 +25,10 @@ const tests: readonly Tool[] = [
   { program: 'python3', package: 'python3' },
   { program: 'openssl', package: 'openssl' },
   { program: 'mariadbd', package: 'mariadb-server-core' },
+  { program: 'pdftoppm', package: 'poppler-utils' },
+  { program: 'zbarimg', package: 'zbar-tools' },
+  { program: 'ssss-split', package: 'ssss' },
+  { program: 'tmux', package: 'tmux' },
 ]
 
 const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin']

@@ -9,12 +9,13 @@ export const topics = {
   backup: { description: 'OpenPGP backups, shares of keys, and the copy of the home' },
   vault: { description: 'Vaults: encrypted JSON objects, one file each' },
   share: { description: 'One share of a key: check it alone, offline' },
+  template: { description: 'Files that kvx writes for operators: the recovery kit and more' },
   audit: { description: 'The hash-chained log of everything that kvx did' },
 }
 
 /** Groups of the root help, in order. A command that is missing here fails a test. */
 export const helpGroups: readonly { readonly title: string; readonly commands: readonly string[] }[] = [
-  { title: 'Set up', commands: ['init', 'keygen', 'key', 'doctor'] },
+  { title: 'Set up', commands: ['init', 'keygen', 'key', 'template', 'doctor'] },
   {
     title: 'Every day',
     commands: [

@@ -1,6 +1,7 @@
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { KvxError } from '../core/errors.ts'
-import { exists, listDirectory, readFileCapped } from '../platform/files.ts'
+import { listDirectory, readFileCapped } from '../platform/files.ts'
+import { packaged } from '../platform/packaged.ts'
 import { nearest } from './nearest.ts'
 
 /** A ready declaration of a known application: `templates/profiles/NAME.yaml`, a configuration with comments. */
@@ -16,7 +17,7 @@ export const adjustMark = '<- adjust'
 
 /** The profiles that lie beside this kvx, by name. */
 export async function listProfiles(): Promise<readonly Profile[]> {
-  const folder = await profileFolder()
+  const folder = await packaged('templates/profiles')
   if (folder === undefined) return []
   const names = (await listDirectory(folder)).flatMap((file) => /^(.+)\.yaml$/.exec(file)?.[1] ?? [])
   return Promise.all(names.toSorted().map(async (name) => readProfile(folder, name)))
@@ -37,15 +38,6 @@ export async function findProfile(name: string): Promise<Profile> {
         : `There are ${names.join(', ')}. \`kvx init --list-profiles\` says what each is.`,
     details: { profiles: names },
   })
-}
-
-/** Found from this module upwards: it runs from `src` and from `dist`. */
-async function profileFolder(): Promise<string | undefined> {
-  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
-    const profiles = join(folder, 'templates/profiles')
-    if (await exists(profiles)) return profiles
-    if (dirname(folder) === folder) return undefined
-  }
 }
 
 const maxProfileBytes = 65_536

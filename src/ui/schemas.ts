@@ -189,6 +189,28 @@ export const documentData = {
     slot: z.int(),
   }),
   'kvx.restore/1': restored,
+  'kvx.template.list/1': z.object({
+    templates: z.array(
+      z.object({
+        name: text,
+        summary: text,
+        parameters: z.array(z.object({ name: text, description: text, default: text.nullable() })),
+        files: z.array(z.object({ path: text, description: text })),
+      }),
+    ),
+  }),
+  'kvx.template.render/1': z.object({
+    name: text,
+    directory: text,
+    files: z.array(
+      z.object({
+        path: text,
+        state: z
+          .enum(['written', 'same', 'missing'])
+          .describe('`same`: it was there already; `missing`: a dry run would write it'),
+      }),
+    ),
+  }),
   'kvx.vault.put/1': z.object({ vault: text, members: count, generation: generation.nullable() }),
   'kvx.vault.get/1': z.object({
     vault: text,

@@ -141,6 +141,7 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
     make: () => begun({ shape: oneLevel }),
     args: always('seal', ...untested),
   },
+  'template:render': { make: begun, args: always('template', 'render', 'recovery') },
   'vault:delete': {
     make: () => {
       const workspace = withVault()
@@ -183,6 +184,7 @@ const looks = [
   'run:show',
   'share:verify',
   'status',
+  'template:list',
   'vault:get',
   'vault:list',
   'verify',

@@ -89,7 +89,8 @@ async function writeSet(shares: readonly Share[], delivery: Delivery): Promise<S
   const { request, folder } = delivery
   const dealt: DealtShare[] = []
   for (const share of shares) dealt.push(await deliver(share, delivery))
-  for (const { name, bytes } of await recoveryKit()) await writeSetFile(folder, name, bytes)
+  for (const { name, bytes } of await recoveryKit(request.signer.publicKeyFingerprint))
+    await writeSetFile(folder, name, bytes)
   return await writeShareSet(folder, pendingSet(delivery, dealt), request.signer)
 }
 

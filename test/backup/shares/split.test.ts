@@ -85,6 +85,7 @@ describe('splitting to custodians', () => {
         `${set}-share-2.asc`,
         `${set}-share-3.asc`,
         `${set}.json`,
+        'FORMAT.txt',
         'README.txt',
         'recover.py',
       ].sort(),

@@ -29,6 +29,10 @@ const tests: readonly Tool[] = [
   { program: 'zbarimg', package: 'zbar-tools' },
   { program: 'ssss-split', package: 'ssss' },
   { program: 'tmux', package: 'tmux' },
+  { program: 'promtool', package: 'prometheus' },
+  { program: 'mandoc', package: 'mandoc' },
+  { program: 'zsh', package: 'zsh' },
+  { program: 'fish', package: 'fish' },
 ]
 
 const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin']

@@ -35,5 +35,5 @@ export const helpGroups: readonly { readonly title: string; readonly commands: r
   },
   { title: 'Backups', commands: ['backup', 'share', 'restore'] },
   { title: 'Vaults', commands: ['vault'] },
-  { title: 'Evidence', commands: ['audit'] },
+  { title: 'Evidence', commands: ['audit', 'metrics'] },
 ]

@@ -13,7 +13,13 @@ import {
   wrappedMembers,
   type EnvelopeConfig,
 } from './envelopes.ts'
-import { configSchema, type ConfigFile, type KeyConfig, type VaultConfig } from './schema.ts'
+import {
+  configSchema,
+  type ConfigFile,
+  type KeyConfig,
+  type MetricConfig,
+  type VaultConfig,
+} from './schema.ts'
 import { locateStore, storeMembers, type StoreConfig } from './stores.ts'
 
 /** The configuration of one command, frozen. Paths are absolute. */
@@ -29,6 +35,8 @@ export type Config = {
   readonly vaults: Readonly<Record<string, VaultConfig>>
   readonly stores: Readonly<Record<string, StoreConfig>>
   readonly envelopes: Readonly<Record<string, EnvelopeConfig>>
+  /** Names of the site's own metrics, and what stands under them. */
+  readonly metrics: Readonly<Record<string, MetricConfig>>
   /** SHA-256 of the file's bytes, hex: a run remembers under which configuration it was planned. */
   readonly digest: string
   /** `kvx.yaml:6:5` of a member, or of the nearest parent that is written there. */
@@ -158,7 +166,7 @@ function mistakes(issues: readonly Issue[]): number {
 }
 
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^$/, ['kvx', 'home', 'home-backup', 'keys', 'vaults', 'stores', 'envelopes']],
+  [/^$/, ['kvx', 'home', 'home-backup', 'keys', 'vaults', 'stores', 'envelopes', 'metrics']],
   [/^keys\.[^.]+$/, ['purpose', 'derive', 'make', 'publish', 'backup', 'cryptoperiod']],
   [
     /^keys\.[^.]+\.publish\.\d+$/,
@@ -170,6 +178,7 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^keys\.[^.]+\.backup\.shares$/, ['threshold', 'of', 'custodians']],
   [/^keys\.[^.]+\.backup\.shares\.custodians\.\d+$/, ['name', 'openpgp']],
   [/^vaults\.[^.]+$/, ['directory', 'key']],
+  [/^metrics\.[^.]+$/, ['configured', 'failures']],
   [/^stores\.[^.]+$/, storeMembers],
   [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
   [/^keys\.[^.]+\.make$/, ['bytes', 'characters']],
@@ -230,6 +239,7 @@ function freeze(
         completed(envelope, stores[envelope.store], (member) => facts.place(['envelopes', name, member])),
       ]),
     ),
+    metrics: file.metrics,
     digest: facts.digest,
     where: facts.place,
   }
@@ -276,22 +286,30 @@ function checkReferences(file: ConfigFile, place: (at: readonly PropertyKey[]) =
     ] as const) {
       const wanted = envelope[member]
       if (Object.hasOwn(known, wanted)) continue
-      const meant = nearest(wanted, Object.keys(known))
-      throw invalid(
-        place(['envelopes', name, member]),
-        `envelopes.${name}.${member}: there is no ${member} ${JSON.stringify(wanted)}${meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`}`,
-      )
+      throw unknownName(place, ['envelopes', name, member], {
+        what: member,
+        wanted,
+        known: Object.keys(known),
+      })
     }
+  }
+  for (const [name, metric] of Object.entries(file.metrics)) {
+    const [member, wanted, known] =
+      'configured' in metric
+        ? ['configured', metric.configured, file.keys]
+        : ['failures', metric.failures, file.envelopes]
+    if (Object.hasOwn(known, wanted)) continue
+    const what = member === 'configured' ? 'key' : 'envelope'
+    throw unknownName(place, ['metrics', name, member], { what, wanted, known: Object.keys(known) })
   }
   for (const [name, { key }] of Object.entries(file.vaults)) {
     const purpose = Object.hasOwn(file.keys, key) ? file.keys[key]?.purpose : undefined
     if (purpose === undefined) {
-      const meant = nearest(key, Object.keys(file.keys))
-      const guess = meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`
-      throw invalid(
-        place(['vaults', name, 'key']),
-        `vaults.${name}.key: there is no key ${JSON.stringify(key)}${guess}`,
-      )
+      throw unknownName(place, ['vaults', name, 'key'], {
+        what: 'key',
+        wanted: key,
+        known: Object.keys(file.keys),
+      })
     }
     if (purpose !== 'vault') {
       const what = `vaults.${name}.key: ${key} has the purpose ${purpose}, and a vault takes a key of purpose vault`
@@ -302,4 +320,18 @@ function checkReferences(file: ConfigFile, place: (at: readonly PropertyKey[]) =
       throw invalid(place(['vaults', name]), what)
     }
   }
+}
+
+function unknownName(
+  place: (at: readonly PropertyKey[]) => string,
+  at: readonly string[],
+  {
+    what,
+    wanted,
+    known,
+  }: { readonly what: string; readonly wanted: string; readonly known: readonly string[] },
+): KvxError {
+  const meant = nearest(wanted, known)
+  const guess = meant === undefined ? '' : `; did you mean ${JSON.stringify(meant)}?`
+  return invalid(place(at), `${at.join('.')}: there is no ${what} ${JSON.stringify(wanted)}${guess}`)
 }

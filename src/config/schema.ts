@@ -93,9 +93,15 @@ const vault = z.strictObject({
 })
 
 /** A section with nothing in it yet, as `kvx init` writes it, is an empty one. */
-function section<T extends z.ZodType>(member: T) {
-  return z.preprocess((value) => value ?? {}, z.record(name, member))
+function section<T extends z.ZodType>(member: T, named = name) {
+  return z.preprocess((value) => value ?? {}, z.record(named, member))
 }
+
+/** A name that dashboards and alerts of the site already have, and what `kvx metrics` puts under it. */
+const metricName = z
+  .string()
+  .regex(/^[a-z_][a-z0-9_]*$/, 'not a name of a metric: letters, digits, underscores')
+const metric = z.union([z.strictObject({ configured: name }), z.strictObject({ failures: name })])
 
 export const configSchema = z.strictObject({
   kvx: z.literal(1),
@@ -106,6 +112,7 @@ export const configSchema = z.strictObject({
   vaults: section(vault),
   stores: section(storeSchema),
   envelopes: section(envelopeSchema),
+  metrics: section(metric, metricName),
 })
 
 export type ConfigFile = z.output<typeof configSchema>
@@ -113,4 +120,5 @@ export type KeyConfig = ConfigFile['keys'][string]
 export type PublisherConfig = KeyConfig['publish'][number]
 export type FilePublisherConfig = z.output<typeof filePublisher>
 export type EnvFilePublisherConfig = z.output<typeof envFilePublisher>
+export type MetricConfig = z.output<typeof metric>
 export type VaultConfig = z.output<typeof vault>

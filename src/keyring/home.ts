@@ -9,6 +9,8 @@ export type Home = {
   readonly keys: string
   /** Where sealed things were found, for the gates of `retire` and `destroy`. */
   readonly places: string
+  /** What the last full verify of each envelope found. */
+  readonly verified: string
   readonly journal: string
   readonly runs: string
   readonly backups: string
@@ -23,6 +25,7 @@ export function homeAt(path: string): Home {
     keyring: join(path, 'keyring.json'),
     keys: join(path, 'keys'),
     places: join(path, 'places.json'),
+    verified: join(path, 'verified.json'),
     journal: join(path, 'kvx.db'),
     runs: join(path, 'runs'),
     backups: join(path, 'backups'),

@@ -1,5 +1,6 @@
 import { isBackedUp } from './gates.ts'
 import { rememberPlaces } from './places.ts'
+import { rememberVerified } from './verified.ts'
 import { toChange } from './plan.ts'
 import type { Census } from './census.ts'
 import type { Events } from './events.ts'
@@ -16,7 +17,7 @@ export type Verification = {
 
 /**
  * Opens every record of the session's envelopes, or the first `sample` of each, and writes nothing to them. After
- * a full look the home remembers where sealed things lie, unless it is a dry run.
+ * a full look the home remembers where sealed things lie and what was counted, unless it is a dry run.
  */
 export async function verifyEnvelopes(
   session: Session,
@@ -31,7 +32,10 @@ export async function verifyEnvelopes(
     warnings.push(...(await workload.warnings()))
   }
   warnings.push(...censuses.flatMap(foreignWarning), ...censuses.flatMap(nonceWarning))
-  if (options.sample === undefined && !options.dryRun) await rememberPlaces(session, censuses)
+  if (options.sample === undefined && !options.dryRun) {
+    await rememberPlaces(session, censuses)
+    await rememberVerified(session, censuses)
+  }
   const findings = findingsOf(session, censuses)
   // What a finding says to do comes first.
   const next = findings === undefined ? await nextCommand(session, censuses) : undefined

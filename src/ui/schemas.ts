@@ -248,6 +248,16 @@ export const documentData = {
     runs: z.array(run),
     due: z.array(z.object({ code: text, subject: text, message: text, command: text })),
   }),
+  'kvx.metrics/1': z.object({
+    metrics: z.array(
+      z.object({
+        name: text,
+        help: text,
+        samples: z.array(z.object({ labels: z.record(text, text), value: z.number() })),
+      }),
+    ),
+    textfile: text.nullable().describe('the file that was written'),
+  }),
   'kvx.doctor/1': z.union([
     z.object({
       examinations: z.array(

@@ -108,6 +108,7 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
       args: always('keygen', 'more'),
     },
   ],
+  metrics: { make: begun, args: always('metrics', '--textfile', 'kvx.prom') },
   reencrypt: {
     make: () => {
       const workspace = begun({ shape: oneLevel })

@@ -24,6 +24,7 @@ const tests: readonly Tool[] = [
   { program: 'chattr', package: 'e2fsprogs' },
   { program: 'python3', package: 'python3' },
   { program: 'openssl', package: 'openssl' },
+  { program: 'chromium', package: 'chromium' },
   { program: 'mariadbd', package: 'mariadb-server-core' },
   { program: 'pdftoppm', package: 'poppler-utils' },
   { program: 'zbarimg', package: 'zbar-tools' },

@@ -87,6 +87,7 @@ describe('splitting to custodians', () => {
         `${set}.json`,
         'FORMAT.txt',
         'README.txt',
+        'recover.html',
         'recover.py',
       ].sort(),
     )

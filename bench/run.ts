@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { checkTree } from './check-tree.ts'
 import { rounds, type Row, table } from './measure.ts'
 import { inPostgres } from './postgres.ts'
 import { inMemory, throughTheCli } from './rewrap.ts'
@@ -19,6 +20,7 @@ const { values } = parseArgs({
 const rows: Row[] = []
 for (const measure of [
   startUp,
+  checkTree,
   async () => [await inMemory()],
   async () => [await throughTheCli(Number(values.rows))],
   async () => inPostgres(Number(values.rows)),

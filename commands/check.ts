@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto'
-import { Flags } from '@oclif/core'
 import { documentChecks, type DocumentReaders } from '../src/checks/documents.ts'
 import { type CheckOptions, type CheckResult, type GivenKey, runChecks } from '../src/checks/run-checks.ts'
 import { type RuleGroup, ruleGroups, type RuleId, ruleIds, rules, wantsGroup } from '../src/checks/rules.ts'
-import { findTargets } from '../src/checks/targets.ts'
+import { findTargets, type Targets } from '../src/checks/targets.ts'
 import { nearest } from '../src/config/nearest.ts'
 import { KvxError } from '../src/core/errors.ts'
-import { keyEncodings } from '../src/core/key-encoding.ts'
 import { groupId, userId } from '../src/platform/accounts.ts'
 import { quotedPath } from '../src/platform/file-errors.ts'
+import { putFile } from '../src/platform/put-file.ts'
 import { readStdin } from '../src/platform/stdin.ts'
 import { checkData, checkLines, countsText } from '../src/ui/check-view.ts'
 import { manyArguments } from './_program/arguments.ts'
+import { checkFlags } from './_program/check-flags.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 
 const maxInputBytes = 65_536
@@ -32,8 +32,9 @@ const ruleList = ruleGroups
 export default class Check extends KvxCommand {
   static override summary = 'Check keys and their files against rules.'
   static override description = [
-    'Looks at keys, modes, owners, ACLs and directories, at kvx.yaml (*.yaml), at backups (*.asc, *.gpg, *.pgp) and their manifests, and says for each finding what mends it. A directory stands for the *.key and *.key.previous files and the backups in it. Writes nothing, runs nothing that is named in a file, needs no configuration.',
-    'Ends in 0 when there are no errors, in 3 when there are, in 2 when something named does not exist. git keeps neither modes nor ACLs: in CI, `--only format,config,manifest,ciphertext`.',
+    'Looks at keys, modes, owners, ACLs and directories, at kvx.yaml (*.yaml), at backups (*.asc, *.gpg, *.pgp) and their manifests, and says for each finding what mends it. A directory stands for the *.key and *.key.previous files and the backups in it. Writes nothing but a baseline, runs nothing that is named in a file, needs no configuration.',
+    'With --recursive it looks through a whole tree, in a repository at what git tracks: key files, kvx.yaml, backups, and keys that lie open in env files, manifests of Kubernetes and Compose, and any other text. A key that lies in two environments is an error.',
+    'Ends in 0 when there are no errors, in 3 when there are, in 2 when something named does not exist. git keeps neither modes nor ACLs: in CI, `--only format,config,manifest,ciphertext,secrets`.',
     `Rules by group:\n${ruleList}`,
   ].join('\n\n')
   static override examples = [
@@ -51,82 +52,24 @@ export default class Check extends KvxCommand {
         'pass show kek | <%= config.bin %> check --stdin --expect-fingerprint 50a3461d7a131425b32fe7373b6f4cfd6b9dd4cfcd7f88d64f8ae35071af5522',
     },
     {
-      description: 'In CI: no modes, warnings count, JSON for a program',
+      description: 'A repository in CI: no modes, warnings count, a report for code scanning',
       command:
-        '<%= config.bin %> check deploy/keys kvx.yaml --only format,config --fail-on warning --format json',
+        '<%= config.bin %> check --recursive . --only format,config,manifest,ciphertext,secrets --fail-on warning --format sarif',
+    },
+    {
+      description: 'Accept what is there today, and be told of what is new',
+      command: '<%= config.bin %> check --recursive . --write-baseline kvx-baseline.json',
+    },
+    {
+      description: 'The same afterwards, in CI',
+      command: '<%= config.bin %> check --recursive . --baseline kvx-baseline.json',
     },
   ]
   static override strict = false
   static override args = {
     path: manyArguments({ description: 'key files, directories, kvx.yaml, backups', multiple: true }),
   }
-  static override flags = {
-    only: Flags.string({
-      description: `groups of rules to apply: ${ruleGroups.join(', ')}`,
-      helpValue: 'GROUPS',
-      multiple: true,
-      multipleNonGreedy: true,
-      delimiter: ',' as const,
-      helpGroup: 'RULES',
-    }),
-    skip: Flags.string({
-      description: 'a rule to leave out; more with commas or more than once',
-      helpValue: 'RULE',
-      multiple: true,
-      multipleNonGreedy: true,
-      delimiter: ',' as const,
-      helpGroup: 'RULES',
-    }),
-    'fail-on': Flags.option({
-      description: 'what ends in exit 3',
-      options: ['error', 'warning'] as const,
-      default: 'error' as const,
-      helpGroup: 'RULES',
-    })(),
-    env: Flags.string({
-      description: 'a variable of the environment that holds a key; can be given more than once',
-      helpValue: 'VAR',
-      multiple: true,
-      multipleNonGreedy: true,
-      helpGroup: 'KEYS',
-    }),
-    stdin: Flags.boolean({ description: 'a key on standard input', helpGroup: 'KEYS' }),
-    encoding: Flags.option({
-      description: 'how the application reads its keys (default: found out from the bytes)',
-      options: keyEncodings,
-      helpGroup: 'KEYS',
-    })(),
-    length: Flags.integer({
-      description: 'bytes that a key must have',
-      default: 32,
-      min: 16,
-      max: 1024,
-      helpValue: 'BYTES',
-      helpGroup: 'KEYS',
-    }),
-    'expect-fingerprint': Flags.string({
-      description: 'the fingerprint that the one key must have (64 hex digits)',
-      helpValue: 'FINGERPRINT',
-      helpGroup: 'KEYS',
-    }),
-    'allow-reader': Flags.string({
-      description: 'a group that may read; others are then errors. Can be given more than once',
-      helpValue: 'GROUP',
-      multiple: true,
-      multipleNonGreedy: true,
-      helpGroup: 'FILES',
-    }),
-    owner: Flags.string({
-      description: 'the user who owns the keys (default: root, or who runs kvx)',
-      helpValue: 'USER',
-      helpGroup: 'FILES',
-    }),
-    format: Flags.option({
-      description: 'json is the same as --json',
-      options: ['human', 'json'] as const,
-      default: 'human' as const,
-    })(),
-  }
+  static override flags = checkFlags
 
   async run(): Promise<void> {
     const end = this.argv.indexOf('--')
@@ -140,16 +83,25 @@ export default class Check extends KvxCommand {
       const paths = argv as string[]
       requireInput(paths, flags)
       const options = await checkOptions(flags)
-      const files = await findTargets(paths)
+      const files = await filesOf(paths, flags)
       const result = await runChecks(files, await givenKeys(flags), options)
-      if (result.checked.length === 0 && result.findings.length === 0) throw nothingToDo()
+      const looked = result.checked.length + result.texts
+      if (looked === 0 && result.findings.length === 0 && !flags.recursive) throw nothingToDo()
       requireOne(result, flags['expect-fingerprint'])
-      return outcomeOf(result, flags['fail-on'], isJson ? this.argv.slice(1) : this.argv)
+      const file = flags['write-baseline']
+      if (file !== undefined) return writeBaseline(file, result, flags['dry-run'])
+      return outcomeOf(result, flags, isJson ? this.argv.slice(1) : this.argv)
     })
   }
 }
 
 type CheckFlags = {
+  readonly recursive: boolean
+  readonly untracked: boolean
+  readonly exclude: readonly string[] | undefined
+  readonly baseline: string | undefined
+  readonly format: 'human' | 'json' | 'sarif' | 'junit' | 'github'
+  readonly 'fail-on': 'error' | 'warning'
   readonly only: readonly string[] | undefined
   readonly skip: readonly string[] | undefined
   readonly env: readonly string[] | undefined
@@ -172,6 +124,12 @@ function nothingToDo(): KvxError {
   return new KvxError('USAGE', 'no chosen rule is about what was named', {
     hint: 'Choose other groups with --only: `kvx check --help` lists the rules of each.',
   })
+}
+
+async function filesOf(paths: readonly string[], flags: CheckFlags): Promise<Targets> {
+  if (!flags.recursive) return findTargets(paths)
+  const { findInTrees } = await import('../src/checks/scan/trees.ts')
+  return findInTrees(paths, { untracked: flags.untracked, exclude: flags.exclude ?? [] })
 }
 
 async function checkOptions(flags: CheckFlags): Promise<CheckOptions> {
@@ -261,20 +219,71 @@ function requireOne(result: CheckResult, expected: string | undefined): void {
   )
 }
 
-function outcomeOf(result: CheckResult, failOn: 'error' | 'warning', argv: readonly string[]): Outcome {
-  const { findings, checked } = result
-  const fails = findings.some(({ severity }) => severity === 'error' || failOn === 'warning')
+/** Nobody reads a baseline whole: what it accepts is said as it is written. */
+async function writeBaseline(file: string, result: CheckResult, isDryRun: boolean): Promise<Outcome> {
+  const { encodeBaseline } = await import('../src/checks/baseline.ts')
+  if (!isDryRun) await putFile(file, encodeBaseline(file, result.findings), readableByAll)
+  const counts = countsText(result.findings)
+  return {
+    data: { ...checkData(result), baseline: file },
+    lines: [
+      ...checkLines(result, process.stdout),
+      isDryRun ? `would write ${file}: ${counts}` : `wrote ${file}: ${counts} accepted from now on`,
+      `Next: kvx check … --baseline ${quotedPath(file)}`,
+    ],
+  }
+}
+
+const readableByAll = 0o644
+
+async function outcomeOf(all: CheckResult, flags: CheckFlags, argv: readonly string[]): Promise<Outcome> {
+  const { result, accepted } = await withoutKnown(all, flags.baseline)
+  const { findings } = result
+  const fails = findings.some(({ severity }) => severity === 'error' || flags['fail-on'] === 'warning')
   const failure = new KvxError('FINDINGS', `the check found ${countsText(findings)}`, {
     hint: `Mend what is listed, then run it again: \`kvx check ${argv.map(quotedPath).join(' ')}\``,
   })
-  const file = checked.find(({ path, key }) => key !== undefined && path.includes('/'))?.path
-  const [first] = findings
-  const next = first === undefined ? importCommand(file) : first.remedy
   return {
     data: checkData(result),
-    lines: [...checkLines(result, process.stdout), ...(fails || next === undefined ? [] : [`Next: ${next}`])],
+    lines: await linesOf(result, { format: flags.format, fails, accepted }),
     ...(fails ? { failure } : {}),
   }
+}
+
+async function withoutKnown(
+  result: CheckResult,
+  baseline: string | undefined,
+): Promise<{ readonly result: CheckResult; readonly accepted: readonly string[] }> {
+  if (baseline === undefined) return { result, accepted: [] }
+  const { compareWithBaseline } = await import('../src/checks/baseline.ts')
+  const { fresh, known, gone } = await compareWithBaseline(baseline, result.findings)
+  const old = gone === 0 ? '' : `; ${gone} of its lines are mended: write it anew with --write-baseline`
+  return {
+    result: { ...result, findings: fresh },
+    accepted: [`${known} ${known === 1 ? 'finding is' : 'findings are'} known by ${baseline}${old}`],
+  }
+}
+
+type Screen = {
+  readonly format: CheckFlags['format']
+  readonly fails: boolean
+  readonly accepted: readonly string[]
+}
+
+async function linesOf(result: CheckResult, { format, fails, accepted }: Screen): Promise<readonly string[]> {
+  if (format === 'human' || format === 'json') {
+    const file = result.checked.find(({ path, key }) => key !== undefined && path.includes('/'))?.path
+    const [first] = result.findings
+    const next = first === undefined ? importCommand(file) : first.remedy
+    return [
+      ...checkLines(result, process.stdout),
+      ...accepted,
+      ...(fails || next === undefined ? [] : [`Next: ${next}`]),
+    ]
+  }
+  const forms = await import('../src/ui/check-formats.ts')
+  if (format === 'github') return forms.github(result)
+  return [format === 'sarif' ? forms.sarif(result) : forms.junit(result)]
 }
 
 function importCommand(file: string | undefined): string | undefined {

@@ -113,22 +113,3 @@ function fingerprintFindings(subject: Subject, found: string, expected: string |
     },
   ]
 }
-
-/** One key in two places that are meant to be two keys. `same` tells one file with two names apart. */
-export function reuseFindings(
-  keys: readonly { readonly subject: Subject; readonly fingerprint: string; readonly same: string }[],
-): Finding[] {
-  const findings: Finding[] = []
-  keys.forEach((key, at) => {
-    const first = keys.slice(0, at).find((other) => other.fingerprint === key.fingerprint)
-    if (first === undefined || first.same === key.same) return
-    findings.push({
-      rule: 'KEY_REUSED',
-      severity: 'error',
-      path: key.subject.shown,
-      message: `this is the same key as ${first.subject.shown}: whoever has one opens what is under the other`,
-      remedy: `give one of the two a key of its own: ${key.subject.again}`,
-    })
-  })
-  return findings
-}

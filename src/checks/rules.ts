@@ -1,7 +1,7 @@
 /** Severity of a finding: an error ends the check in 3, a warning only where that is asked for. */
 export type Severity = 'error' | 'warning'
 
-export const ruleGroups = ['format', 'files', 'config', 'manifest', 'ciphertext'] as const
+export const ruleGroups = ['format', 'files', 'config', 'manifest', 'ciphertext', 'secrets'] as const
 export type RuleGroup = (typeof ruleGroups)[number]
 
 /** Every rule of `kvx check`. An id never changes its meaning. */
@@ -31,7 +31,12 @@ export const rules = {
   CONFIG_WRITABLE: { group: 'config', finds: 'a kvx.yaml that others can write' },
   MANIFEST_INVALID: { group: 'manifest', finds: 'a backup manifest that was changed or damaged' },
   MANIFEST_BACKUP_DIFFERS: { group: 'manifest', finds: 'a backup that is missing or not the one recorded' },
+  SECRET_IN_MANIFEST: { group: 'manifest', finds: 'a key in a manifest of Kubernetes or Compose' },
   MESSAGE_DAMAGED: { group: 'ciphertext', finds: 'an OpenPGP message that is cut off or not one message' },
+  SECRET_IN_ENV: { group: 'secrets', finds: 'a key in the clear in an env file' },
+  SECRET_IN_FILE: { group: 'secrets', finds: 'a key in the clear in any other text' },
+  PRIVATE_KEY: { group: 'secrets', finds: 'a private key, an age key or a share of a key' },
+  KEY_COMMITTED: { group: 'secrets', finds: 'a key file that git tracks' },
 } as const satisfies Record<string, { readonly group: RuleGroup; readonly finds: string }>
 
 export type RuleId = keyof typeof rules
@@ -43,6 +48,8 @@ export type Finding = {
   readonly severity: Severity
   /** A path, `env:NAME` or `stdin`; control characters are escaped. */
   readonly path: string
+  /** The line in a text, from 1. */
+  readonly line?: number
   readonly message: string
   /** What to do, with the exact command where there is one. */
   readonly remedy: string

@@ -15,14 +15,10 @@ import {
   unreadableFinding,
 } from './key-file.ts'
 import type { FileOptions } from './key-file.ts'
-import {
-  checkKeyFormat,
-  type FormatOptions,
-  type KeyFacts,
-  reuseFindings,
-  type Subject,
-} from './key-format.ts'
+import { checkKeyFormat, type FormatOptions, type KeyFacts, type Subject } from './key-format.ts'
+import { reuseFindings } from './reuse.ts'
 import { type Finding, type RuleChoice, type RuleGroup, wantsGroup, wantsRule } from './rules.ts'
+import { scanTexts } from './scan/scan-texts.ts'
 import type { Target, Targets } from './targets.ts'
 
 export type CheckOptions = {
@@ -41,7 +37,12 @@ export type Checked = {
   readonly key: KeyFacts | undefined
 }
 
-export type CheckResult = { readonly findings: readonly Finding[]; readonly checked: readonly Checked[] }
+export type CheckResult = {
+  readonly findings: readonly Finding[]
+  readonly checked: readonly Checked[]
+  /** Texts that were looked through besides. */
+  readonly texts: number
+}
 
 /** Applies the chosen rules to files and given keys, whose bytes are wiped. Writes nothing. */
 export async function runChecks(
@@ -65,19 +66,26 @@ export async function runChecks(
   }
   for (const key of given) looks.push(lookAtGiven(key, options))
   const keys = looks.flatMap(({ subject, key, same }) =>
-    key === undefined ? [] : [{ subject, same, fingerprint: key.fingerprint }],
+    key === undefined ? [] : [{ subject, same, fingerprint: key.fingerprint, line: undefined }],
   )
+  const texts = textGroups.some((group) => wantsGroup(options.rules, group)) ? (files.texts ?? []) : []
+  const scanned = scanTexts(texts)
   const findings = [
     ...files.findings,
     ...[...parents.values()].filter((finding) => finding !== undefined),
     ...looks.flatMap((look) => look.findings),
-    ...reuseFindings(keys),
+    ...scanned.findings,
+    ...reuseFindings([...keys, ...scanned.keys]),
   ]
   return {
     findings: findings.filter(({ rule }) => wantsRule(options.rules, rule)),
     checked: looks.map(({ subject, key }) => ({ path: subject.shown, key })),
+    texts: texts.length,
   }
 }
+
+/** Groups whose rules are about keys in texts. */
+const textGroups: readonly RuleGroup[] = ['format', 'manifest', 'secrets']
 
 const groupsOf: Readonly<Record<Target['kind'], readonly RuleGroup[]>> = {
   key: ['format', 'files'],

@@ -18,7 +18,12 @@ export type Target = {
   readonly isNamed: boolean
 }
 
-export type Targets = { readonly targets: readonly Target[]; readonly findings: readonly Finding[] }
+export type Targets = {
+  readonly targets: readonly Target[]
+  readonly findings: readonly Finding[]
+  /** Files in which keys may lie open, of a look through whole trees. */
+  readonly texts?: readonly string[]
+}
 
 /**
  * The files that paths mean: a file is itself, a directory is the key files in it, the previous slots too, and the
@@ -49,7 +54,7 @@ async function expand(path: string): Promise<Targets> {
   return { targets: [{ path, kind: kindOf(path), facts, isNamed: true }], findings: [] }
 }
 
-async function isDirectoryLink(path: string, facts: FileFacts): Promise<boolean> {
+export async function isDirectoryLink(path: string, facts: FileFacts): Promise<boolean> {
   if (facts.type !== 'symlink') return false
   try {
     return (await lstatFacts(`${path}/.`))?.type === 'directory'
@@ -58,13 +63,21 @@ async function isDirectoryLink(path: string, facts: FileFacts): Promise<boolean>
   }
 }
 
-function missing(path: string): KvxError {
+export function missing(path: string): KvxError {
   if (/[*?[]/.test(path)) {
     return new KvxError('FILE_NOT_FOUND', `nothing matches ${shownPath(path)}`, {
       hint: 'The shell hands on a pattern that matches nothing as it is. Name a directory to check all key files in it.',
     })
   }
   return fileError({ code: 'ENOENT' }, 'check', path)
+}
+
+/** What a file in a directory is by its name alone; undefined for everything that is no matter of keys. */
+export function kindByName(name: string): TargetKind | 'leftover' | undefined {
+  if (keyName.test(name)) return 'key'
+  if (manifestName.test(name)) return 'manifest'
+  if (backupName.test(name)) return 'message'
+  return leftoverName.test(name) ? 'leftover' : undefined
 }
 
 const keyName = /^[^.].*\.key(\.previous)?$|^\.key$/
@@ -85,16 +98,15 @@ async function listKeys(directory: string): Promise<Targets> {
     }
   }
   const targets: Target[] = []
-  for (const name of names.filter((each) =>
-    [keyName, manifestName, backupName].some((one) => one.test(each)),
-  )) {
+  const findings: Finding[] = []
+  for (const name of names) {
+    const kind = kindByName(name)
+    if (kind === undefined) continue
     const path = join(directory, name)
     const facts = await lstatFacts(path)
-    if (facts !== undefined) targets.push({ path, kind: kindOf(path), facts, isNamed: false })
+    if (kind === 'leftover') findings.push(leftover(path))
+    else if (facts !== undefined) targets.push({ path, kind, facts, isNamed: false })
   }
-  const findings = names
-    .filter((name) => leftoverName.test(name))
-    .map((name) => leftover(join(directory, name)))
   if (targets.length === 0 && findings.length === 0) {
     throw new KvxError(
       'FILE_NOT_FOUND',
@@ -107,7 +119,7 @@ async function listKeys(directory: string): Promise<Targets> {
   return { targets, findings }
 }
 
-function leftover(path: string): Finding {
+export function leftover(path: string): Finding {
   return {
     rule: 'LEFTOVER',
     severity: 'warning',

@@ -8,7 +8,7 @@ import { columns, count } from './columns.ts'
 export function checkData(result: CheckResult) {
   return {
     findings: result.findings,
-    checked: result.checked.length,
+    checked: result.checked.length + result.texts,
     files: result.checked.map(({ path, key }) => ({
       path,
       encoding: key?.encoding ?? null,
@@ -33,7 +33,7 @@ export function checkLines(result: CheckResult, stream: Stream): readonly string
       ...own(path).flatMap((one) => findingLines(one, stream)),
     ]),
     '',
-    `${count(checked.length)} checked: ${countsText(findings)}`,
+    `${count(checked.length + result.texts)} checked: ${countsText(findings)}`,
   ]
 }
 
@@ -46,7 +46,8 @@ function headOf({ path, key }: Checked, findings: readonly Finding[]): string[] 
 function findingLines(finding: Finding, stream: Stream): string[] {
   const { red, yellow, dim } = colours(stream)
   const word = finding.severity === 'error' ? red('error  ') : yellow('warning')
-  return [`  ${word}  ${finding.rule}: ${finding.message}`, `           ${dim('→')} ${finding.remedy}`]
+  const line = finding.line === undefined ? '' : ` line ${finding.line}`
+  return [`  ${word}  ${finding.rule}${line}: ${finding.message}`, `           ${dim('→')} ${finding.remedy}`]
 }
 
 /** `2 errors, 1 warning` */

@@ -82,11 +82,13 @@ export const documentData = {
         rule: text,
         severity: z.enum(['error', 'warning']),
         path: text,
+        line: z.int().positive().optional().describe('of a text, from 1'),
         message: text,
         remedy: text,
       }),
     ),
     checked: count,
+    baseline: text.optional().describe('the file that --write-baseline wrote'),
     files: z.array(
       z.object({
         path: text,

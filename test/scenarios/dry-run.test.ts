@@ -63,6 +63,10 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
   'backup:create': { make: begun, args: always('backup', 'create', 'master') },
   'backup:home': { make: begun, args: always('backup', 'home', '--out', 'copy.json') },
   'backup:split': { make: begun, args: always('backup', 'split', 'master') },
+  check: {
+    make: begun,
+    args: always('check', 'app.env', '--only', 'files', '--write-baseline', 'known.json'),
+  },
   destroy: [
     { make: retired, args: always('destroy', 'master@1') },
     { make: due, args: always('destroy', '--due') },
@@ -176,7 +180,6 @@ const looks = [
   'audit:verify',
   'backup:list',
   'backup:verify',
-  'check',
   'discover',
   'inspect',
   'key:list',

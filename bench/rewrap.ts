@@ -6,8 +6,8 @@ import { homeAt } from '../src/keyring/home.ts'
 import { readKeyring } from '../src/keyring/keyring.ts'
 import { compileEnvelopes } from '../src/migration/envelope/compile-envelope.ts'
 import { KeyBook } from '../src/migration/envelope/key-book.ts'
-import { openRecord } from '../src/migration/envelope/open-record.ts'
-import { sealUnder } from '../src/migration/envelope/seal-record.ts'
+import { openPage } from '../src/migration/envelope/open-record.ts'
+import { sealPage } from '../src/migration/envelope/seal-record.ts'
 import type { StoredRecord } from '../src/stores/store.ts'
 import { bufferOf, plainTwoLevels } from '../test/support/application.ts'
 import { makeWorkspace, type Workspace } from '../test/support/workspace.ts'
@@ -25,7 +25,8 @@ function rotated(rows: number): Workspace {
 /** The engine alone, in memory: open a record through its chain and wrap its DEK again. */
 export async function inMemory(): Promise<Row> {
   const count = 20_000
-  const workspace = rotated(2000)
+  // As many as a page of a run.
+  const workspace = rotated(500)
   try {
     const home = homeAt(workspace.home)
     const [envelope] = compileEnvelopes(await loadConfig({ config: workspace.file('kvx.yaml') }))
@@ -41,12 +42,13 @@ export async function inMemory(): Promise<Row> {
       }),
     )
     const rewrap = (): void => {
-      for (let at = 0; at < count; at++) {
-        const record = records[at % records.length] as StoredRecord
-        const opened = openRecord(envelope, record, book)
-        if (opened.kind !== 'sealed') throw new Error('every record is sealed')
-        sealUnder(envelope, record, opened, { book, target: 2 })
-        opened.wipe()
+      for (let done = 0; done < count; done += records.length) {
+        const page = openPage(records, { envelope, book }).map((opened, at) => {
+          if (opened.kind !== 'sealed') throw new Error('every record is sealed')
+          return { record: records[at] as StoredRecord, opened }
+        })
+        sealPage(envelope, page, { book, target: 2 })
+        for (const { opened } of page) opened.wipe()
       }
     }
     const keks = [workspace.firstKey.bytes, randomBytes(32)].map((key) => createSecretKey(key))

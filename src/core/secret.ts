@@ -3,11 +3,24 @@ import { timingSafeEqual } from 'node:crypto'
 
 const masked = '[secret]'
 
+const slabSize = 16_384
+const largestInSlab = 256
+let slab = Buffer.alloc(0)
+
+/** Room for short secrets is cut from one buffer: a run holds a DEK a record, and a buffer costs more than opening it. */
+function allocate(size: number): Buffer {
+  if (size > largestInSlab) return Buffer.allocUnsafeSlow(size)
+  if (size > slab.length) slab = Buffer.allocUnsafeSlow(slabSize)
+  const own = slab.subarray(0, size)
+  slab = slab.subarray(size)
+  return own
+}
+
 /**
  * Key material or plaintext that cannot be printed. The bytes are lent to a function and wiped on request.
  *
  * Every textual form (`String()`, templates, JSON, `util.inspect`) says `[secret]`. The bytes lie in a buffer
- * of their own, outside Node's pool. Wiping overwrites this copy; JavaScript gives no guarantee about others.
+ * that holds secrets alone, outside Node's pool. Wiping overwrites this copy; JavaScript gives no guarantee about others.
  */
 export class Secret {
   readonly #bytes: Buffer
@@ -26,7 +39,7 @@ export class Secret {
 
   /** Copies `bytes` and leaves the original as it is. */
   static copy(bytes: Uint8Array): Secret {
-    const own = Buffer.allocUnsafeSlow(bytes.length)
+    const own = allocate(bytes.length)
     own.set(bytes)
     return new Secret(own)
   }

@@ -6,7 +6,7 @@ import { displayId } from './cells.ts'
 import { CensusTaker, type Census } from './census.ts'
 import { openInstance, versionKey } from './envelope/open-instance.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
-import { openRecord, type OpenedRecord } from './envelope/open-record.ts'
+import { openPage, type OpenedRecord } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import { stopIfInterrupted } from './events.ts'
 import { countJoined } from './joined.ts'
@@ -40,17 +40,20 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
   let controls = controlSample
   for await (const page of store.scan(envelope.set, pageSize)) {
     if (room() <= 0) break
-    for (const record of page.slice(0, room())) {
-      const opened = openRecord(envelope, record, book, isFresh)
-      try {
-        if (opened.kind === 'sealed' && controls > 0) {
+    const records = page.slice(0, room())
+    const opened = openPage(records, { envelope, book, isFresh })
+    try {
+      for (const [at, record] of records.entries()) {
+        const one = opened[at]
+        if (one === undefined) continue
+        if (one.kind === 'sealed' && controls > 0) {
           controls--
-          refuseUnauthenticated(open, record, opened)
+          refuseUnauthenticated(open, record, one)
         }
-        taker.add(opened, () => displayId(record.id))
-      } finally {
-        if (opened.kind === 'sealed') opened.wipe()
+        taker.add(one, () => displayId(record.id))
       }
+    } finally {
+      for (const one of opened) if (one.kind === 'sealed') one.wipe()
     }
     await told()
   }

@@ -63,7 +63,7 @@ function findGroups(
 ): Map<string, Group> {
   const groups = new Map<string, Group>()
   for (const record of page) {
-    const opened = openRecord(envelope, record, book, (dek) => fresh?.has(dek) === true)
+    const opened = openRecord(envelope, record, book, { isFresh: (dek) => fresh?.has(dek) === true })
     if (opened.kind === 'unreadable')
       unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
     if (opened.kind !== 'sealed') continue

@@ -28,7 +28,9 @@ export async function sweepSharedDeks(open: OpenEnvelope, options: SweepOptions)
     const waiting = new Map<string, StoredRecord[]>()
     for (const record of page) {
       const group = groupOf(envelope, record)
-      const opened = openRecord(envelope, record, book, (dek) => options.fresh?.has(dek) === true)
+      const opened = openRecord(envelope, record, book, {
+        isFresh: (dek) => options.fresh?.has(dek) === true,
+      })
       if (opened.kind !== 'sealed') continue
       if (opened.labels.settled !== options.target && !done.has(group)) waiting.set(group, [])
       opened.wipe()

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvxError } from '../core/errors.ts'
 import { displayId, idKey } from './cells.ts'
-import { isUnder, openRecord, type OpenedRecord } from './envelope/open-record.ts'
-import { proveRewritten } from './envelope/prove-record.ts'
+import type { Secret } from '../core/secret.ts'
+import { isUnder, openPage, openRecord, type Opened, type OpenedRecord } from './envelope/open-record.ts'
+import { proveRewritten, type Rewritten } from './envelope/prove-record.ts'
 import { proveRenewed, renewDek } from './envelope/renew-dek.ts'
 import { proveFirst, sealFirst } from './envelope/seal-first.ts'
-import { sealUnder, type SealTarget } from './envelope/seal-record.ts'
+import { sealPage, type SealTarget, type ToSeal } from './envelope/seal-record.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import { withoutPlaintext } from './plain-backup.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
@@ -21,10 +22,12 @@ type Pending = {
   readonly change: Cells
   /** What the backup says beside the old row. */
   readonly extra?: (options: SweepOptions) => Pick<BackupEntry, 'dek' | 'wrapped'>
-  /** Throws when what the store gave back is not what was meant. */
-  readonly prove: (written: StoredRecord) => void
+  readonly proof: Proof
   readonly wipe: () => void
 }
+
+/** How what the store gave back is proven: with the rest of its page, or by itself. Throws when it is not what was meant. */
+type Proof = { readonly before: OpenedRecord } | ((written: StoredRecord) => void)
 
 /**
  * One pass over an envelope: every record that needs another version than the target is sealed under the
@@ -61,41 +64,52 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
 type Look = Pick<SweepOptions, 'target' | 'fresh' | 'kind'> & { readonly unreadable: QuarantineRow[] }
 
 function findPending(open: OpenEnvelope, page: readonly StoredRecord[], look: Look): readonly Pending[] {
-  return page.flatMap((record) => {
-    const found = look.kind === 'seal' ? findPlain(open, record, look) : findSealed(open, record, look)
-    return found === undefined ? [] : [found]
-  })
-}
-
-function findSealed(open: OpenEnvelope, record: StoredRecord, look: Look): Pending | undefined {
+  if (look.kind === 'seal') return page.flatMap((record) => findPlain(open, record, look) ?? [])
   const { envelope, book } = open
   const { fresh, target } = look
-  const opened = openRecord(envelope, record, book, fresh && ((dek) => fresh.has(dek)))
-  const aside = (reason: string): undefined => {
-    look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason })
+  const isFresh = fresh && ((dek: Secret): boolean => fresh.has(dek))
+  const opened = openPage(page, { envelope, book, isFresh })
+  const kept: ToSeal[] = []
+  try {
+    opened.forEach((one, at) => {
+      const record = page[at]
+      if (record !== undefined && isPending(one, { envelope, record }, look))
+        kept.push({ record, opened: one })
+      else if (one.kind === 'sealed') one.wipe()
+    })
+    const to = { book, target }
+    return fresh === undefined
+      ? rewrapped(envelope, kept, to)
+      : kept.map((one) => renewed(envelope, one.record, one.opened, to))
+  } catch (error) {
+    for (const one of kept) one.opened.wipe()
+    throw error
   }
-  if (opened.kind === 'unreadable') return aside(opened.reason)
-  if (opened.kind !== 'sealed') return undefined
-  if (isUnder(opened, target)) {
-    opened.wipe()
-    return undefined
-  }
-  if (opened.labels.foreign) {
-    // The plan found none: something writes them now. What is no number of kvx is never overwritten.
-    opened.wipe()
-    return aside('version-column')
-  }
-  const to = { book, target }
-  return fresh === undefined ? rewrapped(envelope, record, opened, to) : renewed(envelope, record, opened, to)
 }
 
-function rewrapped(envelope: Envelope, record: StoredRecord, opened: OpenedRecord, to: SealTarget): Pending {
-  return {
-    record,
-    change: sealUnder(envelope, record, opened, to),
-    prove: (written) => proveRewritten(envelope, written, opened, to),
-    wipe: () => opened.wipe(),
+function isPending(
+  opened: Opened,
+  { envelope, record }: { readonly envelope: Envelope; readonly record: StoredRecord },
+  { target, unreadable }: Look,
+): opened is OpenedRecord {
+  const aside = (reason: string): false => {
+    unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason })
+    return false
   }
+  if (opened.kind === 'unreadable') return aside(opened.reason)
+  if (opened.kind !== 'sealed' || isUnder(opened, target)) return false
+  // The plan found none: something writes them now. What is no number of kvx is never overwritten.
+  return opened.labels.foreign ? aside('version-column') : true
+}
+
+function rewrapped(envelope: Envelope, page: readonly ToSeal[], to: SealTarget): readonly Pending[] {
+  const changes = sealPage(envelope, page, to)
+  return page.map(({ record, opened }, at) => ({
+    record,
+    change: changes[at] ?? {},
+    proof: { before: opened },
+    wipe: () => opened.wipe(),
+  }))
 }
 
 function renewed(envelope: Envelope, record: StoredRecord, opened: OpenedRecord, to: SealTarget): Pending {
@@ -104,7 +118,7 @@ function renewed(envelope: Envelope, record: StoredRecord, opened: OpenedRecord,
     record,
     change: made.change,
     extra: ({ fresh }) => ({ dek: fresh?.add(made.dek) ?? '', wrapped: made.wrapped }),
-    prove: (written) => proveRenewed(envelope, written, made, to),
+    proof: (written) => proveRenewed(envelope, written, made, to),
     wipe: () => {
       for (const one of [opened, made.dek, made.old]) one.wipe()
     },
@@ -135,7 +149,7 @@ function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look:
     change: first.change,
     // A DEK that was made here: wrapped, in the home, before it seals anything.
     extra: () => (first.dek === undefined ? {} : { wrapped: first.change }),
-    prove: (written) => proveFirst(envelope, written, first, to),
+    proof: (written) => proveFirst(envelope, written, first, to),
     wipe: () => first.dek?.wipe(),
   }
 }
@@ -168,17 +182,26 @@ async function swapPending(
   const outcomes = await store.swap(
     envelope.set,
     pending.map(({ record, change }) => ({ id: record.id, expected: record.cells, change })),
-    (written) => {
-      for (const record of written) {
-        const original = before.get(idKey(record.id))
-        if (original === undefined)
-          throw new TypeError('the store read back a record that was not in the batch')
-        original.prove(record)
-      }
-    },
+    (written) => prove(open, written, { before, target: options.target }),
   )
   const changed = outcomes.filter((outcome) => outcome === 'changed').length
   return { changed, lost: outcomes.length - changed }
+}
+
+function prove(
+  { envelope, book }: OpenEnvelope,
+  written: readonly StoredRecord[],
+  { before, target }: { readonly before: ReadonlyMap<string, Pending>; readonly target: number },
+): void {
+  const rewritten: Rewritten[] = []
+  for (const record of written) {
+    const original = before.get(idKey(record.id))
+    if (original === undefined) throw new TypeError('the store read back a record that was not in the batch')
+    const { proof } = original
+    if (typeof proof === 'function') proof(record)
+    else rewritten.push({ ...original, before: proof.before, written: record })
+  }
+  proveRewritten(envelope, rewritten, { book, target })
 }
 
 function backupEntry(

@@ -24,6 +24,21 @@ export function randomBytes(size: number): Buffer {
   return bytes
 }
 
+const poolSize = 4096
+let pool: Uint8Array = Buffer.alloc(0)
+
+/**
+ * `size` random bytes for what is public: a nonce, a salt. They come from one larger draw of the system's generator,
+ * since a draw costs as much as a cipher; no byte of it is given out twice.
+ */
+export function randomNonce(size: number): Uint8Array {
+  if (size > pool.length) pool = randomBytes(Math.max(poolSize, size))
+  const nonce = new Uint8Array(pool.subarray(0, size))
+  pool.fill(0, 0, size)
+  pool = pool.subarray(size)
+  return nonce
+}
+
 // 32 signs: five bits of a byte choose one without bias; i, l, o and u are left out for people's sake.
 const signs = '0123456789abcdefghjkmnpqrstvwxyz'
 

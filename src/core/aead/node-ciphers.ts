@@ -28,14 +28,14 @@ function nodeAlgorithm(
     acceptsNonceLength: (length) => length >= nonce.shortest && length <= nonce.longest,
     seal(key, nonce, plaintext, aad) {
       const cipher = createCipheriv(asGcm(name), key.object(name), nonce, { authTagLength: tagLength })
-      cipher.setAAD(aad)
+      if (aad.length > 0) cipher.setAAD(aad)
       const ct = cipher.update(plaintext)
       cipher.final()
       return { ct, tag: cipher.getAuthTag() }
     },
     open(key, nonce, { ct, tag }, aad) {
       const decipher = createDecipheriv(asGcm(name), key.object(name), nonce, { authTagLength: tagLength })
-      decipher.setAAD(aad)
+      if (aad.length > 0) decipher.setAAD(aad)
       decipher.setAuthTag(tag)
       const plaintext = decipher.update(ct)
       try {

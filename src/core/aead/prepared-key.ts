@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import { Secret } from '../secret.ts'
 import { KvxError } from '../errors.ts'
+import { GcmBatch } from './gcm-batch.ts'
 
 /**
  * A key that is ready for one algorithm. A cipher made from a `KeyObject` costs about 9 µs on Node 24, one made
@@ -14,6 +15,7 @@ export class PreparedKey {
   readonly algorithm: string
   #object: KeyObject | undefined
   #secret: Secret | undefined
+  #batch: GcmBatch | undefined
 
   private constructor(algorithm: string, object: KeyObject | undefined, secret: Secret | undefined) {
     this.algorithm = algorithm
@@ -47,6 +49,11 @@ export class PreparedKey {
     return this.#object
   }
 
+  /** For many short values under an AES-GCM key, made when it is first asked for. */
+  batch(algorithm: string): GcmBatch {
+    return (this.#batch ??= new GcmBatch(this.object(algorithm)))
+  }
+
   /** Lends the bytes as {@link Secret.lend} does. */
   lend<T>(algorithm: string, use: (bytes: Buffer) => T): T {
     this.#check(algorithm)
@@ -64,6 +71,8 @@ export class PreparedKey {
     this.#object = undefined
     this.#secret?.wipe()
     this.#secret = undefined
+    this.#batch?.wipe()
+    this.#batch = undefined
   }
 
   toJSON(): string {

@@ -3,7 +3,8 @@ import type { Algorithm } from '../aead/algorithm.ts'
 import { ccm, ocb } from '../aead/block-modes.ts'
 import { gcmSiv } from '../aead/noble-ciphers.ts'
 import { PreparedKey } from '../aead/prepared-key.ts'
-import type { Cipher, CipherKey } from './cipher.ts'
+import { GcmBatch } from '../aead/gcm-batch.ts'
+import type { Cipher, CipherKey, ManyAtOnce, OneOfMany } from './cipher.ts'
 import { bytesIn, foreignKey } from './sealed-bytes.ts'
 
 const bits = [128, 192, 256] as const
@@ -32,7 +33,40 @@ function aeadCipher(aead: Algorithm): Cipher {
       const { ct, tag } = aead.seal(prepared(aead.name, key), bytesIn(given, 'nonce'), plaintext, aad)
       return new Map(given).set('ct', ct).set('tag', tag)
     },
+    ...(/^aes-\d+-gcm$/.test(aead.name) ? { many: manyOf(aead.name) } : {}),
   }
+}
+
+function manyOf(name: string): ManyAtOnce {
+  return {
+    takes: ({ parts, aad }, plaintext) => {
+      const [nonce, ct, tag] = [parts.get('nonce'), plaintext ?? parts.get('ct'), parts.get('tag')]
+      if (!(nonce instanceof Uint8Array && ct instanceof Uint8Array)) return false
+      const hasTag = plaintext !== undefined || (tag instanceof Uint8Array && tag.length === 16)
+      return hasTag && GcmBatch.takes({ nonce, ct, aad })
+    },
+    open: (key, values) =>
+      prepared(name, key)
+        .batch(name)
+        .open(values.map((value) => ({ ...gcmValue(value), tag: bytesIn(value.parts, 'tag') }))),
+    seal: (key, values) => {
+      const texts = values.map(({ parts, aad, plaintext }) => ({
+        nonce: bytesIn(parts, 'nonce'),
+        ct: plaintext,
+        aad,
+      }))
+      const sealed = prepared(name, key).batch(name).seal(texts)
+      return values.map(({ parts }, at) =>
+        new Map(parts)
+          .set('ct', sealed[at]?.ct ?? new Uint8Array(0))
+          .set('tag', sealed[at]?.tag ?? new Uint8Array(0)),
+      )
+    },
+  }
+}
+
+function gcmValue({ parts, aad }: OneOfMany) {
+  return { nonce: bytesIn(parts, 'nonce'), ct: bytesIn(parts, 'ct'), aad }
 }
 
 export function prepared(cipher: string, key: CipherKey): PreparedKey {

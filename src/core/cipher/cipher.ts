@@ -36,6 +36,24 @@ export type Cipher = {
    * @throws TypeError for a legacy cipher, KEY_MALFORMED for material that a key wrap cannot hold
    */
   seal(key: CipherKey, plaintext: Uint8Array, given: SealedParts, aad: Uint8Array): SealedParts
+  /** Missing where one after the other is as good. */
+  readonly many?: ManyAtOnce
+}
+
+/** One of several values under one key: its parts as `open` takes them, or to seal it as `seal` does, with its text. */
+export type OneOfMany = { readonly parts: SealedParts; readonly aad: Uint8Array }
+
+/** Opens and seals many short values under one key for less than one after the other costs. */
+export type ManyAtOnce = {
+  /** Whether this value is one that it takes; the plaintext where it is to be sealed. */
+  takes(value: OneOfMany, plaintext?: Uint8Array): boolean
+  /** As `open` of the cipher, of each. */
+  open(key: CipherKey, values: readonly OneOfMany[]): readonly (Uint8Array | undefined)[]
+  /** As `seal` of the cipher, of each. */
+  seal(
+    key: CipherKey,
+    values: readonly (OneOfMany & { readonly plaintext: Uint8Array })[],
+  ): readonly SealedParts[]
 }
 
 /** What a declaration says of its cipher beyond the name. */

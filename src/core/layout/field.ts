@@ -29,6 +29,7 @@ export type Where = { readonly offset: number; readonly layer?: string; readonly
 export const startOfValue: Where = { offset: 0, inner: 0 }
 
 export function further(where: Where, bytes: number): Where {
+  if (bytes === 0) return where
   return where.layer === undefined
     ? { ...where, offset: where.offset + bytes }
     : { ...where, inner: where.inner + bytes }

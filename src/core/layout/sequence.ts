@@ -75,13 +75,22 @@ function readSteps(steps: readonly Step[], bytes: Uint8Array, { place, where, fo
       throw unlike(field.place, further(where, at), 'the value ends too early')
     }
     if (least > to) throw unlike(field.place, further(where, at), 'something else stands there')
-    field.read(bytes.subarray(at, to), further(where, at), found)
+    field.read(cut(bytes, at, to), further(where, at), found)
     at = to
   }
   if (at < bytes.length) {
     const rest = counted(bytes.length - at, 'byte')
     throw unlike(place, further(where, at), `${rest} more than is described`)
   }
+}
+
+/** A copy of few bytes is cheaper than a view on them. */
+function cut(bytes: Uint8Array, from: number, to: number): Uint8Array {
+  if (from === 0 && to === bytes.length) return bytes
+  if (to - from > 64) return bytes.subarray(from, to)
+  const copy = new Uint8Array(to - from)
+  for (let at = from; at < to; at++) copy[at - from] = bytes[at] ?? 0
+  return copy
 }
 
 type Compiling = {

@@ -193,7 +193,8 @@ const nothing = (): never => {
 }
 const noInputs: Inputs = { cell: nothing, newCell: nothing, part: nothing }
 
-function readsRecord({ columns, newColumns, partNames }: Derivation): boolean {
+/** Whether each record has a key of its own. */
+export function readsRecord({ columns, newColumns, partNames }: Derivation): boolean {
   return columns.size + newColumns.size + partNames.size > 0
 }
 

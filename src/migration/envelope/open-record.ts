@@ -8,6 +8,7 @@ import { parseSealed, stateOf, type Found, type Instance, type RecordState } fro
 import type { KeyBook } from './key-book.ts'
 import { asVersion, readColumnLabel, versionOfName, type Label } from './labels.ts'
 import { openInstance, versionKey, withDek, type KeyFor } from './open-instance.ts'
+import { openMany, sharesKey } from './open-many.ts'
 import type { UnreadableReason } from './reasons.ts'
 
 /** One secret of a record that lies directly under the configured key: its outermost wrap, or one of its values. */
@@ -51,34 +52,106 @@ type Look = {
   readonly state: RecordState
   readonly book: KeyBook
   readonly isFresh: ((dek: Secret) => boolean) | undefined
+  /** What may lie under the key: the outermost wrap, or the values. */
+  readonly under: readonly Found[]
+  /** What lies below the wrap. */
+  readonly values: readonly Found[]
+  readonly expected: Expected | undefined
 }
 
-/**
- * Opens a record through its whole declared chain with whichever known version does it.
- * @param isFresh of a run that makes new DEKs: a record under another DEK is not settled yet
- */
+/** What is known of a record that was just written. */
+export type Expected = {
+  readonly version: number
+  /** Whether this is the very secret that was sealed, over values that opened with it and were not written. */
+  readonly isProven: (secret: Uint8Array) => boolean
+}
+
+type OpenOptions = {
+  readonly envelope: Envelope
+  readonly book: KeyBook
+  /** Of a run that makes new DEKs: a record under another DEK is not settled yet. */
+  readonly isFresh?: ((dek: Secret) => boolean) | undefined
+  readonly expected?: Expected
+}
+
+/** Opens a record through its whole declared chain with whichever known version does it. */
 export function openRecord(
   envelope: Envelope,
   record: StoredRecord,
   book: KeyBook,
-  isFresh?: (dek: Secret) => boolean,
+  more?: Pick<OpenOptions, 'isFresh' | 'expected'>,
 ): Opened {
-  const look = { envelope, state: stateOf(envelope.set.id, record), book, isFresh }
-  const [outer] = envelope.wraps
-  return outer === undefined ? openDirect(look) : openWrapped(look, outer)
+  return openLook(lookAt(record, { envelope, book, ...more }), new Map())
 }
 
-function openDirect(look: Look): Opened {
-  const { envelope, state } = look
+/**
+ * Opens the records of a page: what lies directly under the key together, since most of it lies under one version.
+ * When it throws, nothing is left open.
+ */
+export function openPage(records: readonly StoredRecord[], options: OpenOptions): readonly Opened[] {
+  const looks = records.map((record) => lookAt(record, options))
+  const ahead = openAhead(looks, options.book)
+  const opened: Opened[] = []
+  try {
+    for (const look of looks) opened.push(openLook(look, ahead))
+    return opened
+  } catch (error) {
+    for (const one of opened) if (one.kind === 'sealed') one.wipe()
+    throw error
+  } finally {
+    wipeAll([...ahead.values()])
+  }
+}
+
+function lookAt(record: StoredRecord, { envelope, book, isFresh, expected }: OpenOptions): Look {
+  const state = stateOf(envelope.set.id, record)
+  const values = envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
+  const [outer] = envelope.wraps
+  const under = outer === undefined ? values : parseSealed(outer, state, { plaintext: false })
+  return { envelope, state, book, isFresh, under, values, expected }
+}
+
+/** What opened already. Whoever takes a secret out of it owns it. */
+type Ahead = Map<Instance, UnderKey>
+
+/** The first form of each place under the versions that may open it, one version after the other. */
+function openAhead(looks: readonly Look[], book: KeyBook): Ahead {
+  const ahead: Ahead = new Map()
+  let left = looks.flatMap((look) =>
+    look.under.flatMap((found) => {
+      if (typeof found === 'string' || !sharesKey(found[0].form)) return []
+      return [{ instance: found[0], state: look.state, versions: versionsFor(found[0], look) }]
+    }),
+  )
+  for (let turn = 0; left.length > 0; turn++) {
+    for (const [version, places] of Map.groupBy(left, ({ versions }) => versions[turn])) {
+      if (version === undefined) continue
+      openMany(places, book, version).forEach((secret, at) => {
+        const instance = places[at]?.instance
+        if (secret !== undefined && instance !== undefined) ahead.set(instance, { instance, version, secret })
+      })
+    }
+    left = left.filter(({ instance, versions }) => !ahead.has(instance) && versions.length > turn + 1)
+  }
+  return ahead
+}
+
+function openLook(look: Look, ahead: Ahead): Opened {
+  const [outer] = look.envelope.wraps
+  return outer === undefined ? openDirect(look, ahead) : openWrapped(look, outer, ahead)
+}
+
+function openDirect(look: Look, ahead: Ahead): Opened {
+  const { envelope } = look
   const under: UnderKey[] = []
   let plaintext = false
-  for (const found of envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))) {
+  for (const found of look.under) {
     if (found === 'null') continue
     if (found === 'plaintext') {
       plaintext = true
       continue
     }
-    const opened = found === 'shape' ? found : openUnderKey(found, look)
+    const opened = found === 'shape' ? found : openUnderKey(found, look, ahead)
     if (typeof opened === 'string') {
       wipeAll(under)
       return { kind: 'unreadable', reason: opened }
@@ -93,10 +166,9 @@ function openDirect(look: Look): Opened {
   return sealedRecord(look, under, { outdated: false, bare: plaintext })
 }
 
-function openWrapped(look: Look, outer: Sealed): Opened {
-  const { envelope, state } = look
-  const values = envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
-  const [wrap = 'null'] = parseSealed(outer, state, { plaintext: false })
+function openWrapped(look: Look, outer: Sealed, ahead: Ahead): Opened {
+  const { envelope, values } = look
+  const [wrap = 'null'] = look.under
   if (wrap === 'null') return withoutDek(look, values)
   if (typeof wrap === 'string') {
     // A wrap that lies inside its value is not there where the value is plaintext.
@@ -104,10 +176,10 @@ function openWrapped(look: Look, outer: Sealed): Opened {
       outer.forms[0].prefix !== '' && values.every((found) => found === 'null' || found === 'plaintext')
     return isInside && envelope.plaintext ? unsealed(look) : { kind: 'unreadable', reason: 'shape' }
   }
-  const found = openUnderKey(wrap, look)
+  const found = openUnderKey(wrap, look, ahead)
   if (typeof found === 'string') return { kind: 'unreadable', reason: found }
   const bare = !envelope.plaintext && values.includes('plaintext')
-  const lower = bare ? 'not-sealed' : openLower(look, found, values)
+  const lower = bare ? 'not-sealed' : openLower(look, found)
   if (typeof lower !== 'string')
     return sealedRecord(look, [found], { outdated: lower.outdated, bare: values.includes('plaintext') })
   wipeAll([found])
@@ -130,10 +202,10 @@ function withoutDek(look: Look, values: readonly Found[]): Opened {
  * @returns whether something of it lies in a form that is only read
  */
 function openLower(
-  { envelope, state, book, isFresh }: Look,
+  { envelope, state, book, isFresh, values, expected }: Look,
   found: UnderKey,
-  values: readonly Found[],
 ): { readonly outdated: boolean } | UnreadableReason {
+  if (expected?.isProven(found.secret) === true) return { outdated: false }
   const key = chainKey(envelope, found.secret, state)
   if (typeof key === 'string') return key
   try {
@@ -249,7 +321,17 @@ function opensDirectly(found: readonly Instance[], state: RecordState, book: Key
 }
 
 /** Opens one place with whichever version does it, in the form that is written before one that is only read. */
-function openUnderKey(found: readonly [Instance, ...Instance[]], look: Look): UnderKey | UnreadableReason {
+function openUnderKey(
+  found: readonly [Instance, ...Instance[]],
+  look: Look,
+  ahead: Ahead,
+): UnderKey | UnreadableReason {
+  const known = ahead.get(found[0])
+  if (known !== undefined) {
+    ahead.delete(found[0])
+    look.book.prefer(known.version)
+    return known
+  }
   for (const instance of found) {
     const opened =
       instance.form.cipher.kind === 'legacy' ? openLegacy(instance, look) : tryVersions(instance, look)
@@ -258,17 +340,24 @@ function openUnderKey(found: readonly [Instance, ...Instance[]], look: Look): Un
   return 'no-known-key'
 }
 
-function tryVersions(instance: Instance, { envelope, state, book }: Look): UnderKey | undefined {
-  const fitting = book.fitting(instance.form)
-  const label = labelOf(instance, book) ?? columnLabel(envelope, state, book)
-  for (const version of book.candidates(typeof label === 'number' ? label : undefined)) {
-    if (!fitting.has(version)) continue
+function tryVersions(instance: Instance, look: Look): UnderKey | undefined {
+  const { state, book, expected } = look
+  for (const version of versionsFor(instance, look)) {
     const secret = openInstance(instance, state, versionKey(book, version))
     if (secret === undefined) continue
-    book.prefer(version)
+    if (expected === undefined) book.prefer(version)
     return { instance, version, secret }
   }
   return undefined
+}
+
+/** The versions whose key the form takes, the likeliest first. */
+function versionsFor(instance: Instance, { envelope, state, book, expected }: Look): readonly number[] {
+  const fitting = book.fitting(instance.form)
+  const label = expected?.version ?? labelOf(instance, book) ?? columnLabel(envelope, state, book)
+  return book
+    .candidates(typeof label === 'number' ? label : undefined)
+    .filter((version) => fitting.has(version))
 }
 
 /** So many bytes of a plaintext that passes its test are no accident: without a label fewer prove no key. */
@@ -316,27 +405,45 @@ function sealedRecord(
   under: readonly UnderKey[],
   { outdated, bare }: { readonly outdated: boolean; readonly bare: boolean },
 ): Opened {
-  const versions = new Set(under.map((one) => one.version))
-  const labels = labelsOf(look, under, outdated)
+  const versions = versionsOf(under)
+  const labels = labelsOf(look, { under, versions, outdated })
   return { kind: 'sealed', versions, labels, bare, under, wipe: () => wipeAll(under) }
 }
 
-function labelsOf({ envelope, state, book }: Look, under: readonly UnderKey[], outdated: boolean): Labels {
+const single = new Map<number, ReadonlySet<number>>()
+const none: ReadonlySet<number> = new Set()
+
+/** The same set for all records of one version. */
+function versionsOf(under: readonly UnderKey[]): ReadonlySet<number> {
+  const [first] = under
+  if (under.length !== 1 || first === undefined) return new Set(under.map((one) => one.version))
+  const known = single.get(first.version) ?? new Set([first.version])
+  single.set(first.version, known)
+  return known
+}
+
+type Seen = {
+  readonly under: readonly UnderKey[]
+  readonly versions: ReadonlySet<number>
+  readonly outdated: boolean
+}
+
+function labelsOf({ envelope, state, book }: Look, { under, versions, outdated }: Seen): Labels {
   const column = columnLabel(envelope, state, book)
-  const wrong = new Set<number>()
+  let wrong = none
   let unknown = false
   for (const { version, instance } of under) {
     const own = labelOf(instance, book)
     unknown ||= own === 'foreign'
     for (const label of [own, column]) {
-      if (typeof label === 'number' && label !== version) wrong.add(label)
+      if (typeof label === 'number' && label !== version) wrong = new Set([...wrong, label])
     }
   }
-  const [version, ...more] = new Set(under.map((one) => one.version))
+  const [version] = versions
   const old = outdated || under.some(({ instance: { form, sealed } }) => form !== sealed.forms[0])
   // A column that is empty is written by a run; one that says something else stays as it is.
   const labelled = envelope.version === undefined || column !== undefined
-  const whole = more.length === 0 && wrong.size === 0 && labelled && !unknown && !old
+  const whole = versions.size === 1 && wrong.size === 0 && labelled && !unknown && !old
   return { settled: whole ? version : undefined, wrong, foreign: column === 'foreign' }
 }
 

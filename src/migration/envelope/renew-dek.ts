@@ -138,7 +138,7 @@ export function proveRenewed(
   renewed: Renewed,
   { book, target }: SealTarget,
 ): void {
-  const after = openRecord(envelope, written, book, (dek) => dek.equals(renewed.dek))
+  const after = openRecord(envelope, written, book, { isFresh: (dek) => dek.equals(renewed.dek) })
   if (after.kind !== 'sealed') throw readBackFailed(envelope, 'does not open')
   try {
     if (!isUnder(after, target)) throw readBackFailed(envelope, 'is not under its new DEK')

@@ -1,8 +1,9 @@
 import { isUtf8 } from 'node:buffer'
+import type { SealedParts } from '../../core/cipher/cipher.ts'
 import { KvxError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 import { now } from '../../platform/clock.ts'
-import { randomBytes } from '../../platform/random.ts'
+import { randomNonce } from '../../platform/random.ts'
 import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
 import { boundColumns, type Envelope, type Form, type Sealed } from './envelope.ts'
 import {
@@ -14,29 +15,63 @@ import {
   type Instance,
   type RecordState,
 } from './instance.ts'
-import type { KeyBook } from './key-book.ts'
+import type { Inputs, KeyBook } from './key-book.ts'
 import { bytesOf, nameOfVersion, writeColumnLabel } from './labels.ts'
 import { versionKey, withDek, withNonce, type KeyFor } from './open-instance.ts'
+import { sharesKey } from './open-many.ts'
 import { dekOf, openFirst, type OpenedRecord } from './open-record.ts'
 
 export type SealTarget = { readonly book: KeyBook; readonly target: number }
 
-/** The columns of the record sealed under `target`: wraps or values, and what says which version they need. */
-export function sealUnder(
-  envelope: Envelope,
-  record: StoredRecord,
-  opened: OpenedRecord,
-  to: SealTarget,
-): Cells {
-  const draft = new RecordDraft(envelope, record)
-  draft.label(to)
-  draft.sets(to)
-  for (const { instance, secret } of opened.under)
-    draft.seal(instance, secret, versionKey(to.book, to.target), labelsAt(instance, to))
-  if (envelope.wraps.length > 0) sealLower(envelope, draft, opened)
-  // Once more for those that are made of what was just sealed.
-  draft.sets(to)
-  return draft.changes
+/** A record as it was found. */
+export type ToSeal = { readonly record: StoredRecord; readonly opened: OpenedRecord }
+
+/**
+ * The columns of each record sealed under `target`: wraps or values, and what says which version they need. What
+ * lies directly under the key is sealed together.
+ */
+export function sealPage(envelope: Envelope, page: readonly ToSeal[], to: SealTarget): readonly Cells[] {
+  const by = versionKey(to.book, to.target)
+  const drafts = page.map(({ record }) => {
+    const draft = new RecordDraft(envelope, record)
+    draft.label(to)
+    draft.sets(to)
+    return draft
+  })
+  const together = new Map<Form, { draft: RecordDraft; blank: Blank; plaintext: Uint8Array }[]>()
+  for (const [at, { opened }] of page.entries()) {
+    const draft = drafts[at]
+    if (draft === undefined) throw new TypeError('each record has its draft')
+    for (const { instance, secret } of opened.under) {
+      const [form] = instance.sealed.forms
+      // Of several in one record the next may be made of what the one before it became.
+      const blank =
+        opened.under.length === 1 && sharesKey(form)
+          ? draft.blank(instance, undefined, labelsAt(instance, to))
+          : undefined
+      if (blank === undefined || form.cipher.many?.takes(blank, secret) !== true) {
+        draft.seal(instance, secret, by, labelsAt(instance, to))
+        continue
+      }
+      const group = together.get(form) ?? []
+      group.push({ draft, blank, plaintext: secret })
+      together.set(form, group)
+    }
+  }
+  for (const [{ cipher }, group] of together) {
+    const [first] = group
+    if (first === undefined) continue
+    const values = group.map(({ blank, plaintext }) => ({ parts: blank.parts, aad: blank.aad, plaintext }))
+    const sealed = cipher.many?.seal(by.key(first.blank.form, first.blank.inputs), values) ?? []
+    group.forEach(({ draft, blank }, at) => draft.fill(blank, sealed[at] ?? new Map()))
+  }
+  return drafts.map((draft, at) => {
+    const opened = page[at]?.opened
+    if (opened !== undefined && envelope.wraps.length > 0) sealLower(envelope, draft, opened)
+    // Once more for those that are made of what was just sealed.
+    draft.sets(to)
+    return draft.changes
+  })
 }
 
 /** What a value says of the version that it lies under. */
@@ -44,6 +79,16 @@ export type Says = { readonly version?: bigint; readonly keyid?: Uint8Array | un
 
 export function labelsAt({ sealed: { label } }: Instance, { book, target }: SealTarget): Says {
   return { version: BigInt(target), keyid: label && nameOfVersion(label, target, book) }
+}
+
+/** Where a ciphertext is to go, with everything that its cipher takes besides key and plaintext. */
+export type Blank = {
+  readonly instance: Instance
+  readonly form: Form
+  readonly columns: Instance['columns']
+  readonly inputs: Inputs
+  readonly parts: SealedParts
+  readonly aad: Uint8Array
 }
 
 /** The record as it will be, column by column. */
@@ -92,16 +137,22 @@ export class RecordDraft {
 
   /** Seals a plaintext where an instance lay, in the form that is written; every other byte stays as it is. */
   seal(instance: Instance, plaintext: Uint8Array, by: KeyFor, says: Says = {}): void {
+    const blank = this.blank(instance, by, says)
+    const { form, parts, aad, inputs } = blank
+    this.fill(blank, form.cipher.seal(by.key(form, inputs), plaintext, parts, aad))
+  }
+
+  /** @param by makes the nonce of a form that stores none */
+  blank(instance: Instance, by: KeyFor | undefined, says: Says): Blank {
     const [form] = instance.sealed.forms
     const columns = this.#blank(instance, form, says)
-    const parts = ownParts(form, columns)
-    const inputs = inputsOf({ parts, columns }, this.#state)
-    const sealed = form.cipher.seal(
-      by.key(form, inputs),
-      plaintext,
-      withNonce(parts, by.nonce(form, inputs)),
-      aadOf(form, inputs),
-    )
+    const own = ownParts(form, columns)
+    const inputs = inputsOf({ parts: own, columns }, this.#state)
+    const parts = withNonce(own, by?.nonce(form, inputs))
+    return { instance, form, columns, inputs, parts, aad: aadOf(form, inputs) }
+  }
+
+  fill({ instance, form, columns }: Blank, sealed: SealedParts): void {
     for (const column of columns) this.#write(instance, column, withParts(form, column.parts, sealed))
   }
 
@@ -119,7 +170,7 @@ export class RecordDraft {
       put('nonce', form.nonce === undefined ? freshNonce(form, parts) : undefined)
       if (!parts.has(`${form.prefix}time`)) put('time', presentTime(layout.source))
       if (readsSalt(form))
-        put('salt', randomBytes(lengthOf(parts.get(`${form.prefix}salt`)) ?? form.saltLength))
+        put('salt', randomNonce(lengthOf(parts.get(`${form.prefix}salt`)) ?? form.saltLength))
       return { column, layout, parts }
     })
   }
@@ -167,7 +218,7 @@ function lengthOf(part: Uint8Array | bigint | undefined): number | undefined {
 
 function freshNonce(form: Form, parts: ReadonlyMap<string, Uint8Array | bigint>): Uint8Array | undefined {
   const length = lengthOf(parts.get(`${form.prefix}nonce`)) ?? form.nonceLength
-  return length === 0 ? undefined : randomBytes(length)
+  return length === 0 ? undefined : randomNonce(length)
 }
 
 /** Seconds since 1970, as a value without a time of its own gets them: a number, or the eight bytes `time:8`. */

@@ -1,18 +1,22 @@
 import { closeSync, fsyncSync, openSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isKvxError, KvxError } from '../../core/errors.ts'
-import type { RecordId, RecordSet, Store, StoredRecord, StoreFacts } from '../store.ts'
+import { cellsFrom } from '../cells-from.ts'
+import type { Cell, RecordId, RecordSet, Store, StoredRecord, StoreFacts } from '../store.ts'
 import { type Database, openDatabase, type Row } from './database.ts'
 import { inspectRecords } from './inspect.ts'
 import { describeTarget, shapeError, shellWord, type SqliteTarget } from './sqlite-errors.ts'
 import { readTable, shown, type Table } from './schema.ts'
 import {
+  both,
+  type Condition,
   type Cursor,
   cursorCellsPerColumn,
   matchesCells,
   matchesId,
   selectById,
   selectPage,
+  selectWhole,
 } from './statements.ts'
 import { readCatalogue } from './catalogue.ts'
 import { insertMissingRecords, swapRecords, swapTogether } from './writes.ts'
@@ -107,7 +111,7 @@ function readPage(database: Database, { table, set, pageSize, cursor }: PageRequ
     const rows: Row[] = []
     for (const { sql, values } of selectPage(table, [...set.id, ...set.columns], cursor)) {
       if (rows.length < pageSize)
-        rows.push(...database.rows(sql, [...values, BigInt(pageSize - rows.length)]))
+        for (const row of database.rows(sql, [...values, BigInt(pageSize - rows.length)])) rows.push(row)
     }
     return rows
   })
@@ -127,8 +131,7 @@ function toRecord(database: Database, set: RecordSet, row: Row): StoredRecord {
   const id = row.slice(0, set.id.length)
   if (id.includes(null))
     throw shapeError(database.target, `the id of a record of ${shown(set.table)} is null`)
-  const cells = set.columns.map((column, index) => [column, row[set.id.length + index] ?? null] as const)
-  return { id, cells: Object.fromEntries(cells) }
+  return { id, cells: cellsFrom(set.columns, row, set.id.length) }
 }
 
 /**
@@ -140,24 +143,29 @@ function fetchRecords(database: Database, set: RecordSet, ids: readonly RecordId
   const records: StoredRecord[] = []
   for (const id of ids) {
     const where = matchesId(table, set.id, id)
-    const { sql, values } = selectById(table, table.columns, where)
+    const { sql, values } = selectWhole(table, where)
     const [row] = database.rows(sql, values)
     if (row === undefined) continue
-    const cells = Object.fromEntries(table.columns.map((column, index) => [column, row[index] ?? null]))
-    requireExactText(database, table, { id: where, cells })
+    const cells = cellsFrom(table.columns, row)
+    const exact = table.columns.every((_, index) => isExact(row[index], row[table.columns.length + index]))
+    if (!exact) requireExactText(database, table, { id: where, cells })
     records.push({ id, cells })
   }
   return records
 }
 
-type Fetched = { readonly id: ReturnType<typeof matchesId>; readonly cells: StoredRecord['cells'] }
+/** Whether a text surely is all that the file holds: what is no Unicode, or lies behind a zero byte, is missing. */
+function isExact(cell: Cell | undefined, bytes: Cell | undefined): boolean {
+  if (typeof cell !== 'string') return true
+  return !cell.includes('\ufffd') && BigInt(Buffer.byteLength(cell)) === bytes
+}
+
+type Fetched = { readonly id: Condition; readonly cells: StoredRecord['cells'] }
 
 function requireExactText(database: Database, table: Table, { id, cells }: Fetched): void {
   const texts = Object.entries(cells).filter(([, cell]) => typeof cell === 'string')
   const holds = (part: typeof texts): boolean => {
-    const exact = matchesCells(Object.fromEntries(part))
-    const where = { sql: `${id.sql} AND ${exact.sql}`, values: [...id.values, ...exact.values] }
-    const { sql, values } = selectById(table, [], where)
+    const { sql, values } = selectById(table, [], both(id, matchesCells(Object.fromEntries(part))))
     return database.rows(sql, values).length === 1
   }
   if (holds(texts)) return

@@ -4,76 +4,128 @@ import { type OrderColumn, quoted, type Table } from './schema.ts'
 /** SQL with the values of its parameters; a value never becomes part of the text. */
 export type Statement = { readonly sql: string; readonly values: readonly Cell[] }
 
+/**
+ * What a record must fulfil. Its text depends on nothing but columns and storage classes, which `key` names (no name
+ * of SQLite holds a zero byte): a batch makes a text once and not once a record, since making it takes longer than
+ * running it.
+ */
+export type Condition = {
+  readonly key: string
+  readonly text: () => string
+  readonly values: readonly Cell[]
+}
+
 /** Where a scan goes on: for each column of the order the last value, text as its raw bytes. */
 export type Cursor = readonly { readonly isText: boolean; readonly value: Cell }[]
+
+type StorageClass = 'null' | 'text' | 'blob' | 'integer' | 'real'
+
+function storageClass(cell: Cell): StorageClass {
+  if (cell === null) return 'null'
+  if (typeof cell === 'string') return 'text'
+  if (cell instanceof Uint8Array) return 'blob'
+  return typeof cell === 'bigint' ? 'integer' : 'real'
+}
 
 /**
  * True for exactly the records whose column holds this value: same storage class, same bytes, whatever the
  * column's affinity and collation. A real is compared by value, since CAST would round it to 15 digits.
  */
-function matches(column: string, cell: Cell): Statement {
+function matches(column: string, kind: StorageClass): string {
   const name = quoted(column)
-  if (cell === null) return { sql: `${name} IS NULL`, values: [] }
-  const values = [comparable(cell)]
-  if (typeof cell === 'string') {
-    return { sql: `typeof(${name}) = 'text' AND CAST(${name} AS BLOB) IS CAST(? AS BLOB)`, values }
-  }
-  return { sql: `typeof(${name}) = '${storageClass(cell)}' AND ${name} IS ?`, values }
-}
-
-function storageClass(cell: Uint8Array | bigint | number): 'blob' | 'integer' | 'real' {
-  if (cell instanceof Uint8Array) return 'blob'
-  return typeof cell === 'bigint' ? 'integer' : 'real'
+  if (kind === 'null') return `${name} IS NULL`
+  if (kind === 'text') return `typeof(${name}) = 'text' AND CAST(${name} AS BLOB) IS CAST(? AS BLOB)`
+  return `typeof(${name}) = '${kind}' AND ${name} IS ?`
 }
 
 /** NULL for a value that SQLite can't hold, so that it equals nothing instead of a neighbour of it. */
-function comparable(cell: string | Uint8Array | bigint | number): Cell {
+function comparable(cell: Cell): Cell {
   if (typeof cell === 'string') return cell.isWellFormed() ? cell : null
   if (typeof cell === 'bigint') return BigInt.asIntN(64, cell) === cell ? cell : null
   return cell
 }
 
 /** True for the one record with this id. The columns of the order come first, as an index can find them. */
-export function matchesId(table: Table, id: readonly string[], values: RecordId): Statement {
-  const cells = Object.fromEntries(id.map((column, index) => [column, values[index] ?? null]))
-  const seek = table.order.map(({ name, collation }) => {
-    const cell = cells[name] ?? null
-    return {
-      sql: `${quoted(name)} COLLATE ${collation} = ?`,
-      values: [cell === null ? null : comparable(cell)],
-    }
-  })
-  return joinAnd([...seek, ...Object.entries(cells).map(([column, cell]) => matches(column, cell))])
+export function matchesId(table: Table, id: readonly string[], cells: RecordId): Condition {
+  const kinds = id.map((_, at) => storageClass(cells[at] ?? null))
+  const values: Cell[] = []
+  for (const { name } of table.order) values.push(comparable(cells[id.indexOf(name)] ?? null))
+  for (const cell of cells) if (cell !== null) values.push(comparable(cell))
+  const text = (): string => {
+    const seek = table.order.map((column) => `${collated(column)} = ?`)
+    return joinAnd([...seek, ...id.map((column, at) => matches(column, kinds[at] ?? 'null'))])
+  }
+  return { key: [...id, ...kinds].join('\0'), text, values }
 }
 
-export function matchesCells(cells: Cells): Statement {
-  return joinAnd(Object.entries(cells).map(([column, cell]) => matches(column, cell)))
+export function matchesCells(cells: Cells): Condition {
+  const columns = Object.keys(cells)
+  let key = ''
+  const values: Cell[] = []
+  for (const column of columns) {
+    const cell = cells[column] ?? null
+    key += `${column}\0${storageClass(cell)}\0`
+    if (cell !== null) values.push(comparable(cell))
+  }
+  const text = (): string =>
+    joinAnd(columns.map((column) => matches(column, storageClass(cells[column] ?? null))))
+  return { key, text, values }
 }
 
-function joinAnd(parts: readonly Statement[]): Statement {
+export function both(one: Condition, other: Condition): Condition {
   return {
-    sql: parts.map((part) => `(${part.sql})`).join(' AND ') || 'TRUE',
-    values: parts.flatMap((part) => part.values),
+    key: `${one.key}\0\0${other.key}`,
+    text: () => joinAnd([one.text(), other.text()]),
+    values: [...one.values, ...other.values],
   }
 }
 
-export function selectById(table: Table, columns: readonly string[], where: Statement): Statement {
-  const list = columns.map(quoted).join(', ') || 'NULL'
-  return { sql: `SELECT ${list} FROM main.${quoted(table.name)} WHERE ${where.sql}`, values: where.values }
+function joinAnd(parts: readonly string[]): string {
+  return parts.map((part) => `(${part})`).join(' AND ') || 'TRUE'
+}
+
+const texts = new WeakMap<Table, Map<string, string>>()
+
+function textFor(table: Table, key: string, make: () => string): string {
+  let known = texts.get(table)
+  if (known === undefined) texts.set(table, (known = new Map()))
+  let text = known.get(key)
+  if (text === undefined) known.set(key, (text = make()))
+  return text
+}
+
+export function selectById(table: Table, columns: readonly string[], where: Condition): Statement {
+  const sql = textFor(table, `select\0${columns.join('\0')}\0\0${where.key}`, () => {
+    const list = columns.map(quoted).join(', ') || 'NULL'
+    return `SELECT ${list} FROM main.${quoted(table.name)} WHERE ${where.text()}`
+  })
+  return { sql, values: where.values }
+}
+
+/** Also how many bytes each column's text has in the file; null for a column that holds none. */
+export function selectWhole(table: Table, where: Condition): Statement {
+  const sql = textFor(table, `whole\0${where.key}`, () => {
+    const names = table.columns.map(quoted)
+    const lengths = names.map(
+      (name) => `CASE typeof(${name}) WHEN 'text' THEN length(CAST(${name} AS BLOB)) END`,
+    )
+    return `SELECT ${[...names, ...lengths].join(', ')} FROM main.${quoted(table.name)} WHERE ${where.text()}`
+  })
+  return { sql, values: where.values }
 }
 
 /**
  * The compare-and-swap. A table with ON CONFLICT rules of its own gets OR ABORT, which overrides them: REPLACE
  * would delete another record. Elsewhere nothing is said, since it would override the rules inside triggers too.
  */
-export function update(table: Table, change: Cells, where: Statement): Statement {
+export function update(table: Table, change: Cells, where: Condition): Statement {
   const columns = Object.keys(change)
-  const assignments = columns.map((column) => `${quoted(column)} = ?`).join(', ')
-  const verb = table.hasConflictRule ? 'UPDATE OR ABORT' : 'UPDATE'
-  return {
-    sql: `${verb} main.${quoted(table.name)} SET ${assignments} WHERE ${where.sql}`,
-    values: [...columns.map((column) => change[column] ?? null), ...where.values],
-  }
+  const sql = textFor(table, `update\0${columns.join('\0')}\0\0${where.key}`, () => {
+    const assignments = columns.map((column) => `${quoted(column)} = ?`).join(', ')
+    const verb = table.hasConflictRule ? 'UPDATE OR ABORT' : 'UPDATE'
+    return `${verb} main.${quoted(table.name)} SET ${assignments} WHERE ${where.text()}`
+  })
+  return { sql, values: [...columns.map((column) => change[column] ?? null), ...where.values] }
 }
 
 export function insert(table: Table, cells: Cells): Statement {

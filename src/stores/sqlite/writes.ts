@@ -1,4 +1,5 @@
 import { KvxError } from '../../core/errors.ts'
+import { cellsFrom } from '../cells-from.ts'
 import type {
   Cell,
   Cells,
@@ -12,7 +13,7 @@ import type {
 import type { Database } from './database.ts'
 import { readTable, shown, type Table } from './schema.ts'
 import { describeTarget, shapeError, shellWord } from './sqlite-errors.ts'
-import { insert, matchesCells, matchesId, selectById, type Statement, update } from './statements.ts'
+import { both, type Condition, insert, matchesCells, matchesId, selectById, update } from './statements.ts'
 
 export type SwapBatch = {
   readonly set: RecordSet
@@ -93,8 +94,7 @@ type One = { readonly table: Table; readonly set: RecordSet; readonly swap: Swap
 
 function swapOne(database: Database, { table, set, swap }: One): SwapOutcome {
   const id = matchesId(table, set.id, swap.id)
-  const expected = matchesCells(swap.expected)
-  const whole = { sql: `${id.sql} AND ${expected.sql}`, values: [...id.values, ...expected.values] }
+  const whole = both(id, matchesCells(swap.expected))
   const { sql, values } = update(table, swap.change, whole)
   const changes = database.run(sql, values)
   if (changes === 1) return 'changed'
@@ -108,7 +108,7 @@ function swapOne(database: Database, { table, set, swap }: One): SwapOutcome {
   return 'lost'
 }
 
-function exists(database: Database, table: Table, where: Statement): boolean {
+function exists(database: Database, table: Table, where: Condition): boolean {
   const { sql, values } = selectById(table, [], where)
   return database.rows(sql, values).length > 0
 }
@@ -120,7 +120,7 @@ function exists(database: Database, table: Table, where: Statement): boolean {
 function readChanged(database: Database, { table, set, swap }: One): StoredRecord {
   const { sql, values } = selectById(table, set.columns, matchesId(table, set.id, swap.id))
   const [row] = database.rows(sql, values)
-  const cells = Object.fromEntries(set.columns.map((column, index) => [column, row?.[index] ?? null]))
+  const cells = cellsFrom(set.columns, row ?? [])
   requireWritten(database, table, { wanted: swap.change, found: row === undefined ? undefined : cells })
   return { id: swap.id, cells }
 }
@@ -162,7 +162,7 @@ export function insertMissingRecords(
   })
 }
 
-type Missing = { readonly id: Statement; readonly record: StoredRecord }
+type Missing = { readonly id: Condition; readonly record: StoredRecord }
 
 function insertOne(database: Database, table: Table, { id, record }: Missing): void {
   const columns = Object.keys(record.cells)

@@ -1,5 +1,5 @@
 import { Flags } from '@oclif/core'
-import { parseDuration } from '../src/core/duration.ts'
+import { refuseUnapproved } from '../src/approvals/gate.ts'
 import { errorCatalogue, KvxError } from '../src/core/errors.ts'
 import { readKeyring, versionOfSubject } from '../src/keyring/keyring.ts'
 import { openWorkspace, type Workspace } from '../src/keyring/workspace.ts'
@@ -13,9 +13,10 @@ import {
   type Subject,
 } from '../src/migration/destroy.ts'
 import { Journal } from '../src/migration/journal.ts'
-import { destroyedData, destroyedLines, ledgerLines } from '../src/ui/destroy-view.ts'
+import { destroyedData, destroyedLines, scheduledLines } from '../src/ui/destroy-view.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
 import { optionalArgument } from './_program/arguments.ts'
+import { requireWaitingTime } from './_program/destroy-flags.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import {
   acceptedLoss,
@@ -101,27 +102,16 @@ async function schedule(
   flags: DestroyFlags,
 ): Promise<Outcome> {
   const label = `${subject.name}@${subject.version}`
-  const afterMs = parseDuration(flags.after)
-  if (afterMs === undefined) {
-    throw new KvxError('USAGE', 'a waiting time is a number and a unit', {
-      hint: 'For example `--after 7d`, `12h` or `30m`.',
-    })
-  }
+  const afterMs = requireWaitingTime(flags.after)
   if (flags['dry-run'])
     return {
       data: { ...subject, scheduled: false },
       lines: [`${label} would be destroyed ${flags.after} from now`],
     }
+  refuseUnapproved(workspace.config, ['destroy'], undefined, `destroy ${label} --after ${flags.after}`)
   await confirmTyped(`Destroy ${label} in ${flags.after}?`, label, answersOf(flags))
-  const { due, ledger } = await scheduleDestruction(workspace, journal, subject, afterMs)
-  return {
-    data: { ...subject, due, ledger },
-    lines: [
-      `${label} will be destroyed at the first \`kvx destroy --due\` after ${due}`,
-      ...ledgerLines(ledger),
-      `Until then: kvx destroy ${label} --cancel`,
-    ],
-  }
+  const scheduled = await scheduleDestruction(workspace, journal, subject, { afterMs })
+  return { data: { ...subject, ...scheduled }, lines: scheduledLines(label, scheduled) }
 }
 
 async function cancel(workspace: Workspace, subject: Subject, flags: DestroyFlags): Promise<Outcome> {

@@ -1,6 +1,5 @@
-import { Flags } from '@oclif/core'
 import { manyArguments } from './_program/arguments.ts'
-import { dataRunFlags, runDataCommand } from './_program/data-command.ts'
+import { dataRunFlags, newDeksFlags, runDataCommand } from './_program/data-command.ts'
 import { KvxCommand } from './_program/kvx-command.ts'
 
 export default class Reencrypt extends KvxCommand {
@@ -23,16 +22,7 @@ export default class Reencrypt extends KvxCommand {
   static override args = {
     envelope: manyArguments({ description: 'envelopes; all that fit without a name', multiple: true }),
   }
-  static override flags = {
-    ...dataRunFlags,
-    'new-deks': Flags.boolean({
-      description: 'give every record with a wrapped DEK a new one, and seal its values under that',
-    }),
-    offline: Flags.boolean({
-      description: 'the application is stopped: needed for new DEKs that several records share',
-      dependsOn: ['new-deks'],
-    }),
-  }
+  static override flags = { ...dataRunFlags, ...newDeksFlags }
 
   async run(): Promise<void> {
     await this.finish('kvx.reencrypt/1', async () => {

@@ -1,15 +1,10 @@
+import { refuseUnapproved } from '../src/approvals/gate.ts'
 import { keyOf, readKeyring, versionOf, versionOfSubject } from '../src/keyring/keyring.ts'
 import { openWorkspace, type Workspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'
-import { countsOf } from '../src/migration/plan.ts'
-import {
-  finishRetirement,
-  requireRetirable,
-  retireVersion,
-  type Retirement,
-} from '../src/migration/retire.ts'
-import { censusLine } from '../src/ui/census-view.ts'
+import { finishRetirement, requireRetirable, retireVersion } from '../src/migration/retire.ts'
 import { confirmTyped } from '../src/ui/prompts.ts'
+import { retiredData, retiredLines, unpublishedLines } from '../src/ui/retire-view.ts'
 import { argument } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import {
@@ -57,6 +52,7 @@ export default class Retire extends KvxCommand {
             lines: [`${name}@${version} would be scanned for, then retired`],
           }
         }
+        refuseUnapproved(workspace.config, ['retire'], undefined, `retire ${name}@${version}`)
         await confirmTyped(`Retire ${name}@${version}?`, `${name}@${version}`, answersOf(flags))
         return await withProgress(flags, async (events) => {
           const done = await retireVersion(workspace, journal, {
@@ -68,7 +64,7 @@ export default class Retire extends KvxCommand {
             events,
           })
           events.end()
-          return retiredNow(name, version, done)
+          return { data: retiredData({ name, version }, done), lines: retiredLines({ name, version }, done) }
         })
       } finally {
         journal.close()
@@ -90,26 +86,6 @@ async function finished(
   const places = (await finishRetirement(workspace, name, version)) ?? []
   return {
     data: { name, version, retired: true, certificate: retired.certificate, scans: [], published: places },
-    lines: [`${name}@${version} is retired already, since ${retired.at}`, ...unpublished(places)],
+    lines: [`${name}@${version} is retired already, since ${retired.at}`, ...unpublishedLines(places)],
   }
-}
-
-function retiredNow(name: string, version: number, done: Retirement): Outcome {
-  const { certificate, places } = done
-  const scans = done.scans.map((scan) => scan.map(countsOf))
-  return {
-    data: { name, version, retired: true, certificate, scans, published: places },
-    lines: [
-      ...(done.scans.at(-1) ?? []).map((census) => censusLine(name, census)),
-      `${name}@${version} is retired: two full scans found no value that needs it`,
-      ...unpublished(places),
-      `certificate  ${certificate}`,
-    ],
-  }
-}
-
-function unpublished(places: Retirement['places']): readonly string[] {
-  return places
-    .filter(({ changed }) => changed)
-    .map(({ place }) => `taken out of the second slot of ${place}`)
 }

@@ -48,6 +48,7 @@ const workings = [
   'src/keyring',
   'src/stores',
   'src/vault',
+  'src/approvals',
   'src/version.ts',
 ]
 
@@ -61,6 +62,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/audit': below,
   'src/templates': below,
   'src/backup': [...below, 'src/templates'],
+  'src/approvals': [...below, 'src/config', 'src/backup'],
   'src/config': below,
   'src/vault': [...below, 'src/stores'],
   'src/keyring': [...below, 'src/config', 'src/audit', 'src/backup', 'src/version.ts'],

@@ -25,6 +25,7 @@ const tests: readonly Tool[] = [
   { program: 'python3', package: 'python3' },
   { program: 'openssl', package: 'openssl' },
   { program: 'chromium', package: 'chromium' },
+  { program: 'ssh-keygen', package: 'openssh-client' },
   { program: 'mariadbd', package: 'mariadb-server-core' },
   { program: 'pdftoppm', package: 'poppler-utils' },
   { program: 'zbarimg', package: 'zbar-tools' },

@@ -1,3 +1,4 @@
+import { Flags } from '@oclif/core'
 import { keyOf, versionOf } from '../../src/keyring/keyring.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { executeDataRun, prepareDataRun } from '../../src/migration/data-run.ts'
@@ -12,6 +13,16 @@ import type { Outcome } from './kvx-command.ts'
 import { answersOf, gateFlags, onErrorFlag, throttleFlags, withoutReason, withProgress } from './run-flags.ts'
 
 export const dataRunFlags = { ...throttleFlags, ...onErrorFlag, ...gateFlags }
+
+export const newDeksFlags = {
+  'new-deks': Flags.boolean({
+    description: 'give every record with a wrapped DEK a new one, and seal its values under that',
+  }),
+  offline: Flags.boolean({
+    description: 'the application is stopped: needed for new DEKs that several records share',
+    dependsOn: ['new-deks'],
+  }),
+}
 
 type DataFlags = {
   readonly config: string | undefined

@@ -1,3 +1,4 @@
+import type { ApprovedBy } from '../../src/approvals/gate.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { everyReader, hasPreviousSlots } from '../../src/keyring/readers.ts'
 import { configuredKey, type Workspace } from '../../src/keyring/workspace.ts'
@@ -9,6 +10,8 @@ import {
   continueRotation,
   prepareRotation,
   startRotation,
+  type PreparedRotation,
+  type RotationOptions,
   type RotationResult,
 } from '../../src/migration/rotation.ts'
 import { lockRun } from '../../src/migration/runs.ts'
@@ -81,18 +84,27 @@ async function begin(command: RotateCommand): Promise<RotateOutcome> {
     if (flags['dry-run']) return planned(flags, ...shown)
     if (!flags.json && !flags.quiet) process.stderr.write(`${shown.join('\n')}\n`)
     await confirmStep(`Rotate ${name}?`, answersOf(flags))
-    const run = await startRotation(workspace, journal, prepared)
-    const lock = await lockRun(workspace, run.id)
-    try {
-      const { plan, session, mode } = prepared
-      const rotation = { run, terms: plan.terms, before: plan.censuses.map(countsOf), session }
-      const result = await continueRotation(workspace, journal, rotation, { ...options(command), mode })
-      return result
-    } finally {
-      lock.release()
-    }
+    return await carryOutRotation(workspace, journal, prepared, options(command))
   } finally {
     await prepared.session.close()
+  }
+}
+
+/** Starts the prepared rotation and brings it as far as it may go. */
+export async function carryOutRotation(
+  workspace: Workspace,
+  journal: Journal,
+  prepared: PreparedRotation,
+  options: Omit<RotationOptions, 'mode'> & { readonly approvedBy?: ApprovedBy },
+): Promise<RotationResult> {
+  const run = await startRotation(workspace, journal, prepared, options.approvedBy)
+  const lock = await lockRun(workspace, run.id)
+  try {
+    const { plan, session, mode } = prepared
+    const rotation = { run, terms: plan.terms, before: plan.censuses.map(countsOf), session }
+    return await continueRotation(workspace, journal, rotation, { ...options, mode })
+  } finally {
+    lock.release()
   }
 }
 

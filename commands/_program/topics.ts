@@ -5,6 +5,7 @@ export const programDescription =
 
 export const topics = {
   key: { description: 'The ring: what keys there are, taking over existing ones, publishing them' },
+  plan: { description: 'Work as a file with a digest: written here, approved by others, applied once' },
   run: { description: 'Runs: list, show, resume after a crash, roll back, give up, restore ciphertext' },
   backup: { description: 'OpenPGP backups, shares of keys, and the copy of the home' },
   vault: { description: 'Vaults: encrypted JSON objects, one file each' },
@@ -31,6 +32,8 @@ export const helpGroups: readonly { readonly title: string; readonly commands: r
       'run',
       'retire',
       'destroy',
+      'plan',
+      'apply',
     ],
   },
   { title: 'Backups', commands: ['backup', 'share', 'restore'] },

@@ -54,7 +54,8 @@ function unverifiable(key: PublicKey): string | undefined {
   return `kvx cannot check signatures of a ${curve} primary key; a Brainpool subkey of another key is fine`
 }
 
-async function primaryProblem(key: PublicKey, at: Date): Promise<string | undefined> {
+/** Why the key counts for nothing at that time: revoked, expired, from the future, or not signed by itself. */
+export async function primaryProblem(key: PublicKey, at: Date): Promise<string | undefined> {
   if (key.getCreationTime() > at) {
     return `it was made in the future (${day(key.getCreationTime())}): check the clock of this machine`
   }
@@ -69,7 +70,8 @@ async function primaryProblem(key: PublicKey, at: Date): Promise<string | undefi
   }
 }
 
-function weakness(key: PublicKey): string | undefined {
+/** Why signatures of the key prove little. */
+export function weakness(key: PublicKey): string | undefined {
   const { algorithm, bits } = key.getAlgorithmInfo()
   if (algorithm.startsWith('rsa') && (bits ?? 0) < minPrimaryRsaBits)
     return `RSA of ${bits ?? 0} bits is too weak`

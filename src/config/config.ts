@@ -13,6 +13,7 @@ import {
   wrappedMembers,
   type EnvelopeConfig,
 } from './envelopes.ts'
+import type { AuditConfig, Policy } from './policy.ts'
 import {
   configSchema,
   type ConfigFile,
@@ -37,6 +38,8 @@ export type Config = {
   readonly envelopes: Readonly<Record<string, EnvelopeConfig>>
   /** Names of the site's own metrics, and what stands under them. */
   readonly metrics: Readonly<Record<string, MetricConfig>>
+  readonly policy: Policy
+  readonly audit: AuditConfig
   /** SHA-256 of the file's bytes, hex: a run remembers under which configuration it was planned. */
   readonly digest: string
   /** `kvx.yaml:6:5` of a member, or of the nearest parent that is written there. */
@@ -166,7 +169,7 @@ function mistakes(issues: readonly Issue[]): number {
 }
 
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^$/, ['kvx', 'home', 'home-backup', 'keys', 'vaults', 'stores', 'envelopes', 'metrics']],
+  [/^$/, 'kvx home home-backup keys vaults stores envelopes metrics policy audit'.split(' ')],
   [/^keys\.[^.]+$/, ['purpose', 'derive', 'make', 'publish', 'backup', 'cryptoperiod']],
   [
     /^keys\.[^.]+\.publish\.\d+$/,
@@ -180,7 +183,12 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^vaults\.[^.]+$/, ['directory', 'key']],
   [/^metrics\.[^.]+$/, ['configured', 'failures']],
   [/^stores\.[^.]+$/, storeMembers],
-  [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open']],
+  [/^keys\.[^.]+\.cryptoperiod$/, ['seal', 'open', 'values']],
+  [/^policy$/, ['approvals', 'backups', 'drill']],
+  [/^policy\.approvals$/, ['required', 'for', 'approvers', 'expires']],
+  [/^policy\.approvals\.approvers\.\d+$/, ['name', 'openpgp', 'key-file', 'ssh', 'until']],
+  [/^audit$/, ['sink']],
+  [/^audit\.sink$/, ['syslog', 'command']],
   [/^keys\.[^.]+\.make$/, ['bytes', 'characters']],
   [/^envelopes\..+\.version$/, ['column', 'layout', 'names', 'keyid']],
   [/^envelopes\..+\.to$/, formMembers],
@@ -240,6 +248,8 @@ function freeze(
       ]),
     ),
     metrics: file.metrics,
+    policy: locatedPolicy(file.policy, absolute),
+    audit: file.audit,
     digest: facts.digest,
     where: facts.place,
   }
@@ -255,6 +265,16 @@ function completed(
   const complete = completeEnvelope(envelope, store)
   if (typeof complete !== 'string') return complete
   throw invalid(where(complete), `the envelope has no member "${complete}", which a store of tables needs`)
+}
+
+function locatedPolicy(policy: Policy, absolute: (name: string) => string): Policy {
+  const { approvals } = policy
+  if (approvals === undefined) return policy
+  const approvers = approvals.approvers.map((one) => {
+    const file = 'openpgp' in one ? one['key-file'] : undefined
+    return file === undefined ? one : { ...one, 'key-file': absolute(file) }
+  })
+  return { ...policy, approvals: { ...approvals, approvers } }
 }
 
 function located(absolute: (name: string) => string) {

@@ -1,7 +1,9 @@
 import { z } from 'zod'
+import { parseDuration } from '../core/duration.ts'
 import { envelopeSchema } from './envelopes.ts'
+import { auditSchema, policySchema } from './policy.ts'
 import { storeSchema } from './stores.ts'
-import { duration, name } from './values.ts'
+import { duration, name, program } from './values.ts'
 
 /** What `kvx.yaml` may say. Unknown members are errors everywhere. */
 
@@ -12,11 +14,6 @@ const fingerprint = z
   .regex(/^[0-9A-Fa-f]{40}$/, 'an OpenPGP fingerprint has 40 hex digits, without spaces')
 const mode = z.string().regex(/^0?[0-7]{3}$/, 'a mode is octal text, e.g. "0640"')
 const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
-
-const program = z
-  .array(z.string().min(1))
-  .min(1)
-  .refine(([first]) => first?.startsWith('/') === true, 'a program is named by its absolute path')
 
 /** What kvx knows of the readers of a published place. */
 const readers = {
@@ -79,11 +76,23 @@ const key = z.strictObject({
       z.strictObject({ characters: z.int().min(22).max(1024) }),
     ])
     .optional(),
-  /** How long a version may seal, and how long it may open. */
-  cryptoperiod: z.strictObject({ seal: duration.optional(), open: duration.optional() }).optional(),
+  /** How long a version may seal, how long it may open, and how many values it may seal. */
+  cryptoperiod: z
+    .strictObject({
+      seal: duration.optional(),
+      open: duration.optional(),
+      values: z.int().positive().optional(),
+    })
+    .refine(({ seal, open }) => !isLonger(seal, open), 'a version would seal what it may not open any more')
+    .optional(),
   publish: z.array(z.union([filePublisher, envFilePublisher])).default([]),
   backup: backup.optional(),
 })
+
+function isLonger(one: string | undefined, other: string | undefined): boolean {
+  if (one === undefined || other === undefined) return false
+  return (parseDuration(one) ?? 0) > (parseDuration(other) ?? 0)
+}
 
 const vault = z.strictObject({
   /** The directory of `NAME.enc`. */
@@ -113,6 +122,9 @@ export const configSchema = z.strictObject({
   stores: section(storeSchema),
   envelopes: section(envelopeSchema),
   metrics: section(metric, metricName),
+  /** What must be approved by others, and what `kvx status --due` asks for. */
+  policy: policySchema,
+  audit: auditSchema,
 })
 
 export type ConfigFile = z.output<typeof configSchema>

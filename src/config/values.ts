@@ -9,3 +9,8 @@ export const duration = z
 export const name = z
   .string()
   .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/i, 'a name has letters, digits, dot, dash and underscore, 64 at most')
+
+export const program = z
+  .array(z.string().min(1))
+  .min(1)
+  .refine(([first]) => first?.startsWith('/') === true, 'a program is named by its absolute path')

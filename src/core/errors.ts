@@ -72,6 +72,9 @@ export const errorCatalogue = {
   PUBLICATION_DIFFERS: 6,
   // 7: approval or share missing, a plan differs
   PLAN_DIFFERS: 7,
+  PLAN_EXPIRED: 7,
+  PLAN_APPLIED: 7,
+  APPROVAL_MISSING: 7,
   SHARE_MISSING: 7,
   // 8: locked
   LOCKED: 8,

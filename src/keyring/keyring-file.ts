@@ -37,7 +37,16 @@ const version = z.strictObject({
    * A destruction that waits: its material goes when `due` is over and nothing needs it. `begun` is written before
    * the first byte of the key file is overwritten: from then on the file proves nothing and is not read.
    */
-  destruction: z.strictObject({ scheduled: at, due: at, actor: z.string(), begun: at.optional() }).nullable(),
+  destruction: z
+    .strictObject({
+      scheduled: at,
+      due: at,
+      actor: z.string(),
+      begun: at.optional(),
+      /** The digest of the plan file that was approved for it. */
+      plan: z.string().optional(),
+    })
+    .nullable(),
   withoutBackup: z.strictObject({ reason: z.string(), at, actor: z.string() }).nullable(),
   history: z.array(z.strictObject({ at, from: state, to: state, actor: z.string(), reason: z.string() })),
 })
@@ -60,6 +69,8 @@ const keyring = z.strictObject({
   /** Grows with every write. */
   generation: z.int().nonnegative(),
   keys: z.record(z.string(), key),
+  /** Digests of the plan files whose work changed this file: each is carried out once. */
+  plans: z.array(z.string().regex(/^[0-9a-f]{64}$/)).optional(),
 })
 
 export type Keyring = z.output<typeof keyring>

@@ -155,6 +155,24 @@ export function activate(ring: Keyring, name: string, version: number, reason: s
   key.staged = null
 }
 
+/** @throws PLAN_APPLIED for a plan file whose work was done */
+export function refuseUsedPlan(ring: Keyring, by: { readonly digest: string } | undefined): void {
+  if (by === undefined || ring.plans?.includes(by.digest) !== true) return
+  throw planApplied('its work was done')
+}
+
+/** Notes that a plan file is used up, in the same change as its work. @throws PLAN_APPLIED */
+export function usePlan(ring: Keyring, by: { readonly digest: string } | undefined): void {
+  refuseUsedPlan(ring, by)
+  if (by !== undefined) ring.plans = [...(ring.plans ?? []), by.digest]
+}
+
+export function planApplied(how: string): KvxError {
+  return new KvxError('PLAN_APPLIED', `this plan was applied already: ${how}`, {
+    hint: 'A plan is carried out once. Make a new one for what shall be done now, and have it approved.',
+  })
+}
+
 /** Parses `NAME` or `NAME@VERSION`. */
 export function parseSubject(text: string): { readonly name: string; readonly version: number | undefined } {
   const match = /^([A-Za-z0-9][A-Za-z0-9._-]{0,63})(?:@([1-9]\d{0,8}))?$/.exec(text)

@@ -1,4 +1,6 @@
+import { type ApprovedBy, refuseUnapproved } from '../approvals/gate.ts'
 import { withIntent } from '../audit/with-intent.ts'
+import type { PlannedCommand } from '../config/policy.ts'
 import { KvxError } from '../core/errors.ts'
 import { keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
@@ -14,7 +16,7 @@ import {
   requireSealing,
   sealingVersion,
 } from './gates.ts'
-import type { Journal, RunRow } from './journal.ts'
+import { approvedPlanStep, type Journal, type RunKind, type RunRow } from './journal.ts'
 import { countsOf, makePlan, toChange, type Counts, type Plan } from './plan.ts'
 import { rememberPlaces } from './places.ts'
 import { writeReport } from './report.ts'
@@ -39,6 +41,8 @@ export type DataRequest = {
   readonly onError: 'stop' | 'quarantine'
   /** Only the look: gates are told by the real run. */
   readonly dryRun: boolean
+  /** The look is for a plan that others approve: what follows needs it. */
+  readonly forPlan?: boolean
   readonly events: Events
 }
 
@@ -62,6 +66,8 @@ export async function prepareDataRun(
   request: DataRequest,
 ): Promise<PreparedRun> {
   const { names, key } = chooseWorkloads(workspace, request)
+  const isLook = request.dryRun || request.forPlan === true
+  if (!isLook) refuseUnapprovedData(workspace, request.kind ?? request.work, names, undefined)
   const ring = await readKeyring(workspace.home)
   const target = sealingVersion(ring, key)
   const subject = { name: key, version: target }
@@ -198,10 +204,13 @@ export async function executeDataRun(
   workspace: Workspace,
   journal: Journal,
   prepared: PreparedRun,
-  options: Throttle & { readonly events: Events },
+  options: Throttle & { readonly events: Events; readonly approvedBy?: ApprovedBy },
 ): Promise<DataResult> {
+  const { terms } = prepared.plan
+  const { approvedBy } = options
+  refuseUnapprovedData(workspace, terms.kind, Object.keys(terms.envelopes), approvedBy)
   await recordDeclared(workspace, prepared)
-  const run = await startRun(workspace, journal, prepared.plan)
+  const run = await startRun(workspace, journal, prepared.plan, approvedPlanStep(approvedBy))
   await rememberPlaces(prepared.session, prepared.plan.censuses)
   const lock = await lockRun(workspace, run.id)
   try {
@@ -214,6 +223,18 @@ export async function executeDataRun(
   } finally {
     lock.release()
   }
+}
+
+/** In the policy's words: new DEKs are a way to re-encrypt. */
+function refuseUnapprovedData(
+  { config }: Workspace,
+  kind: RunKind,
+  names: readonly string[],
+  by: ApprovedBy | undefined,
+): void {
+  const command: PlannedCommand = kind === 'new-deks' ? 'reencrypt' : kind
+  const words = [command, ...names, ...(kind === 'new-deks' ? ['--new-deks'] : [])]
+  refuseUnapproved(config, [command], by, words.join(' '))
 }
 
 /** A declaration is durable before the run that relies on it, so that a resume may rely on it too. */
@@ -278,6 +299,7 @@ export async function workOnData(
       quarantine: applied.quarantine,
       quarantined: applied.quarantined,
       seconds,
+      approvedPlan: journal.planOf(run.id),
     })
     journal.setStatus(run.id, failure === undefined ? (options.finished ?? 'done') : 'open')
     return { run: journal.get(run.id), applied, seconds, report, failure }

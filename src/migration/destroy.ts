@@ -1,6 +1,15 @@
+import { type ApprovedBy, refuseUnapproved } from '../approvals/gate.ts'
 import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
-import { changeKeyring, keyOf, moveState, readKeyring, versionOf, versionsOf } from '../keyring/keyring.ts'
+import {
+  changeKeyring,
+  keyOf,
+  moveState,
+  readKeyring,
+  usePlan,
+  versionOf,
+  versionsOf,
+} from '../keyring/keyring.ts'
 import { materialPath } from '../keyring/home.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import type { Workspace } from '../keyring/workspace.ts'
@@ -33,29 +42,43 @@ export async function scheduleDestruction(
   workspace: Workspace,
   journal: Journal,
   subject: Subject,
-  afterMs: number,
+  waiting: { readonly afterMs: number; readonly approvedBy?: ApprovedBy | undefined },
 ): Promise<Scheduled> {
   const { name, version } = subject
+  const { afterMs, approvedBy } = waiting
+  refuseUnapproved(workspace.config, ['destroy'], approvedBy, `destroy ${label(subject)}`)
   const due = `${new Date(now().getTime() + afterMs).toISOString().slice(0, 19)}Z`
   const ring = await readKeyring(workspace.home)
-  refuseUndestroyable(ring, journal, subject)
-  refuseBegun(versionOf(keyOf(ring, name), name, version), label(subject))
+  checkSchedulable(ring, journal, subject)
   await refuseClockBehind(workspace)
   await withIntent(
     workspace.audit,
     { action: 'key.destroy.schedule', subject: label(subject), data: { due } },
     async () =>
       changeKeyring(workspace.home, (draft) => {
-        refuseUndestroyable(draft, journal, subject)
-        refuseBegun(versionOf(keyOf(draft, name), name, version), label(subject))
+        checkSchedulable(draft, journal, subject)
+        usePlan(draft, approvedBy)
         versionOf(keyOf(draft, name), name, version).destruction = {
           scheduled: isoNow(),
           due,
           actor: currentActor(),
+          ...(approvedBy && { plan: approvedBy.digest }),
         }
       }),
   )
   return { due, ledger: await openLedger(workspace, journal, ring, subject) }
+}
+
+/** What can be refused before a waiting time begins. @throws NOT_RETIRED, RUN_OPEN, STATE_TRANSITION */
+export function checkSchedulable(ring: Keyring, journal: Journal, subject: Subject): void {
+  refuseUndestroyable(ring, journal, subject)
+  refuseBegun(versionOf(keyOf(ring, subject.name), subject.name, subject.version), label(subject))
+}
+
+/** What can be refused before the last scan. @throws NOT_RETIRED, RUN_OPEN, LEDGER_OPEN, STATE_TRANSITION */
+export function checkDestroyable(ring: Keyring, journal: Journal, subject: Subject): void {
+  refuseUndestroyable(ring, journal, subject)
+  refuseWaiting(ring, subject)
 }
 
 /** Takes a scheduled destruction back. @throws STATE_TRANSITION when none is scheduled */
@@ -102,6 +125,8 @@ export type DestroyOptions = {
   readonly acceptLoss: { readonly count: number; readonly reason: string } | undefined
   /** Places that had values and are gone for good, by name, with the reason that is signed. */
   readonly drop: DropPlaces | undefined
+  /** The plan that was approved for it; a schedule that was approved needs no second one. */
+  readonly approvedBy?: ApprovedBy | undefined
   readonly events: Events
 }
 
@@ -122,6 +147,7 @@ export async function destroyVersion(
   refuseUndestroyable(ring, journal, subject)
   await refuseClockBehind(workspace)
   refuseWaiting(ring, subject)
+  refuseUnapprovedEnd(workspace, ring, subject, options)
   const ledger = await openLedger(workspace, journal, ring, subject)
   const open = ledger.filter(({ expired }) => expired === undefined)
   if (open.length > 0) throw ledgerOpen(subject, open)
@@ -138,8 +164,7 @@ export async function destroyVersion(
       await refuseClockBehind(workspace)
       await changeKeyring(workspace.home, (draft) => {
         // The scan took its time: it may have been cancelled, unretired or scheduled anew meanwhile.
-        refuseUndestroyable(draft, journal, subject)
-        refuseWaiting(draft, subject)
+        checkDestroyable(draft, journal, subject)
         const { destruction } = versionOf(keyOf(draft, name), name, version)
         if (destruction === null) throw notScheduled(subject)
         destruction.begun ??= isoNow()
@@ -151,6 +176,7 @@ export async function destroyVersion(
       await changeKeyring(workspace.home, (draft) => {
         const record = versionOf(keyOf(draft, name), name, version)
         record.canary = null
+        usePlan(draft, options.approvedBy) // only now: until here the same plan goes on after a crash
         if (record.state !== 'destroyed')
           moveState(record, label(subject), 'destroyed', 'its waiting time was over')
       })
@@ -168,6 +194,19 @@ export async function destroyVersion(
       }
     },
   )
+}
+
+/** What a schedule was approved for is not a loss that is accepted at its end. */
+function refuseUnapprovedEnd(
+  { config }: Workspace,
+  ring: Keyring,
+  subject: Subject,
+  { acceptLoss, drop, approvedBy }: DestroyOptions,
+): void {
+  const { destruction } = versionOf(keyOf(ring, subject.name), subject.name, subject.version)
+  const plan = acceptLoss === undefined && drop === undefined ? destruction?.plan : undefined
+  const by = approvedBy ?? (plan === undefined ? undefined : { digest: plan })
+  refuseUnapproved(config, ['destroy'], by, `destroy ${label(subject)} --due`)
 }
 
 function label({ name, version }: Subject): string {

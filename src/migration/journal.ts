@@ -30,6 +30,15 @@ export type RunRow = {
 
 export type QuarantineRow = { readonly envelope: string; readonly record: string; readonly reason: string }
 
+const planStep = 'approved-plan'
+
+/** The step by which a run remembers the plan file that it carries out: a plan begins one run, once. */
+export function approvedPlanStep(
+  by: { readonly digest: string } | undefined,
+): Readonly<Record<string, string>> {
+  return by === undefined ? {} : { [planStep]: by.digest }
+}
+
 const schema = `
   CREATE TABLE IF NOT EXISTS run (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, status TEXT NOT NULL, key TEXT NOT NULL,
@@ -130,6 +139,19 @@ export class Journal {
       database.prepare('SELECT * FROM run ORDER BY created DESC, rowid DESC').all(),
     )
     return rows.map((row) => ({ ...row }) as unknown as RunRow)
+  }
+
+  /** The run that carries out the plan file of this digest, whatever became of it. */
+  runOfPlan(digest: string): RunRow | undefined {
+    const row = this.#do((database) =>
+      database.prepare('SELECT run FROM step WHERE name = ? AND detail = ?').get(planStep, digest),
+    )
+    return row === undefined ? undefined : this.get(String(row['run']))
+  }
+
+  /** The digest of the plan file that a run carries out. */
+  planOf(run: string): string | undefined {
+    return this.steps(run).find(({ name }) => name === planStep)?.detail
   }
 
   /** Runs that are neither finished nor undone. */

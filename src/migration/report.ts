@@ -28,6 +28,8 @@ export type RunReport = {
   readonly quarantine: readonly QuarantineRow[]
   readonly quarantined: number
   readonly seconds: number
+  /** The digest of the plan file that was approved for the run. */
+  readonly approvedPlan: string | undefined
 }
 
 /**
@@ -58,6 +60,7 @@ export async function writeReport(
       ]),
     ),
     planDigest: run.planDigest,
+    approvedPlan: report.approvedPlan ?? null,
     at: isoNow(),
     envelopes: report.envelopes.map((result) => ({ ...result, before: result.before ?? null })),
     quarantined: report.quarantined,

@@ -1,9 +1,10 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type ApprovedBy, refuseUnapproved } from '../approvals/gate.ts'
 import { signDocument } from '../audit/signed-document.ts'
 import { withIntent } from '../audit/with-intent.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
-import { changeKeyring, keyOf, readKeyring, versionOf } from '../keyring/keyring.ts'
+import { changeKeyring, keyOf, readKeyring, usePlan, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { publicationDrift, publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
 import { cacheTtlMs } from '../keyring/readers.ts'
@@ -50,6 +51,8 @@ export type RetireRequest = {
   readonly drop: DropPlaces | undefined
   /** Places that lost over a half of their values on purpose, by name, with the reason that is signed. */
   readonly acceptShrunk: AcceptShrunk | undefined
+  /** The plan that was approved for it, where the policy asks for one. */
+  readonly approvedBy?: ApprovedBy | undefined
   readonly events: Events
 }
 
@@ -134,6 +137,7 @@ export async function retireVersion(
   const { name, version } = request
   const subject = `${name}@${version}`
   const config = configuredKey(workspace.config, name)
+  refuseUnapproved(workspace.config, ['retire'], request.approvedBy, `retire ${subject}`)
   checkRetirable(await readKeyring(workspace.home), journal, request)
   const { drop, acceptShrunk } = request
   const data = {
@@ -146,6 +150,7 @@ export async function retireVersion(
     const certificate = await writeCertificate(workspace, request, proof)
     await changeKeyring(workspace.home, (ring) => {
       checkRetirable(ring, journal, request)
+      usePlan(ring, request.approvedBy)
       const key = keyOf(ring, name)
       versionOf(key, name, version).retired = { at: isoNow(), actor: currentActor(), certificate }
       if (key.previous === version) key.previous = null

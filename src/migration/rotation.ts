@@ -1,3 +1,4 @@
+import { type ApprovedBy, refuseUnapprovedRotation } from '../approvals/gate.ts'
 import { withIntent } from '../audit/with-intent.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import { KvxError } from '../core/errors.ts'
@@ -24,7 +25,7 @@ import { isoNow } from '../platform/clock.ts'
 import { workOnData, type DataResult, type Throttle } from './data-run.ts'
 import type { Events } from './events.ts'
 import { requireRollout } from './gates.ts'
-import type { Journal, RunRow } from './journal.ts'
+import { approvedPlanStep, type Journal, type RunRow } from './journal.ts'
 import { compileEnvelopes } from './envelope/compile-envelope.ts'
 import { underKey } from './envelope/envelope.ts'
 import {
@@ -54,6 +55,8 @@ export type RotationRequest = {
   readonly stageOnly: boolean
   readonly onError: 'stop' | 'quarantine'
   readonly dryRun: boolean
+  /** The look is for a plan that others approve: what follows needs it. */
+  readonly forPlan?: boolean
   readonly events: Events
 }
 
@@ -76,6 +79,12 @@ export async function prepareRotation(
 ): Promise<PreparedRotation> {
   const { name, mode } = request
   const config = configuredKey(workspace.config, name)
+  if (!request.dryRun && request.forPlan !== true)
+    refuseUnapprovedRotation(
+      workspace.config,
+      { ...request, key: name, offline: mode === 'offline' },
+      undefined,
+    )
   const ring = await readKeyring(workspace.home)
   const key = keyOf(ring, name)
   await refuseUnfinished(workspace, journal, name)
@@ -217,8 +226,12 @@ export async function startRotation(
   workspace: Workspace,
   journal: Journal,
   prepared: PreparedRotation,
+  approvedBy?: ApprovedBy,
 ): Promise<RunRow> {
-  const run = await startRun(workspace, journal, prepared.plan, prepared.facts)
+  const offline = prepared.mode === 'offline'
+  refuseUnapprovedRotation(workspace.config, { ...prepared.plan.terms, offline }, approvedBy)
+  const facts = { ...prepared.facts, ...approvedPlanStep(approvedBy) }
+  const run = await startRun(workspace, journal, prepared.plan, facts)
   // What is declared under the key now is what its retirement must have looked at, also without data.
   const workloads = declaredPlaces(workspace.config, prepared.plan.terms.key)
   await rememberPlaces({ workspace, workloads }, prepared.plan.censuses)

@@ -11,9 +11,11 @@ const packages: Readonly<Record<string, string>> = {
   getent: 'libc-bin',
   getfacl: 'acl',
   gpg: 'gpg',
+  logger: 'bsdutils',
   perl: 'perl-base',
   prlimit: 'util-linux',
   setfacl: 'acl',
+  'ssh-keygen': 'openssh-client',
 }
 
 /**

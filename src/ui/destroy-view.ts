@@ -1,7 +1,15 @@
-import type { Destroyed } from '../migration/destroy.ts'
+import type { Destroyed, Scheduled } from '../migration/destroy.ts'
 import type { LedgerEntry } from '../migration/ledger.ts'
 
-export function ledgerLines(ledger: readonly LedgerEntry[]): readonly string[] {
+export function scheduledLines(label: string, { due, ledger }: Scheduled): readonly string[] {
+  return [
+    `${label} will be destroyed at the first \`kvx destroy --due\` after ${due}`,
+    ...ledgerLines(ledger),
+    `Until then: kvx destroy ${label} --cancel`,
+  ]
+}
+
+function ledgerLines(ledger: readonly LedgerEntry[]): readonly string[] {
   return ledger.map(
     ({ message, settle }) => `  it waits: ${message}${settle === undefined ? '' : ` (${settle})`}`,
   )

@@ -1,9 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, expect, test, type TestContext } from 'vitest'
 import { plainTwoLevels } from '../support/application.ts'
+import { SshKeys } from '../support/approvers.ts'
 import { GpgHome } from '../support/gpg.ts'
 import { needsTool } from '../support/needs.ts'
 import { makeWorkspace } from '../support/workspace.ts'
@@ -60,7 +61,31 @@ function folder(name: string): string {
 }
 
 test('every block that is marked is run', () => {
-  expect([...runnable.keys()].toSorted()).toEqual(['chain', 'ciphertext', 'fingerprint', 'key', 'signature'])
+  expect([...runnable.keys()].toSorted()).toEqual([
+    'approval',
+    'chain',
+    'ciphertext',
+    'fingerprint',
+    'key',
+    'signature',
+  ])
+})
+
+test('the approval of a plan, with plain ssh-keygen', (context) => {
+  needsTool(context, 'ssh-keygen')
+  const ssh = new SshKeys()
+  const [at, key] = [folder('approval'), ssh.make('approver')]
+  try {
+    copyFileSync(`${key}.pub`, join(at, 'approver.pub'))
+    workspace.ok('plan', 'rotate', 'master', '--offline', '--out', join(at, 'plan.json'))
+    const { data } = workspace.ok('plan', 'approve', join(at, 'plan.json'), '--ssh-key', key, '--yes')
+    copyFileSync(String(data['file']), join(at, 'plan.json.1.sig'))
+    expect(type('approval', at)).toContain('Good "kvx-plan" signature')
+    writeFileSync(join(at, 'plan.json'), 'another one')
+    expect(() => type('approval', at)).toThrow(/ended with/)
+  } finally {
+    ssh.remove()
+  }
 })
 
 test('the fingerprint of a key file', (context) => {

@@ -52,12 +52,21 @@ function due(): Workspace {
   return workspace
 }
 
+/** With a plan of its rewrap; no policy asks for approvals. */
+function planned(): Workspace {
+  const workspace = begun()
+  workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+  workspace.ok('plan', 'rewrap', '--out', 'plan.json')
+  return workspace
+}
+
 const withRun =
   (...words: readonly string[]): Case['args'] =>
   (workspace) => ['run', words[0] ?? '', runOf(workspace).id, ...words.slice(1)]
 
 /** Every command that changes something, in a state in which it would. */
 const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
+  apply: { make: planned, args: always('apply', 'plan.json') },
   'audit:adopt': { make: begun, args: (workspace) => ['audit', 'adopt', workspace.file('side.jsonl')] },
   'backup:confirm': { make: begun, args: always('backup', 'confirm', 'AAAAAA') },
   'backup:create': { make: begun, args: always('backup', 'create', 'master') },
@@ -113,6 +122,22 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
     },
   ],
   metrics: { make: begun, args: always('metrics', '--textfile', 'kvx.prom') },
+  'plan:approve': { make: planned, args: always('plan', 'approve', 'plan.json', '--ssh-key', 'none') },
+  'plan:destroy': { make: retired, args: always('plan', 'destroy', 'master@1', '--out', 'p.json') },
+  'plan:reencrypt': {
+    make: () => begun({ shape: oneLevel }),
+    args: always('plan', 'reencrypt', '--out', 'p.json', ...untested),
+  },
+  'plan:retire': { make: rotated, args: always('plan', 'retire', 'master@1', '--out', 'p.json') },
+  'plan:rewrap': { make: rotated, args: always('plan', 'rewrap', '--out', 'p.json') },
+  'plan:rotate': {
+    make: begun,
+    args: always('plan', 'rotate', 'master', '--stage', '--out', 'p.json', ...untested),
+  },
+  'plan:seal': {
+    make: () => begun({ shape: oneLevel }),
+    args: always('plan', 'seal', '--out', 'p.json', ...untested),
+  },
   reencrypt: {
     make: () => {
       const workspace = begun({ shape: oneLevel })
@@ -184,6 +209,7 @@ const looks = [
   'inspect',
   'key:list',
   'key:show',
+  'plan:show',
   'run:list',
   'run:show',
   'share:verify',

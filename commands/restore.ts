@@ -1,11 +1,10 @@
 import { Flags } from '@oclif/core'
-import type { RestoreSession } from '../src/backup/shares/restore-session.ts'
-import { isKvxError, KvxError } from '../src/core/errors.ts'
+import { KvxError } from '../src/core/errors.ts'
 import { restoreKey } from '../src/keyring/restore-key.ts'
 import { restoreFromShares } from '../src/keyring/restore-shares.ts'
-import { renderError } from '../src/ui/error-view.ts'
 import { type Answers, confirmTyped } from '../src/ui/prompts.ts'
-import { openShareInput, type ShareInput, takeShare } from '../src/ui/share-reader.ts'
+import { shareSource } from '../src/ui/collect-shares.ts'
+import { openShareInput } from '../src/ui/share-reader.ts'
 import { restoredData, restoredLines } from '../src/ui/share-view.ts'
 import { optionalArgument } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
@@ -170,8 +169,7 @@ async function fromShares(flags: ShareFlags, answers: Answers): Promise<Outcome>
       home: flags.home,
       auditTo: flags['audit-to'],
       dryRun: flags['dry-run'],
-      collect: async (session, count) => collect(input, session, { count, answers }),
-      retry: input.interactive ? (why) => process.stderr.write(renderError(why, process.stderr)) : undefined,
+      ...shareSource(input, answers),
       confirm: async (subject) => {
         input.close()
         await confirmTyped(`Put ${subject} back?`, subject, answers)
@@ -184,30 +182,5 @@ async function fromShares(flags: ShareFlags, answers: Answers): Promise<Outcome>
     }
   } finally {
     input.close()
-  }
-}
-
-/** From a descriptor all shares are taken, and one that is refused ends it; a person may enter another. */
-async function collect(
-  input: ShareInput,
-  session: RestoreSession,
-  how: { readonly count: 'enough' | number; readonly answers: Answers },
-): Promise<void> {
-  const { count, answers } = how
-  const isDone = (): boolean => (count === 'enough' ? session.isEnough : session.count >= count)
-  while (!input.interactive || !isDone()) {
-    const custodians = session.missingCustodians()
-    const who = custodians.length === 0 ? '' : ` (${custodians.join(', ')})`
-    const text = await input.next(
-      `Next share, typed, pasted or scanned; nothing is shown. You ${session.status()}${who}`,
-    )
-    if (text === undefined) return
-    try {
-      session.add(await takeShare(text, answers))
-      if (input.interactive) process.stderr.write(`taken: ${session.status()}\n`)
-    } catch (error) {
-      if (!input.interactive || !isKvxError(error) || error.code === 'CANCELLED') throw error
-      process.stderr.write(renderError(error, process.stderr))
-    }
   }
 }

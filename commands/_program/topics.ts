@@ -9,7 +9,7 @@ export const topics = {
   run: { description: 'Runs: list, show, resume after a crash, roll back, give up, restore ciphertext' },
   backup: { description: 'OpenPGP backups, shares of keys, and the copy of the home' },
   vault: { description: 'Vaults: encrypted JSON objects, one file each' },
-  share: { description: 'One share of a key: check it alone, offline' },
+  share: { description: 'One share of a key: check it alone and offline, make a card of it' },
   template: { description: 'Files that kvx writes for operators: the recovery kit and more' },
   audit: { description: 'The hash-chained log of everything that kvx did' },
 }

@@ -1,16 +1,22 @@
 import { Flags } from '@oclif/core'
 import { withIntent } from '../../src/audit/with-intent.ts'
-import { confirmBackup } from '../../src/backup/confirm.ts'
-import { acceptUnconfirmed, confirmShare } from '../../src/backup/shares/confirm-share.ts'
-import { findShareSet } from '../../src/backup/shares/share-sets.ts'
+import type { Facts } from '../../src/audit/entry.ts'
+import { type BackupHome, confirmBackup } from '../../src/backup/confirm.ts'
+import {
+  acceptUnconfirmed,
+  attestDestroyed,
+  confirmShare,
+  type ShareHome,
+} from '../../src/backup/shares/confirm-share.ts'
+import { findShareSet, type StoredShareSet } from '../../src/backup/shares/share-sets.ts'
 import { KvxError } from '../../src/core/errors.ts'
+import { shareHomeOf, withBackupsLocked } from '../../src/keyring/hand-over.ts'
 import { refreshCopy } from '../../src/keyring/keyring.ts'
 import { openWorkspace, type Workspace } from '../../src/keyring/workspace.ts'
 import { currentActor } from '../../src/platform/actor.ts'
-import { acquireLock } from '../../src/platform/lock.ts'
 import { backupData } from '../../src/ui/backup-view.ts'
 import { type Answers, askLine } from '../../src/ui/prompts.ts'
-import { confirmedLines, shareSetData } from '../../src/ui/share-view.ts'
+import { confirmedLines, destroyedLines, shareSetData } from '../../src/ui/share-view.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand, type Outcome } from '../_program/kvx-command.ts'
 import { answersOf, checkedReason } from '../_program/run-flags.ts'
@@ -31,6 +37,10 @@ export default class BackupConfirm extends KvxCommand {
       command: '<%= config.bin %> backup confirm KVXDEM --index 2 --receipt 20QH-5MYA-NKS3-6YQF',
     },
     {
+      description: 'Two custodians of a superseded set destroyed their shares',
+      command: '<%= config.bin %> backup confirm KVXDEM --destroyed 1,3',
+    },
+    {
       description: 'A set becomes active without share 4; recorded and signed',
       command: '<%= config.bin %> backup confirm KVXDEM --accept-unconfirmed 4 --reason "on leave until May"',
     },
@@ -47,6 +57,11 @@ export default class BackupConfirm extends KvxCommand {
       dependsOn: ['reason'],
       exclusive: ['index', 'receipt'],
     }),
+    destroyed: Flags.string({
+      description: 'shares of a superseded set that their custodians destroyed',
+      helpValue: 'I,J',
+      exclusive: ['index', 'receipt', 'accept-unconfirmed'],
+    }),
     reason: Flags.string({ description: 'why; recorded and signed', helpValue: 'TEXT' }),
   }
 
@@ -54,72 +69,105 @@ export default class BackupConfirm extends KvxCommand {
     await this.finish('kvx.backup.confirm/1', async () => {
       const { args, flags } = await this.parse(BackupConfirm)
       const workspace = await openWorkspace(flags)
+      const answers = answersOf(flags)
       const isSet = (await findShareSet(workspace.home.backups, args.id)) !== undefined
-      if (isSet || flags.index !== undefined || flags['accept-unconfirmed'] !== undefined) {
-        return await confirmSet(workspace, { ...flags, id: args.id }, answersOf(flags))
-      }
-      const code =
-        flags.receipt ??
-        (await askLine('Receipt, as the recipient reads it:', answersOf(flags), '--receipt CODE'))
-      const lock = await acquireLock(workspace.home.backups, 'the backups', { waitMs: 10_000 })
-      try {
-        const home = { directory: workspace.home.backups, signer: workspace.signer, verify: workspace.verify }
-        const intent = { action: 'backup.confirm', data: { backup: args.id.slice(0, 40) } }
-        const backup = await withIntent(workspace.audit, intent, async () =>
-          confirmBackup(home, args.id, { code, by: currentActor() }),
-        )
-        await refreshCopy(workspace.home)
-        const { manifest } = backup
-        return {
-          data: backupData(backup),
-          lines: [
-            `backup ${manifest.id} of ${manifest.name}@${manifest.version} is confirmed`,
-            `Next: kvx run list shows whether a rotation waited for it; kvx rotate ${manifest.name} --activate goes on`,
-          ],
-        }
-      } finally {
-        lock.release()
-      }
+      const named = [flags.index, flags['accept-unconfirmed'], flags.destroyed]
+      const request = { ...flags, id: args.id, dryRun: flags['dry-run'] }
+      return isSet || named.some((value) => value !== undefined)
+        ? await confirmSet(workspace, request, answers)
+        : await confirmMessage(workspace, request, answers)
     })
   }
 }
 
-type SetFlags = {
+type Request = {
   readonly id: string
+  readonly dryRun: boolean
   readonly index?: number | undefined
   readonly receipt?: string | undefined
+  readonly destroyed?: string | undefined
   readonly 'accept-unconfirmed'?: string | undefined
   readonly reason?: string | undefined
 }
 
-/** One share by its receipt, or a set whose last custodians cannot be asked. */
-async function confirmSet(workspace: Workspace, flags: SetFlags, answers: Answers): Promise<Outcome> {
-  const { id, index, 'accept-unconfirmed': accepted } = flags
-  const reason = accepted === undefined ? '' : checkedReason(flags.reason)
+/** An OpenPGP backup, by the receipt that a recipient read in it. */
+async function confirmMessage(workspace: Workspace, request: Request, answers: Answers): Promise<Outcome> {
+  const code =
+    request.receipt ?? (await askLine('Receipt, as the recipient reads it:', answers, '--receipt CODE'))
+  const facts = { backup: request.id.slice(0, 40) }
+  const backup = await recorded(workspace, { ...request, facts }, async (home) =>
+    confirmBackup(home, request.id, { code, by: currentActor() }),
+  )
+  const { manifest } = backup
+  const named = `backup ${manifest.id} of ${manifest.name}@${manifest.version}`
+  if (request.dryRun) return { data: backupData(backup), lines: [`${named} would be confirmed`, dryRun] }
+  return {
+    data: backupData(backup),
+    lines: [
+      `${named} is confirmed`,
+      `Next: kvx run list shows whether a rotation waited for it; kvx rotate ${manifest.name} --activate goes on`,
+    ],
+  }
+}
+
+const dryRun = 'dry run: nothing was written'
+
+/** One share by its receipt, a set whose last custodians cannot be asked, or shares that were destroyed. */
+async function confirmSet(workspace: Workspace, request: Request, answers: Answers): Promise<Outcome> {
+  const { id, index } = request
   const by = currentActor()
-  const indices = accepted?.split(',').map((part) => Number(part.trim()))
-  if (indices === undefined && index === undefined) {
+  const set = id.slice(0, 40)
+  if (request.destroyed !== undefined) {
+    const indices = numbers(request.destroyed)
+    const facts = { set, destroyed: indices.map(String) }
+    const stored = await recorded(workspace, { ...request, facts }, async (home) =>
+      attestDestroyed(home, id, { indices, by }),
+    )
+    return outcomeOf(stored, destroyedLines(stored), request)
+  }
+  if (request['accept-unconfirmed'] !== undefined) {
+    const reason = checkedReason(request.reason)
+    const indices = numbers(request['accept-unconfirmed'])
+    const facts = { set, accepted: indices.map(String), reason }
+    const stored = await recorded(workspace, { ...request, facts }, async (home) =>
+      acceptUnconfirmed(home, id, { indices, reason, by }),
+    )
+    return outcomeOf(stored, confirmedLines(stored, undefined), request)
+  }
+  if (index === undefined) {
     throw new KvxError('USAGE', 'this is a share set: say which share is confirmed', {
       hint: 'Add `--index I`; `kvx backup list --json` names the custodians.',
     })
   }
   const receipt =
-    indices === undefined
-      ? (flags.receipt ?? (await askLine('Receipt, as the custodian reads it:', answers, '--receipt CODE')))
-      : ''
-  const lock = await acquireLock(workspace.home.backups, 'the backups', { waitMs: 10_000 })
-  try {
-    const home = { directory: workspace.home.backups, signer: workspace.signer, verify: workspace.verify }
-    const facts = indices === undefined ? { index: index ?? 0 } : { accepted: indices.map(String), reason }
-    const intent = { action: 'backup.confirm', data: { set: id.slice(0, 40), ...facts } }
-    const stored = await withIntent(workspace.audit, intent, async () =>
-      indices === undefined
-        ? confirmShare(home, id, { index: index ?? 0, receipt, by })
-        : acceptUnconfirmed(home, id, { indices, reason, by }),
+    request.receipt ?? (await askLine('Receipt, as the custodian reads it:', answers, '--receipt CODE'))
+  const stored = await recorded(workspace, { ...request, facts: { set, index } }, async (home) =>
+    confirmShare(home, id, { index, receipt, by }),
+  )
+  return outcomeOf(stored, confirmedLines(stored, index), request)
+}
+
+function outcomeOf(stored: StoredShareSet, lines: readonly string[], request: Request): Outcome {
+  return { data: shareSetData(stored), lines: request.dryRun ? [...lines, dryRun] : lines }
+}
+
+function numbers(list: string): readonly number[] {
+  return list.split(',').map((part) => Number(part.trim()))
+}
+
+/** In the log and under the lock; a dry run looks alone. */
+async function recorded<T>(
+  workspace: Workspace,
+  { facts, dryRun }: { readonly facts: Facts; readonly dryRun: boolean },
+  work: (home: ShareHome & BackupHome) => Promise<T>,
+): Promise<T> {
+  const home = { ...shareHomeOf(workspace), dryRun }
+  if (dryRun) return work(home)
+  return withBackupsLocked(workspace, async () => {
+    const done = await withIntent(workspace.audit, { action: 'backup.confirm', data: facts }, async () =>
+      work(home),
     )
     await refreshCopy(workspace.home)
-    return { data: shareSetData(stored), lines: confirmedLines(stored, index) }
-  } finally {
-    lock.release()
-  }
+    return done
+  })
 }

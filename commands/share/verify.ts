@@ -4,9 +4,7 @@ import { readTravellingManifest, requireDealt } from '../../src/backup/shares/ex
 import { shareReceipt } from '../../src/backup/shares/receipts.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { receiptSlots } from '../../src/core/share/receipt.ts'
-import type { Share } from '../../src/core/share/share-text.ts'
-import type { Answers } from '../../src/ui/prompts.ts'
-import { openShareInput, takeShare } from '../../src/ui/share-reader.ts'
+import { readOneShare } from '../../src/ui/share-reader.ts'
 import { type VerifiedShare, verifiedData, verifiedLines } from '../../src/ui/share-view.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 import { answersOf } from '../_program/run-flags.ts'
@@ -48,7 +46,7 @@ export default class ShareVerify extends KvxCommand {
       const { flags } = await this.parse(ShareVerify)
       const manifest =
         flags.manifest === undefined ? undefined : await readTravellingManifest(resolve(flags.manifest))
-      const share = await readOne(flags['share-fd'], answersOf(flags))
+      const share = await readOneShare(flags['share-fd'], answersOf(flags))
       try {
         const custodian = manifest && requireDealt(share, manifest.set).custodian
         const receipt = shareReceipt(share, flags.slot)
@@ -64,27 +62,6 @@ export default class ShareVerify extends KvxCommand {
         share.point.wipe()
       }
     })
-  }
-}
-
-async function readOne(fd: number | undefined, answers: Answers): Promise<Share> {
-  const input = await openShareInput(fd, answers)
-  try {
-    const text = await input.next('Your share, typed, pasted or scanned; it is not shown:')
-    if (text === undefined) {
-      throw new KvxError('INPUT_EMPTY', 'no share was given', {
-        hint: 'enter its 88 characters in groups of 4, as they stand on the card',
-      })
-    }
-    const more = input.interactive ? undefined : await input.next('')
-    more?.fill(0)
-    if (more === undefined) return await takeShare(text, answers)
-    text.fill(0)
-    throw new KvxError('USAGE', 'there is more than one share: they are verified one at a time', {
-      hint: 'two shares should not lie in one place; let each custodian verify their own',
-    })
-  } finally {
-    input.close()
   }
 }
 

@@ -9,7 +9,13 @@ import type { Signer, Verifier } from './manifest.ts'
 import { proveOpens } from './prove.ts'
 
 /** Where the backups lie, and the audit key that signs their state. */
-export type BackupHome = { readonly directory: string; readonly signer: Signer; readonly verify: Verifier }
+export type BackupHome = {
+  readonly directory: string
+  readonly signer: Signer
+  readonly verify: Verifier
+  /** Look, and write nothing. */
+  readonly dryRun?: boolean
+}
 
 /**
  * Opens a backup with the private keys at hand and records it as tested. The caller holds the lock of the home.
@@ -51,6 +57,7 @@ export async function confirmBackup(
   }
   const by = answer.by.replaceAll(/\p{Cc}/gu, '?').slice(0, 200)
   const confirmed = { ...manifest, state: 'confirmed', confirmedAt: isoNow(), confirmedBy: by } as const
+  if (home.dryRun === true) return { ...backup, manifest: confirmed }
   return await writeManifest(dirname(backup.path), confirmed, home.signer)
 }
 

@@ -2,9 +2,8 @@ import { dirname, resolve } from 'node:path'
 import type { BackupWarning } from '../backup/errors.ts'
 import { readTravellingManifest } from '../backup/shares/examine.ts'
 import { RestoreSession } from '../backup/shares/restore-session.ts'
-import { type ShareSet, shownSet, verifyShareSet } from '../backup/shares/share-set.ts'
-import { listShareSets } from '../backup/shares/share-sets.ts'
-import { isKvxError, KvxError } from '../core/errors.ts'
+import { type ShareSet, shownSet } from '../backup/shares/share-set.ts'
+import { KvxError } from '../core/errors.ts'
 import { checkValueOf } from '../core/fingerprint.ts'
 import type { Rebuilt } from '../core/share/recombine.ts'
 import { quotedPath, shownPath } from '../platform/file-errors.ts'
@@ -14,9 +13,10 @@ import { readKeyring, versionsOf } from './keyring.ts'
 import type { Keyring } from './keyring-file.ts'
 import { writeBareMaterial } from './material.ts'
 import { isKeyringProven, putKeyBack } from './put-key-back.ts'
-import { openWorkspace, type Workspace } from './workspace.ts'
+import { ownSets, rebuildFrom, type ShareSource } from './share-source.ts'
+import { openWorkspace } from './workspace.ts'
 
-export type SharesRequest = {
+export type SharesRequest = ShareSource & {
   /** The public manifest of the set; without it the home's own is taken where there is one. */
   readonly manifest: string | undefined
   /** A bare file instead of the home. */
@@ -27,10 +27,6 @@ export type SharesRequest = {
   /** A side log for the day on which the home's log can't be written. */
   readonly auditTo: string | undefined
   readonly dryRun: boolean
-  /** Asks for shares until the session has `count` of them, or nobody gives more. */
-  readonly collect: (session: RestoreSession, count: 'enough' | number) => Promise<void>
-  /** Told that the shares do not fit while another one could tell which is wrong; undefined to give up. */
-  readonly retry: ((why: KvxError) => void) | undefined
   /** Asked before anything is written into a home, with `NAME@VERSION`. */
   readonly confirm: (subject: string) => Promise<void>
 }
@@ -91,7 +87,7 @@ async function intoFile(
     })
   }
   const session = new RestoreSession(known.named.set)
-  const rebuilt = await rebuild(request, session, () => known.given ?? known.named.set?.fingerprint)
+  const rebuilt = await rebuildFrom(request, session, () => known.given ?? known.named.set?.fingerprint)
   try {
     if (!request.dryRun) await writeBareMaterial(path, rebuilt.material)
     const { set } = session
@@ -111,7 +107,7 @@ async function intoHome(request: SharesRequest, known: Known): Promise<RestoredF
   const session = new RestoreSession(known.named.set, own)
   const expected = (): string | undefined =>
     known.given ?? session.set?.fingerprint ?? onlyFingerprint(ring, session.checkValue)
-  const rebuilt = await rebuild(request, session, expected)
+  const rebuilt = await rebuildFrom(request, session, expected)
   try {
     const { name, version } = recordedAs(ring, rebuilt)
     const { fingerprint, material } = rebuilt
@@ -124,36 +120,6 @@ async function intoHome(request: SharesRequest, known: Known): Promise<RestoredF
   } finally {
     rebuilt.material.wipe()
     session.wipe()
-  }
-}
-
-/** Manifests of this home that its own key signed. */
-async function ownSets(workspace: Workspace): Promise<readonly ShareSet[]> {
-  const { sets } = await listShareSets(workspace.home.backups)
-  return sets.filter((stored) => verifyShareSet(stored, workspace.verify) === 'valid').map(({ set }) => set)
-}
-
-/** Collects shares until the key is right. With a person there, a mismatch asks for one share more. */
-async function rebuild(
-  request: SharesRequest,
-  session: RestoreSession,
-  expected: () => string | undefined,
-): Promise<Rebuilt> {
-  try {
-    for (let count: 'enough' | number = 'enough'; ; count = session.count + 1) {
-      const before = session.count
-      await request.collect(session, count)
-      try {
-        return await session.rebuild(expected())
-      } catch (error) {
-        const isOpen = isKvxError(error, 'FINGERPRINT_DIFFERS') && session.count > before && !session.isAll
-        if (!isOpen || request.retry === undefined) throw error
-        request.retry(error)
-      }
-    }
-  } catch (error) {
-    session.wipe()
-    throw error
   }
 }
 

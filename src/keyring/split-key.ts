@@ -9,11 +9,14 @@ import {
   type SharePlan,
 } from '../backup/shares/custodians.ts'
 import { listShareSets, type StoredShareSet } from '../backup/shares/share-sets.ts'
-import { splitToCustodians } from '../backup/shares/split.ts'
+import { splitToCustodians, type SplitRequest } from '../backup/shares/split.ts'
 import { shownSet } from '../backup/shares/share-set.ts'
 import { sharedKeyLength } from '../core/share/shamir.ts'
 import { KvxError } from '../core/errors.ts'
+import type { Secret } from '../core/secret.ts'
+import { currentActor } from '../platform/actor.ts'
 import { kvxVersion } from '../version.ts'
+import { type HandOver, handOverCards } from './hand-over.ts'
 import { keyOf, readKeyring, refreshCopy, versionOf } from './keyring.ts'
 import type { VersionRecord } from './keyring-file.ts'
 import { loadMaterial } from './material.ts'
@@ -29,6 +32,22 @@ export type SplitKeyRequest = {
   readonly custodians: readonly Custodian[]
   readonly keyFiles?: readonly string[]
   readonly dryRun?: boolean
+  /** How custodians without an OpenPGP key get theirs; undefined where nobody is at a terminal. */
+  readonly handOver?: HandOver | undefined
+  /** Cards for custodians with an OpenPGP key too. */
+  readonly cardsForAll?: boolean
+  /** Cards name neither key nor custodian. */
+  readonly discreet?: boolean
+}
+
+/** What a reshare knows beforehand. */
+export type Replacing = {
+  /** Ids of the sets that the new one takes the place of. */
+  readonly supersedes: readonly string[]
+  /** Numbers and people where neither flags nor the configuration say any. */
+  readonly plan: SharePlan
+  /** Lent by a quorum of an old set, proven; the home's own key when undefined. */
+  readonly material: Secret | undefined
 }
 
 export type SplitOfKey = {
@@ -41,14 +60,19 @@ export type SplitOfKey = {
 }
 
 /**
- * Splits a version among custodians, one encrypted file each. Everything that can refuse does so before the key is
+ * Splits a version among custodians: one encrypted file each, or a card that is handed over. Everything that can refuse does so before the key is
  * read; its fingerprint and its canary are proven before it is split.
  * @throws USAGE (numbers, custodians, a key of another length), NO_TERMINAL naming custodians without an OpenPGP
  * key, RECIPIENT_UNUSABLE, KEY_UNKNOWN, VERSION_UNKNOWN, FINGERPRINT_DIFFERS, CANARY_FAILED, READ_BACK_FAILED
  */
-export async function splitKeyOf(workspace: Workspace, request: SplitKeyRequest): Promise<SplitOfKey> {
+export async function splitKeyOf(
+  workspace: Workspace,
+  request: SplitKeyRequest,
+  replacing?: Replacing,
+): Promise<SplitOfKey> {
   const { name } = request
-  const key = keyOf(await readKeyring(workspace.home), name)
+  const ring = await readKeyring(workspace.home)
+  const key = keyOf(ring, name)
   const version = request.version ?? key.seals
   if (version === null) {
     throw new KvxError('STATE_TRANSITION', `no version of ${name} is active`, {
@@ -58,36 +82,70 @@ export async function splitKeyOf(workspace: Workspace, request: SplitKeyRequest)
   const subject = `${name}@${version}`
   const record = versionOf(key, name, version)
   requireSplittable(record, subject)
-  const plan = requirePlan(planOf(workspace, request))
+  const plan = requirePlan(planOf(workspace, request, replacing?.plan))
   refuseKeyLikeNames(plan)
-  const { checked, warnings } = await checkCustodians(plan.custodians, { keyFiles: request.keyFiles ?? [] })
-  const pending = await pendingSets(workspace, name, version)
+  const cards = { isPossible: request.handOver !== undefined, forAll: request.cardsForAll === true }
+  const { checked, warnings } = await checkCustodians(
+    plan.custodians,
+    { keyFiles: request.keyFiles ?? [] },
+    cards,
+  )
+  const pending = await pendingSets(workspace, { name, version, except: replacing?.supersedes ?? [] })
   const planned = { subject, plan, custodians: checked, warnings: [...warnings, ...pending] }
   if (request.dryRun === true) return { ...planned, stored: undefined }
-  const material = await loadMaterial(workspace.home, name, version, record)
-  const facts = { threshold: plan.threshold, of: plan.of, custodians: plan.custodians.map((one) => one.name) }
+  const material = replacing?.material ?? (await loadMaterial(workspace.home, name, version, record))
   try {
-    const intent = { action: 'backup.split', subject, data: facts }
-    const stored = await withIntent(workspace.audit, intent, async (conclusion) => {
-      const made = await splitToCustodians({
-        name,
-        version,
-        purpose: key.purpose,
-        material,
-        threshold: plan.threshold,
-        custodians: checked,
-        signer: workspace.signer,
-        directory: workspace.home.backups,
-        kvxVersion,
-      })
-      conclusion.conclude({ set: shownSet(made.set), state: made.set.state })
-      return made
-    })
+    const facts = { name, version, purpose: key.purpose, material }
+    const stored = await splitLogged(workspace, facts, { planned, request, replacing })
     await refreshCopy(workspace.home)
     return { ...planned, stored }
   } finally {
     material.wipe()
   }
+}
+
+type Splitting = {
+  readonly planned: Omit<SplitOfKey, 'stored'>
+  readonly request: SplitKeyRequest
+  readonly replacing: Replacing | undefined
+}
+
+async function splitLogged(
+  workspace: Workspace,
+  key: Pick<SplitRequest, 'name' | 'version' | 'purpose' | 'material'>,
+  { planned, request, replacing }: Splitting,
+): Promise<StoredShareSet> {
+  const { subject, plan, custodians } = planned
+  const { handOver, discreet = false } = request
+  const supersedes = replacing?.supersedes ?? []
+  const data = {
+    threshold: plan.threshold,
+    of: plan.of,
+    custodians: plan.custodians.map((one) => one.name),
+    ...(supersedes.length === 0 ? {} : { supersedes: supersedes.map((set) => shownSet({ set })) }),
+  }
+  const action = supersedes.length === 0 ? 'backup.split' : 'backup.reshare'
+  return withIntent(workspace.audit, { action, subject, data }, async (conclusion) => {
+    const made = await splitToCustodians({
+      ...key,
+      threshold: plan.threshold,
+      custodians,
+      signer: workspace.signer,
+      directory: workspace.home.backups,
+      kvxVersion,
+      supersedes,
+      ...(handOver === undefined
+        ? {}
+        : {
+            handOver: async (shares, stored) => {
+              const dealt = { stored, shares, custodians }
+              return handOverCards(workspace, dealt, { handOver, discreet, by: currentActor() })
+            },
+          }),
+    })
+    conclusion.conclude({ set: shownSet(made.set), state: made.set.state })
+    return made
+  })
 }
 
 function requireSplittable(record: VersionRecord, subject: string): void {
@@ -118,12 +176,12 @@ function refuseKeyLikeNames({ custodians }: SharePlan): void {
 /** Earlier sets that nobody finished confirming: of two sets, one is handed out. */
 async function pendingSets(
   workspace: Workspace,
-  name: string,
-  version: number,
+  { name, version, except }: { name: string; version: number; except: readonly string[] },
 ): Promise<readonly BackupWarning[]> {
   const { sets } = await listShareSets(workspace.home.backups)
   return sets
     .filter(({ set }) => set.name === name && set.version === version && set.state === 'pending')
+    .filter(({ set }) => !except.includes(set.set))
     .map(({ set }) => ({
       code: 'SET_PENDING',
       message: `the set ${shownSet(set)} of ${set.created.slice(0, 10)} is pending too: hand out one of the two; shares of different sets rebuild nothing together`,
@@ -131,18 +189,20 @@ async function pendingSets(
 }
 
 /** Flags win over the configuration; a number that nobody gave follows from the custodians. */
-function planOf(workspace: Workspace, request: SplitKeyRequest): SharePlan {
+function planOf(workspace: Workspace, request: SplitKeyRequest, known: SharePlan | undefined): SharePlan {
   const configured = workspace.config.keys[request.name]?.backup?.shares
   const named = request.custodians.length > 0
   const custodians = named
     ? request.custodians
-    : (configured?.custodians ?? []).map(({ name, openpgp }) => ({ name, openpgp: openpgp?.toUpperCase() }))
-  const threshold = request.threshold ?? configured?.threshold
+    : (configured?.custodians.map(({ name, openpgp }) => ({ name, openpgp: openpgp?.toUpperCase() })) ??
+      known?.custodians ??
+      [])
+  const threshold = request.threshold ?? configured?.threshold ?? known?.threshold
   if (custodians.length === 0 || threshold === undefined) {
     throw new KvxError('USAGE', `it is not said who gets shares of ${request.name}, or how many rebuild it`, {
       hint: `Add \`backup: { shares: { threshold: 3, of: 5, custodians: [{ name, openpgp }] } }\` to the key, or give \`--threshold 3 --custodian NAME=FINGERPRINT\` for each.`,
     })
   }
-  const of = request.of ?? (named ? custodians.length : (configured?.of ?? custodians.length))
+  const of = request.of ?? (named ? custodians.length : (configured?.of ?? known?.of ?? custodians.length))
   return { threshold, of, custodians }
 }

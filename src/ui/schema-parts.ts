@@ -163,6 +163,7 @@ export const shareSet = z.object({
   shares: z.array(share),
   state: z.enum(['pending', 'active', 'superseded', 'closed', 'aborted']),
   accepted: z.object({ shares: z.array(z.int()), reason: text, at: time, by: text }).nullable(),
+  supersedes: z.array(text).optional().describe('sets that it takes the place of once it is active'),
   manifest: text,
 })
 export const plannedSplit = z.object({

@@ -102,6 +102,31 @@ export async function takeShare(typed: Uint8Array, answers: Answers): Promise<Sh
   }
 }
 
+/**
+ * The one share of a custodian, typed or out of a message.
+ * @throws KvxError INPUT_EMPTY; USAGE for more than one; otherwise as `openShareInput` and `takeShare`
+ */
+export async function readOneShare(fd: number | undefined, answers: Answers): Promise<Share> {
+  const input = await openShareInput(fd, answers)
+  try {
+    const text = await input.next('Your share, typed, pasted or scanned; it is not shown:')
+    if (text === undefined) {
+      throw new KvxError('INPUT_EMPTY', 'no share was given', {
+        hint: 'enter its 88 characters in groups of 4, as they stand on the card',
+      })
+    }
+    const more = input.interactive ? undefined : await input.next('')
+    more?.fill(0)
+    if (more === undefined) return await takeShare(text, answers)
+    text.fill(0)
+    throw new KvxError('USAGE', 'there is more than one share: they are taken one at a time', {
+      hint: 'two shares should not lie in one place; let each custodian handle their own',
+    })
+  } finally {
+    input.close()
+  }
+}
+
 async function askFilled(typed: Uint8Array): Promise<Share> {
   const { text, at } = fillUnreadable(typed)
   try {

@@ -1,8 +1,11 @@
 import type { CheckedCustodian } from '../backup/shares/custodians.ts'
-import { type ShareSet, shownSet, unconfirmed } from '../backup/shares/share-set.ts'
+import { outstanding, type ShareSet, shownSet, unconfirmed } from '../backup/shares/share-set.ts'
 import type { ShareSetList, StoredShareSet } from '../backup/shares/share-sets.ts'
 import type { Share } from '../core/share/share-text.ts'
+import type { Recreated } from '../keyring/recreate-share.ts'
+import type { Reshared } from '../keyring/reshare-key.ts'
 import type { RestoredFromShares } from '../keyring/restore-shares.ts'
+import type { SplitOfKey } from '../keyring/split-key.ts'
 import { columns } from './columns.ts'
 import { join } from 'node:path'
 
@@ -17,7 +20,7 @@ export function shareSetData({ set, path, folder }: StoredShareSet): object {
     fingerprint: set.fingerprint,
     checkValue: set.checkValue,
     created: set.created,
-    shares: set.shares.map(({ index, custodian, openpgp, expires, file, confirmations }) => ({
+    shares: set.shares.map(({ index, custodian, openpgp, expires, file, confirmations, destroyed }) => ({
       index,
       custodian,
       openpgp,
@@ -25,29 +28,91 @@ export function shareSetData({ set, path, folder }: StoredShareSet): object {
       file: file === null ? null : join(folder, file),
       confirmed: confirmations.length > 0,
       confirmedAt: confirmations.at(-1)?.at ?? null,
+      destroyedAt: destroyed?.at ?? null,
     })),
     state: set.state,
     accepted: set.accepted,
+    supersedes: set.supersedes.map((id) => shownSet({ set: id })),
     manifest: path,
   }
 }
 
+/** `data` of a split that a dry run only plans. */
+export function plannedSplitData({ plan, custodians }: SplitOfKey): object {
+  const shares = custodians.map(({ name }, at) => ({ index: at + 1, custodian: name, file: null }))
+  return { set: null, threshold: plan.threshold, of: plan.of, shares, state: null, manifest: null }
+}
+
+/** `data` of `kvx.backup.reshare/1`. */
+export function resharedData(reshared: Reshared): object {
+  const split = reshared.stored === undefined ? plannedSplitData(reshared) : shareSetData(reshared.stored)
+  return { ...split, supersedes: reshared.replaces.map(({ set }) => shownSet(set)) }
+}
+
+export function resharedLines({ subject, plan, custodians, stored, replaces }: Reshared): readonly string[] {
+  const old = replaces.map(({ set }) => shownSet(set)).join(', ')
+  if (stored === undefined) {
+    return [
+      `${subject} would be dealt anew: any ${plan.threshold} of ${plan.of} shares rebuild it; then ${old} is superseded`,
+      ...custodianLines(custodians),
+      'dry run: nothing was written',
+    ]
+  }
+  return [
+    ...splitLines(stored, custodians),
+    `Then ${old} is superseded. Its shares still open this key until they are destroyed: collect a word for each, kvx backup confirm ${old.split(', ')[0] ?? ''} --destroyed I,J`,
+    `If enough of them could be in wrong hands: kvx rotate ${stored.set.name}`,
+  ]
+}
+
+/** `data` of `kvx.backup.recreate-share/1`. */
+export function recreatedData({ stored, share, changed, recipient }: Recreated): object {
+  return {
+    set: shownSet(stored.set),
+    index: share.index,
+    custodian: share.custodian,
+    digest: share.digest,
+    file: changed && recipient !== undefined ? join(stored.folder, share.file ?? '') : null,
+    openpgp: recipient?.fingerprint ?? null,
+    done: changed,
+  }
+}
+
+export function recreatedLines(recreated: Recreated, pdf: string | undefined): readonly string[] {
+  const { stored, share, changed, recipient } = recreated
+  const named = `share ${share.index} of set ${shownSet(stored.set)} for ${share.custodian}`
+  if (!changed) return [`${named} would be made again`, 'dry run: nothing was written']
+  const where = recipient === undefined ? (pdf ?? 'a card') : join(stored.folder, share.file ?? '')
+  return [
+    `${named} is made again, byte for byte the one that was dealt: ${where}`,
+    ...(pdf === undefined ? [] : [`Print it, then remove it: lp -o media=A5 ${pdf} && rm ${pdf}`]),
+    `Let ${share.custodian} verify it: kvx share verify --manifest ${shownSet(stored.set)}.json`,
+  ]
+}
+
 function stateText(set: ShareSet): string {
   const missing = unconfirmed(set).length
+  if (set.state === 'superseded') return `superseded (${outstanding(set).length} of ${set.of} not destroyed)`
   if (set.state !== 'pending') return set.accepted === null ? set.state : `${set.state} (${missing} accepted)`
   return `pending (${set.of - missing} of ${set.of} confirmed)`
 }
 
 export function custodianLines(custodians: readonly CheckedCustodian[]): readonly string[] {
   return columns(
-    custodians.map(({ name, recipient }, at) => [
+    custodians.map(({ name, recipient, byHand }, at) => [
       String(at + 1),
       name,
-      recipient.fingerprint,
-      recipient.expires === null ? 'does not expire' : `expires ${recipient.expires.slice(0, 10)}`,
+      recipient?.fingerprint ?? 'no OpenPGP key',
+      expiryText(recipient),
+      ...(byHand ? ['by card'] : []),
     ]),
     '  ',
   )
+}
+
+function expiryText(recipient: CheckedCustodian['recipient']): string {
+  if (recipient === undefined) return ''
+  return recipient.expires === null ? 'does not expire' : `expires ${recipient.expires.slice(0, 10)}`
 }
 
 export function splitLines(
@@ -70,7 +135,30 @@ export function confirmedLines({ set }: StoredShareSet, index: number | undefine
   const left = unconfirmed(set).map(({ index, custodian }) => `${index} (${custodian})`)
   if (set.state === 'pending') return [...head, `still missing: ${left.join(', ')}`]
   const without = left.length === 0 ? '' : `, although nobody confirmed ${left.join(', ')}`
-  return [...head, `set ${shownSet(set)} of ${set.name}@${set.version} is ${set.state}${without}`]
+  const old = set.supersedes.map((id) => shownSet({ set: id }))
+  const superseded =
+    old.length === 0
+      ? []
+      : [
+          `${old.join(', ')} ${old.length === 1 ? 'is' : 'are'} superseded; its shares still open the key until they are destroyed`,
+          ...old.map((id) => `Next: kvx backup confirm ${id} --destroyed I,J`),
+        ]
+  return [
+    ...head,
+    `set ${shownSet(set)} of ${set.name}@${set.version} is ${set.state}${without}`,
+    ...superseded,
+  ]
+}
+
+export function destroyedLines({ set }: StoredShareSet): readonly string[] {
+  const left = outstanding(set).map(({ index, custodian }) => `${index} (${custodian})`)
+  const head = `set ${shownSet(set)} of ${set.name}@${set.version} is ${set.state}`
+  return left.length === 0
+    ? [`${head}: every share of it is destroyed`]
+    : [
+        head,
+        `its shares still open the key: ${left.join(', ')} ${left.length === 1 ? 'is' : 'are'} not destroyed`,
+      ]
 }
 
 export function shareSetTable(list: ShareSetList): readonly string[] {

@@ -11,7 +11,7 @@ import { makeWorkspace } from '../support/workspace.ts'
 
 const sources = [...(await commandFacts()).values()].map(({ file }) => readFileSync(file, 'utf8'))
 const printed = sources.flatMap((text) =>
-  [...text.matchAll(/finish\('(kvx\.[a-z.]+\/\d+)'/g)].map(([, name = '']) => name),
+  [...text.matchAll(/finish\('(kvx\.[a-z.-]+\/\d+)'/g)].map(([, name = '']) => name),
 )
 
 test('every command has one document, and each document a schema', () => {

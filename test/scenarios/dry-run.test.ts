@@ -71,6 +71,11 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
   'backup:confirm': { make: begun, args: always('backup', 'confirm', 'AAAAAA') },
   'backup:create': { make: begun, args: always('backup', 'create', 'master') },
   'backup:home': { make: begun, args: always('backup', 'home', '--out', 'copy.json') },
+  'backup:recreate-share': {
+    make: begun,
+    args: always('backup', 'recreate-share', 'AAAAAA', '--index', '1'),
+  },
+  'backup:reshare': { make: begun, args: always('backup', 'reshare', 'master') },
   'backup:split': { make: begun, args: always('backup', 'split', 'master') },
   check: {
     make: begun,
@@ -212,6 +217,7 @@ const looks = [
   'plan:show',
   'run:list',
   'run:show',
+  'share:print',
   'share:verify',
   'status',
   'template:list',
@@ -221,7 +227,15 @@ const looks = [
 ]
 
 /** Whether the tests get as far as the work: these need what lies outside the workspace, and are refused before. */
-const refusedBefore = ['audit:adopt', 'backup:confirm', 'backup:create', 'backup:split', 'restore']
+const refusedBefore = [
+  'audit:adopt',
+  'backup:confirm',
+  'backup:create',
+  'backup:recreate-share',
+  'backup:reshare',
+  'backup:split',
+  'restore',
+]
 
 describe('--dry-run', () => {
   const cases = Object.entries(mutating).flatMap(([id, list]) =>

@@ -52,7 +52,7 @@ export async function drawCard(share: Share, facts: CardFacts): Promise<Buffer> 
 }
 
 /** The four lines without their numbers. */
-function shareLines(share: Share): readonly string[] {
+export function shareLines(share: Share): readonly string[] {
   const bytes = encodeCardLines(share)
   const lines = Buffer.from(bytes.buffer).toString('latin1').trimEnd().split('\n')
   bytes.fill(0)

@@ -7,14 +7,14 @@ export type QrMatrix = readonly (readonly boolean[])[]
 export const quietZone = 4
 
 /**
- * The QR code of a text out of digits, capitals and a few signs, with a quarter of its words to spare for damage.
+ * The QR code of a text out of digits, capitals and a few signs. On paper a quarter of it may be damaged.
  * It is decoded again, by another algorithm than drew it, before anybody sees it: a card that can't be read is
  * noticed while the share is still there.
  * @throws KvxError READ_BACK_FAILED
  */
-export async function qrCode(text: string): Promise<QrMatrix> {
+export async function qrCode(text: string, spare: 'low' | 'quartile' = 'quartile'): Promise<QrMatrix> {
   const { default: encodeQR } = await import('qr')
-  const framed = encodeQR(text, 'raw', { ecc: 'quartile', encoding: 'alphanumeric', border: 1 })
+  const framed = encodeQR(text, 'raw', { ecc: spare, encoding: 'alphanumeric', border: 1 })
   const matrix = framed.slice(1, -1).map((row) => row.slice(1, -1))
   if ((await readBack(matrix)) === text) return matrix
   throw new KvxError('READ_BACK_FAILED', 'the QR code that was drawn does not say what it must', {

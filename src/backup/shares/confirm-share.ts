@@ -6,19 +6,22 @@ import { slotOfReceipt } from './receipts.ts'
 import {
   type DealtShare,
   isComplete,
+  outstanding,
   type ShareSet,
   type ShareSigner,
   shownSet,
   unconfirmed,
 } from './share-set.ts'
 import { verifyShareSet } from './share-set.ts'
-import { findShareSet, type StoredShareSet, writeShareSet } from './share-sets.ts'
+import { findShareSet, listShareSets, type StoredShareSet, writeShareSet } from './share-sets.ts'
 
 /** Where the backups lie, and the audit key that signs their state. */
 export type ShareHome = {
   readonly directory: string
   readonly signer: ShareSigner
   readonly verify: Verifier
+  /** Look, and write nothing. */
+  readonly dryRun?: boolean
 }
 
 /**
@@ -45,7 +48,7 @@ export async function confirmShare(
   const shares = set.shares.map((one) =>
     one === share ? { ...one, confirmations: [...one.confirmations, confirmation] } : one,
   )
-  return await writeShareSet(stored.folder, activated({ ...set, shares }), home.signer)
+  return await writeActivated(home, stored, { ...set, shares })
 }
 
 /**
@@ -77,11 +80,73 @@ export async function acceptUnconfirmed(
     )
   }
   const accepted = { shares: named, reason: oneLine(decision.reason), at: isoNow(), by: oneLine(decision.by) }
-  return await writeShareSet(stored.folder, activated({ ...set, accepted }), home.signer)
+  return await writeActivated(home, stored, { ...set, accepted })
 }
 
-/** A new state is signed only over a manifest that nobody changed. */
-async function openSet(home: ShareHome, setId: string): Promise<StoredShareSet> {
+/**
+ * Records that custodians destroyed their shares of a superseded set. With the last one the set is closed.
+ * @throws KvxError USAGE for no such index; STATE_TRANSITION for a set that still counts; otherwise as `confirmShare`
+ */
+export async function attestDestroyed(
+  home: ShareHome,
+  setId: string,
+  statement: { readonly indices: readonly number[]; readonly by: string },
+): Promise<StoredShareSet> {
+  const stored = await openSet(home, setId, ['superseded', 'closed'])
+  const { set } = stored
+  const unknown = statement.indices.find((index) => !set.shares.some((share) => share.index === index))
+  if (unknown !== undefined || statement.indices.length === 0) {
+    throw new KvxError('USAGE', `set ${shownSet(set)} has shares 1 to ${set.of}`, {
+      hint: 'name them: `--destroyed 1,3`',
+    })
+  }
+  const destroyed = { at: isoNow(), by: oneLine(statement.by) }
+  const shares = set.shares.map((share) =>
+    share.destroyed === undefined && statement.indices.includes(share.index)
+      ? { ...share, destroyed }
+      : share,
+  )
+  const state = outstanding({ ...set, shares }).length === 0 ? 'closed' : set.state
+  return await write(home, stored, { ...set, shares, state })
+}
+
+/**
+ * A set that is complete becomes active, and only then the sets that it takes the place of are superseded. Killed
+ * in between, both are active, and the next confirmation of any set makes up for it.
+ */
+async function writeActivated(
+  home: ShareHome,
+  stored: StoredShareSet,
+  set: ShareSet,
+): Promise<StoredShareSet> {
+  const written = await write(home, stored, activated(set))
+  if (home.dryRun !== true) await supersedeReplaced(home)
+  return written
+}
+
+async function write(home: ShareHome, stored: StoredShareSet, set: ShareSet): Promise<StoredShareSet> {
+  return home.dryRun === true ? { ...stored, set } : writeShareSet(stored.folder, set, home.signer)
+}
+
+async function supersedeReplaced(home: ShareHome): Promise<void> {
+  const { sets } = await listShareSets(home.directory)
+  const own = sets.filter((one) => verifyShareSet(one, home.verify) === 'valid')
+  const replaced = own.flatMap(({ set }) => (set.state === 'active' ? set.supersedes : []))
+  for (const { folder, set } of own) {
+    if (!replaced.includes(set.set) || (set.state !== 'active' && set.state !== 'pending')) continue
+    await writeShareSet(folder, { ...set, state: 'superseded' }, home.signer)
+  }
+}
+
+/**
+ * A set of which a new state may be signed: nobody changed its manifest, and it is in one of these states.
+ * @throws KvxError BACKUP_UNKNOWN, USAGE for an OpenPGP backup, DAMAGED, STATE_TRANSITION
+ */
+export async function openSet(
+  home: ShareHome,
+  setId: string,
+  states: readonly ShareSet['state'][] = ['pending', 'active'],
+): Promise<StoredShareSet> {
   const stored = await findShareSet(home.directory, setId)
   if (stored === undefined) {
     await findBackup(home.directory, setId) // throws BACKUP_UNKNOWN, with the same words as for other backups
@@ -95,9 +160,11 @@ async function openSet(home: ShareHome, setId: string): Promise<StoredShareSet> 
       hint: `put a custodian's copy of it back, or split again: \`kvx backup split ${set.name}@${set.version}\``,
     })
   }
-  if (set.state === 'pending' || set.state === 'active') return stored
+  if (states.includes(set.state)) return stored
   throw new KvxError('STATE_TRANSITION', `set ${shownSet(set)} is ${set.state}`, {
-    hint: '`kvx backup list` shows the sets that count',
+    hint: states.includes('superseded')
+      ? `only a set that another one took the place of is destroyed: \`kvx backup reshare ${set.name}@${set.version}\``
+      : '`kvx backup list` shows the sets that count',
   })
 }
 

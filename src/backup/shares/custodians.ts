@@ -12,8 +12,22 @@ export type SharePlan = {
   readonly custodians: readonly Custodian[]
 }
 
-/** A custodian whose OpenPGP key was found and checked. */
-export type CheckedCustodian = { readonly name: string; readonly recipient: Recipient }
+/** A custodian whose OpenPGP key was found and checked, or who gets the share by hand. */
+export type CheckedCustodian = {
+  readonly name: string
+  /** Undefined: there is no file for them. */
+  readonly recipient: Recipient | undefined
+  /** A card is handed over in the room. */
+  readonly byHand: boolean
+}
+
+/** How shares without an OpenPGP key leave. */
+export type HandOverPlan = {
+  /** Somebody is at the terminal and can hand cards over. */
+  readonly isPossible: boolean
+  /** Cards for those with an OpenPGP key too. */
+  readonly forAll: boolean
+}
 
 const nameForm = /^[^\p{Cc}=]{1,100}$/u
 
@@ -53,25 +67,32 @@ export function requirePlan(plan: SharePlan): SharePlan {
 
 /**
  * The checked keys of all custodians, in their order.
- * @throws NO_TERMINAL naming those without a key: nothing can be encrypted to them; RECIPIENT_UNUSABLE
+ * @throws NO_TERMINAL naming those without a key where nobody can hand cards over; RECIPIENT_UNUSABLE
  */
 export async function checkCustodians(
   custodians: readonly Custodian[],
   options: ResolveOptions = {},
+  cards: HandOverPlan = { isPossible: false, forAll: false },
 ): Promise<{ readonly checked: readonly CheckedCustodian[]; readonly warnings: readonly BackupWarning[] }> {
-  const without = custodians.filter(({ openpgp }) => openpgp === undefined).map(({ name }) => name)
-  if (without.length > 0) {
-    throw new KvxError('NO_TERMINAL', `no OpenPGP key is named for ${without.join(', ')}`, {
-      hint: 'A share without one has to be handed over on a terminal, which this kvx does not do yet. Give each a key: `--custodian NAME=FINGERPRINT`. Nothing was split.',
-      details: { custodians: without },
+  const byHand = custodians.filter(({ openpgp }) => openpgp === undefined || cards.forAll)
+  if (byHand.length > 0 && !cards.isPossible) {
+    const names = byHand.map(({ name }) => name)
+    const why = cards.forAll ? 'cards are asked for, for' : 'no OpenPGP key is named for'
+    throw new KvxError('NO_TERMINAL', `${why} ${names.join(', ')}, and there is no terminal`, {
+      hint: 'Their shares are handed over as cards at a terminal: run it at one. Or give each a key: `--custodian NAME=FINGERPRINT`. Nothing was split.',
+      details: { custodians: names },
     })
   }
   const checked: CheckedCustodian[] = []
   const warnings: BackupWarning[] = []
-  for (const { name, openpgp = '' } of custodians) {
+  for (const { name, openpgp } of custodians) {
+    if (openpgp === undefined) {
+      checked.push({ name, recipient: undefined, byHand: true })
+      continue
+    }
     const found = await resolveRecipients([openpgp], options)
     warnings.push(...found.warnings)
-    for (const recipient of found.recipients) checked.push({ name, recipient })
+    for (const recipient of found.recipients) checked.push({ name, recipient, byHand: cards.forAll })
   }
   return { checked, warnings }
 }

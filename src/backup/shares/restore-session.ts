@@ -38,6 +38,15 @@ export class RestoreSession {
     this.#shares.push(share)
   }
 
+  has(index: number): boolean {
+    return this.#shares.some((share) => share.index === index)
+  }
+
+  /** Shares with these indices; lent until `wipe`. */
+  quorum(indices: readonly number[]): readonly Share[] {
+    return this.#shares.filter(({ index }) => indices.includes(index))
+  }
+
   get count(): number {
     return this.#shares.length
   }

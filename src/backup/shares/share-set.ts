@@ -42,6 +42,8 @@ const dealtShare = z.strictObject({
   receipts: z.array(hex64).length(receiptSlots),
   /** Each receipt that was read back, oldest first; a slot counts once. */
   confirmations: z.array(confirmation).max(receiptSlots),
+  /** The custodian said that this share of a superseded set is destroyed. */
+  destroyed: z.strictObject({ at: time, by: line }).optional(),
 })
 
 const shareSet = z.strictObject({
@@ -90,6 +92,11 @@ export function unconfirmed(set: ShareSet): readonly DealtShare[] {
 /** True when every custodian confirmed, or somebody accepted by name that these did not. */
 export function isComplete(set: ShareSet): boolean {
   return unconfirmed(set).every(({ index }) => set.accepted?.shares.includes(index) === true)
+}
+
+/** Shares of a superseded set that may still lie in the world. */
+export function outstanding(set: ShareSet): readonly DealtShare[] {
+  return set.shares.filter(({ destroyed }) => destroyed === undefined)
 }
 
 /** Signs a share set and returns the bytes of its file. */
@@ -142,6 +149,9 @@ function requireConsistent(set: ShareSet, named: string): void {
   if (!isRight) throw damaged(named, 'its members contradict each other')
   if (set.state === 'active' && !isComplete(set)) {
     throw damaged(named, 'it says active, and not every custodian confirmed')
+  }
+  if (set.state === 'closed' && outstanding(set).length > 0) {
+    throw damaged(named, 'it says closed, and not every share is destroyed')
   }
 }
 

@@ -1,24 +1,19 @@
 import { join } from 'node:path'
-import { KvxError } from '../../core/errors.ts'
 import { checkValueOf, fingerprintOf } from '../../core/fingerprint.ts'
 import type { Secret } from '../../core/secret.ts'
 import { dealShares } from '../../core/share/deal.ts'
 import { alphabet } from '../../core/share/gf32.ts'
 import { type Share, shareDigest } from '../../core/share/share-text.ts'
 import { isoNow } from '../../platform/clock.ts'
-import { shownPath } from '../../platform/file-errors.ts'
 import { makeDirectory } from '../../platform/files.ts'
 import { acquireLock } from '../../platform/lock.ts'
 import { randomBytes } from '../../platform/random.ts'
 import { createFolder, removeFolder, unfinishedFolders } from '../../platform/whole-folder.ts'
-import { sha256Hex } from '../backups.ts'
-import { readBackup } from '../gpg.ts'
 import type { KeyPurpose } from '../plaintext.ts'
-import { encryptToRecipients } from '../seal.ts'
 import type { CheckedCustodian } from './custodians.ts'
 import { recoveryKit } from './kit.ts'
 import { receiptDigests } from './receipts.ts'
-import { encodeLetter } from './share-letter.ts'
+import { byHand, sendShare } from './send-share.ts'
 import { type DealtShare, shareSetSchema, type ShareSet, type ShareSigner } from './share-set.ts'
 import {
   findShareSet,
@@ -43,6 +38,13 @@ export type SplitRequest = {
   /** Where the backups of the home lie. Made with mode 0700 where it does not exist; its parent must. */
   readonly directory: string
   readonly kvxVersion: string
+  /** Sets of the same key that this one takes the place of once it is active. */
+  readonly supersedes?: readonly string[]
+  /**
+   * Hands the shares over that are not encrypted to anybody. Called when the set is whole and durable; what it
+   * returns is the set as it is then. The shares are lent.
+   */
+  readonly handOver?: (shares: readonly Share[], stored: StoredShareSet) => Promise<StoredShareSet>
 }
 
 /**
@@ -56,6 +58,17 @@ export async function splitToCustodians(request: SplitRequest): Promise<StoredSh
   const root = sharesFolder(request.directory)
   await makeDirectory(request.directory, 0o700)
   await makeDirectory(root, 0o700)
+  const { stored, shares } = await dealLocked(request, root)
+  try {
+    return (await request.handOver?.(shares, stored)) ?? stored
+  } finally {
+    for (const { point } of shares) point.wipe()
+  }
+}
+
+type Dealt = { readonly stored: StoredShareSet; readonly shares: readonly Share[] }
+
+async function dealLocked(request: SplitRequest, root: string): Promise<Dealt> {
   const lock = await acquireLock(request.directory, 'the backups', { waitMs: lockPatienceMs })
   try {
     for (const name of await unfinishedFolders(root)) await removeFolder(join(root, name))
@@ -67,9 +80,10 @@ export async function splitToCustodians(request: SplitRequest): Promise<StoredSh
       const set = await createFolder(folder, async (unfinished) =>
         writeSet(shares, { request, setId, folder: unfinished, created: isoNow() }),
       )
-      return { ...set, folder, path: join(folder, manifestName(set.set)) }
-    } finally {
+      return { stored: { ...set, folder, path: join(folder, manifestName(set.set)) }, shares }
+    } catch (error) {
       for (const { point } of shares) point.wipe()
+      throw error
     }
   } finally {
     lock.release()
@@ -101,39 +115,26 @@ async function newSetId(directory: string): Promise<string> {
   }
 }
 
-/** One file for one person: encrypted to exactly one key, read back. */
 async function deliver(share: Share, delivery: Delivery): Promise<DealtShare> {
   const { request, folder, created } = delivery
   const custodian = request.custodians[share.index - 1]
   if (custodian === undefined) throw new TypeError('every share has a custodian')
-  const { name, recipient } = custodian
   const fingerprint = fingerprintOf(request.material)
-  const letter = encodeLetter(share, { ...request, fingerprint, created, custodian: name })
-  const sealed = await encryptToRecipients(letter, [recipient]).finally(() => letter.fill(0))
-  const file = `${share.setId.toUpperCase()}-share-${share.index}.asc`
-  const path = join(folder, file)
-  await writeSetFile(folder, file, sealed)
-  if (!(await readBackup(path)).equals(sealed)) {
-    throw new KvxError('READ_BACK_FAILED', `${shownPath(path)} does not hold what was written`, {
-      hint: 'look at `dmesg | tail` and at the disk',
-    })
-  }
+  const facts = { ...request, fingerprint, created, custodian: custodian.name }
+  const sent =
+    custodian.recipient === undefined ? byHand : await sendShare(share, facts, custodian.recipient, folder)
   return {
     index: share.index,
-    custodian: name,
-    openpgp: recipient.fingerprint,
-    subkey: recipient.subkey,
-    expires: recipient.expires,
+    custodian: custodian.name,
+    ...sent,
     digest: shareDigest(share),
-    file,
-    sha256: sha256Hex(sealed),
     receipts: receiptDigests(share),
     confirmations: [],
   }
 }
 
 function pendingSet({ request, setId, created }: Delivery, dealt: DealtShare[]): ShareSet {
-  const { name, version, purpose, threshold, signer, kvxVersion } = request
+  const { name, version, purpose, threshold, signer, kvxVersion, supersedes } = request
   const fingerprint = fingerprintOf(request.material)
   return {
     schema: shareSetSchema,
@@ -148,7 +149,7 @@ function pendingSet({ request, setId, created }: Delivery, dealt: DealtShare[]):
     created,
     state: 'pending',
     activated: null,
-    supersedes: [],
+    supersedes: [...(supersedes ?? [])],
     shares: dealt,
     accepted: null,
     kvxVersion,

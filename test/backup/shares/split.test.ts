@@ -37,7 +37,7 @@ describe('splitting to custodians', () => {
     for (const [at, dealt] of stored.set.shares.entries()) {
       const sealed = readFileSync(join(stored.folder, dealt.file ?? ''))
       const sessionKeys = readFraming(sealed).packets.slice(0, -1)
-      expect(sessionKeys.map(recipientKeyId)).toEqual([allCustodians()[at]?.recipient.keyId])
+      expect(sessionKeys.map(recipientKeyId)).toEqual([allCustodians()[at]?.recipient?.keyId])
       const { share } = opened(stored, at + 1)
       expect(share.index).toBe(at + 1)
       expect(shareDigest(share)).toBe(dealt.digest)
@@ -125,9 +125,10 @@ describe('splitting to custodians', () => {
     const late = office.makeKey('late <late@example.org>', { at: '20200101T000000', expire: '1y' })
     const keyId = office.fingerprints('late')[1]?.slice(-16) ?? ''
     const [first] = allCustodians()
-    if (first === undefined) throw new Error('no custodian')
+    if (first?.recipient === undefined) throw new Error('no custodian')
     const publicKey = new Uint8Array(office.run(['--export', late]))
-    const broken = { name: 'Late', recipient: { ...first.recipient, fingerprint: late, publicKey, keyId } }
+    const recipient = { ...first.recipient, fingerprint: late, publicKey, keyId }
+    const broken = { name: 'Late', recipient, byHand: false }
     const error = await rejectionOf(split([...allCustodians(), broken]))
     expect(error.code).toBe('RECIPIENT_UNUSABLE')
     expect(await listShareSets(shareHome().directory)).toEqual({ sets: [], problems: [] })

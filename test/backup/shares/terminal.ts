@@ -1,8 +1,11 @@
 import { spawn } from '@lydell/node-pty'
 import { kvxBin } from '../../support/cli.ts'
 
-/** A text to wait for on the screen, and what the person types then. */
-export type Step = readonly [RegExp, string]
+/** What a person types, out of what was said until then where it depends on that; or a signal that comes. */
+type Answer = string | ((screen: string) => string) | { readonly signal: string }
+
+/** A text to wait for on the screen, and what happens then. */
+export type Step = readonly [RegExp, Answer]
 
 export type Screen = {
   /** All that was ever on the screen, with control sequences. */
@@ -16,10 +19,15 @@ const patienceMs = 30_000
 export async function atTerminal(
   args: readonly string[],
   steps: readonly Step[],
-  options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> },
+  options: {
+    readonly cwd: string
+    readonly env: Readonly<Record<string, string>>
+    /** In place of the built CLI. */
+    readonly program?: string
+  },
 ): Promise<Screen> {
   const env = { ...options.env, PATH: process.env['PATH'] ?? '' }
-  const terminal = spawn(kvxBin, [...args], { cwd: options.cwd, env, cols: 200, rows: 50 })
+  const terminal = spawn(options.program ?? kvxBin, [...args], { cwd: options.cwd, env, cols: 200, rows: 50 })
   let screen = ''
   let seen = 0
   let next = 0
@@ -30,7 +38,10 @@ export async function atTerminal(
       if (found === null) return
       seen += found.index + found[0].length
       next++
-      terminal.write(step[1])
+      const [, answer] = step
+      if (typeof answer === 'string') terminal.write(answer)
+      else if (typeof answer === 'function') terminal.write(answer(screen))
+      else terminal.kill(answer.signal)
     }
   })
   const impatience = setTimeout(() => terminal.kill('SIGKILL'), patienceMs)

@@ -8,7 +8,9 @@ export async function cardFacts(
   set: ShareSet | undefined,
   how: { readonly index: number; readonly discreet: boolean },
 ): Promise<CardFacts> {
-  const program = (await recoveryKit(set?.auditKeyFingerprint ?? 'unknown')).find(({ name }) => name === 'recover.py')
+  const program = (await recoveryKit(set?.auditKeyFingerprint ?? 'unknown')).find(
+    ({ name }) => name === 'recover.py',
+  )
   const isNamed = set !== undefined && !how.discreet
   return {
     subject: isNamed ? `${set.name}@${set.version}` : undefined,

@@ -26,6 +26,8 @@ const tests: readonly Tool[] = [
   { program: 'openssl', package: 'openssl' },
   { program: 'chromium', package: 'chromium' },
   { program: 'ssh-keygen', package: 'openssh-client' },
+  { program: 'pass', package: 'pass' },
+  { program: 'systemd-creds', package: 'systemd' },
   { program: 'mariadbd', package: 'mariadb-server-core' },
   { program: 'pdftoppm', package: 'poppler-utils' },
   { program: 'zbarimg', package: 'zbar-tools' },

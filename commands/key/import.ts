@@ -1,8 +1,10 @@
 import { Flags } from '@oclif/core'
 import { checkValueOf } from '../../src/core/fingerprint.ts'
 import { importKey } from '../../src/keyring/import-key.ts'
+import { keySources } from '../../src/keyring/key-source.ts'
 import { rememberPublications } from '../../src/migration/publications.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
+import { requireTakeOver } from '../../src/migration/take-over.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 
@@ -21,20 +23,43 @@ export default class KeyImport extends KvxCommand {
         '<%= config.bin %> key import master --from env-file:/etc/app.env#KEK --encoding base64 --version 3',
     },
     {
+      description: 'From a program that prints it',
+      command:
+        "<%= config.bin %> key import master --key-command 'vault kv get -field=kek secret/app' --encoding base64",
+    },
+    {
       description: 'From standard input',
       command: 'pass show app/kek | <%= config.bin %> key import master --from stdin --encoding hex',
+    },
+    {
+      description: 'From a Secret of Kubernetes in its manifest, whose base64 is taken off once',
+      command:
+        '<%= config.bin %> key import master --from kubernetes-secret:/srv/k8s/app.yaml#app-kek/KEK --encoding base64',
+    },
+    {
+      description: 'A version that the application made by itself and seals with already',
+      command: '<%= config.bin %> key import master --from file:/etc/app/keys/2.key --version 2 --seals',
     },
   ]
   static override args = {
     name: argument({ description: 'the key, as the configuration names it', required: true }),
   }
   static override flags = {
-    from: Flags.string({ description: 'file:PATH, env-file:PATH#VARIABLE or stdin', helpValue: 'SOURCE' }),
+    from: Flags.string({ description: keySources.join(', '), helpValue: 'SOURCE' }),
+    'key-command': Flags.string({
+      description:
+        'a program that prints the key, found in PATH and run without a shell; it gets the environment of this command',
+      helpValue: 'WORDS',
+    }),
     version: Flags.integer({
       description: 'the application’s own number; 1 unless told',
       min: 1,
       max: 99_999_999,
       helpValue: 'N',
+    }),
+    seals: Flags.boolean({
+      description:
+        'this version seals from now on: every reader has it. Needs --version, above the one that seals; no published place is touched',
     }),
     encoding: Flags.option({
       description: 'how the bytes are written there; the published encoding unless told',
@@ -46,11 +71,14 @@ export default class KeyImport extends KvxCommand {
     await this.finish('kvx.key.import/1', async () => {
       const { args, flags } = await this.parse(KeyImport)
       const workspace = await openWorkspace(flags)
+      if (flags.seals) await requireTakeOver(workspace, args.name, flags.version)
       const imported = await importKey(workspace, {
         name: args.name,
         from: flags.from,
         version: flags.version,
         encoding: flags.encoding,
+        keyCommand: flags['key-command'],
+        seals: flags.seals,
         dryRun: flags['dry-run'],
       })
       if (!flags['dry-run']) await rememberPublications(workspace)
@@ -64,7 +92,7 @@ export default class KeyImport extends KvxCommand {
           ),
           ...(flags['dry-run']
             ? ['dry run: the key can be read, nothing was written']
-            : ['Next: kvx verify']),
+            : [flags.seals ? `Next: kvx backup create ${args.name}, then kvx rewrap` : 'Next: kvx verify']),
         ],
         warnings: imported.warnings,
       }

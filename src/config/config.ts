@@ -14,6 +14,7 @@ import {
   type EnvelopeConfig,
 } from './envelopes.ts'
 import type { AuditConfig, Policy } from './policy.ts'
+import { kubernetesMembers, movePaths, placeOf, publisherMembers } from './publishers.ts'
 import {
   configSchema,
   type ConfigFile,
@@ -171,12 +172,8 @@ function mistakes(issues: readonly Issue[]): number {
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^$/, 'kvx home home-backup keys vaults stores envelopes metrics policy audit'.split(' ')],
   [/^keys\.[^.]+$/, ['purpose', 'derive', 'make', 'publish', 'backup', 'cryptoperiod']],
-  [
-    /^keys\.[^.]+\.publish\.\d+$/,
-    'file env-file current previous encoding owner group mode readers instances cache-ttl probe reload'.split(
-      ' ',
-    ),
-  ],
+  [/^keys\.[^.]+\.publish\.\d+$/, publisherMembers],
+  [/^keys\.[^.]+\.publish\.\d+\.kubernetes-secret$/, kubernetesMembers],
   [/^keys\.[^.]+\.backup$/, ['recipients', 'shares']],
   [/^keys\.[^.]+\.backup\.shares$/, ['threshold', 'of', 'custodians']],
   [/^keys\.[^.]+\.backup\.shares\.custodians\.\d+$/, ['name', 'openpgp']],
@@ -231,7 +228,7 @@ function freeze(
     keys: Object.fromEntries(
       Object.entries(file.keys).map(([name, key]) => [
         name,
-        { ...key, publish: key.publish.map(located(absolute)) },
+        { ...key, publish: key.publish.map((place) => movePaths(placeOf(place), absolute)) },
       ]),
     ),
     vaults: Object.fromEntries(
@@ -275,14 +272,6 @@ function locatedPolicy(policy: Policy, absolute: (name: string) => string): Poli
     return file === undefined ? one : { ...one, 'key-file': absolute(file) }
   })
   return { ...policy, approvals: { ...approvals, approvers } }
-}
-
-function located(absolute: (name: string) => string) {
-  return (publisher: KeyConfig['publish'][number]): KeyConfig['publish'][number] => {
-    if ('env-file' in publisher) return { ...publisher, 'env-file': absolute(publisher['env-file']) }
-    const { previous, ...rest } = publisher
-    return { ...rest, file: absolute(publisher.file), ...(previous && { previous: absolute(previous) }) }
-  }
 }
 
 function chooseHome(

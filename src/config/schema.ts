@@ -2,49 +2,15 @@ import { z } from 'zod'
 import { parseDuration } from '../core/duration.ts'
 import { envelopeSchema } from './envelopes.ts'
 import { auditSchema, policySchema } from './policy.ts'
+import { type Place, publisherSchema } from './publishers.ts'
 import { storeSchema } from './stores.ts'
-import { duration, name, program } from './values.ts'
+import { duration, name } from './values.ts'
 
 /** What `kvx.yaml` may say. Unknown members are errors everywhere. */
 
-const encoding = z.enum(['raw', 'base64', 'base64url', 'hex', 'ascii'])
-const textEncoding = z.enum(['base64', 'base64url', 'hex', 'ascii'])
 const fingerprint = z
   .string()
   .regex(/^[0-9A-Fa-f]{40}$/, 'an OpenPGP fingerprint has 40 hex digits, without spaces')
-const mode = z.string().regex(/^0?[0-7]{3}$/, 'a mode is octal text, e.g. "0640"')
-const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
-
-/** What kvx knows of the readers of a published place. */
-const readers = {
-  /** How many readers there are. They cannot be restarted at the same instant, so that each must have a version first. */
-  instances: z.int().positive().default(1),
-  /** How long a reader may go on with a key or DEK that it has opened before. */
-  'cache-ttl': duration.optional(),
-  /** Exits 0 when every reader can open the staged version. */
-  probe: program.optional(),
-  /** Makes the readers take what is published now. */
-  reload: program.optional(),
-}
-
-const filePublisher = z.strictObject({
-  file: z.string().min(1),
-  previous: z.string().min(1).optional(),
-  encoding: encoding.default('raw'),
-  owner: z.string().optional(),
-  group: z.string().optional(),
-  mode: mode.default('0640'),
-  readers: z.array(z.string()).default([]),
-  ...readers,
-})
-
-const envFilePublisher = z.strictObject({
-  'env-file': z.string().min(1),
-  current: variable,
-  previous: variable.optional(),
-  encoding: textEncoding.default('base64'),
-  ...readers,
-})
 
 /** Who gets a share of the key, and how many of them rebuild it. */
 const shares = z
@@ -85,7 +51,7 @@ const key = z.strictObject({
     })
     .refine(({ seal, open }) => !isLonger(seal, open), 'a version would seal what it may not open any more')
     .optional(),
-  publish: z.array(z.union([filePublisher, envFilePublisher])).default([]),
+  publish: z.array(publisherSchema).default([]),
   backup: backup.optional(),
 })
 
@@ -128,9 +94,7 @@ export const configSchema = z.strictObject({
 })
 
 export type ConfigFile = z.output<typeof configSchema>
-export type KeyConfig = ConfigFile['keys'][string]
-export type PublisherConfig = KeyConfig['publish'][number]
-export type FilePublisherConfig = z.output<typeof filePublisher>
-export type EnvFilePublisherConfig = z.output<typeof envFilePublisher>
-export type MetricConfig = z.output<typeof metric>
+/** A key as the rest of kvx sees it: its places in one form, with absolute paths. */
+export type KeyConfig = Omit<ConfigFile['keys'][string], 'publish'> & { readonly publish: readonly Place[] }
 export type VaultConfig = z.output<typeof vault>
+export type MetricConfig = z.output<typeof metric>

@@ -1,27 +1,24 @@
 import { withIntent } from '../audit/with-intent.ts'
-import type { KeyConfig } from '../config/schema.ts'
-import { KvxError } from '../core/errors.ts'
-import { decodeKey, type KeyEncoding } from '../core/key-encoding.ts'
 import type { Secret } from '../core/secret.ts'
-import { readFileCapped } from '../platform/files.ts'
-import { readStdin } from '../platform/stdin.ts'
+import { KvxError } from '../core/errors.ts'
+import type { KeyEncoding } from '../core/key-encoding.ts'
 import { fingerprintOf } from '../core/fingerprint.ts'
 import type { KeyState } from '../core/key-state.ts'
-import { readKeyring, versionsOf } from './keyring.ts'
+import { emptySource, type FoundKey, readKeySource } from './key-source.ts'
+import { activate, changeKeyring, readKeyring, versionsOf } from './keyring.ts'
 import { hasMaterial } from './material.ts'
-import { envFilePublisher } from './publish/env-file.ts'
-import { makePublisher } from './publish/publish.ts'
 import { registerVersion, type Registered } from './register.ts'
 import { configuredKey, type Workspace } from './workspace.ts'
-import { keyLengths } from './key-lengths.ts'
-
-const maxKeyFileBytes = 65_536
 
 export type ImportRequest = {
   readonly name: string
-  /** `file:P`, `env-file:P#VAR`, `stdin`; the first published place when undefined. */
+  /** As `keySources` says; the first published place when undefined. */
   readonly from: string | undefined
+  /** A program that prints the key, as typed: `--from command` and no other source. */
+  readonly keyCommand: string | undefined
   readonly version: number | undefined
+  /** It seals from now on, in place of the version that did: the application has it and uses it. */
+  readonly seals: boolean
   readonly encoding: KeyEncoding | undefined
   readonly dryRun: boolean
 }
@@ -32,12 +29,6 @@ export type Imported = {
   readonly warnings: readonly { readonly code: string; readonly message: string }[]
 }
 
-type Found = {
-  readonly current: Secret | undefined
-  readonly previous: Secret | undefined
-  readonly warnings: Imported['warnings']
-}
-
 /**
  * Takes over what an application already has. Published files are not touched. Where the previous slot is
  * filled too, it becomes the first version (deactivated) and the current one the second (active).
@@ -45,12 +36,14 @@ type Found = {
  */
 export async function importKey(workspace: Workspace, request: ImportRequest): Promise<Imported> {
   const config = configuredKey(workspace.config, request.name)
-  const found = await readSource(request, config)
+  const found = await readKeySource(request, config)
   try {
     if (found.current === undefined) throw emptySource(request)
     const known = await knownAlready(workspace, request, found)
     if (known !== undefined) return { name: request.name, versions: known, warnings: found.warnings }
-    const plan = numbered(request, found, await alreadyThere(workspace, request.name))
+    const seals = await alreadyThere(workspace, request.name)
+    const plan = numbered(request, found, seals)
+    if (request.seals) requireNewer(request, seals)
     if (request.dryRun) return { name: request.name, versions: [], warnings: found.warnings }
     const intent = {
       action: 'key.import',
@@ -73,7 +66,8 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
         })
         versions.push({ ...registered, state })
       }
-      return { name: request.name, versions, warnings: found.warnings }
+      const sealing = request.seals ? await takeOver(workspace, request, versions) : versions
+      return { name: request.name, versions: sealing, warnings: found.warnings }
     })
   } finally {
     found.current?.wipe()
@@ -81,11 +75,36 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
   }
 }
 
+/** A version that the application made and uses begins to seal; the one before it opens only. Repeatable. */
+async function takeOver(
+  workspace: Workspace,
+  { name, version }: ImportRequest,
+  versions: Imported['versions'],
+): Promise<Imported['versions']> {
+  await changeKeyring(workspace.home, (ring) => {
+    if (version !== undefined) activate(ring, name, version, 'the application seals with it')
+  })
+  return versions.map((one) => (one.version === version ? { ...one, state: 'active' } : one))
+}
+
+/** @throws USAGE */
+function requireNewer({ name, version }: ImportRequest, seals: number | null): void {
+  if (version === undefined) {
+    throw new KvxError('USAGE', '`--seals` is about a version that the application numbered by itself', {
+      hint: `Give that number: \`kvx key import ${name} --version N --seals\`. Nothing was changed.`,
+    })
+  }
+  if (seals === null || version >= seals) return
+  throw new KvxError('USAGE', `${name}@${version} is older than ${name}@${seals}, which seals`, {
+    hint: 'An older version is imported without `--seals` and opens only; the way back from a rotation is `kvx run rollback`. Nothing was changed.',
+  })
+}
+
 /** The same bytes again are nothing to do, whichever versions they are: a staged one, or those of a rollback. */
 async function knownAlready(
   workspace: Workspace,
   request: ImportRequest,
-  found: Found,
+  found: FoundKey,
 ): Promise<Imported['versions'] | undefined> {
   const { name } = request
   const key = (await readKeyring(workspace.home)).keys[name]
@@ -113,12 +132,12 @@ type Numbered = {
   readonly state: 'active' | 'deactivated'
 }
 
-function numbered(request: ImportRequest, found: Found, seals: number | null): readonly Numbered[] {
+function numbered(request: ImportRequest, found: FoundKey, seals: number | null): readonly Numbered[] {
   if (found.current === undefined) return []
   if (found.previous === undefined) {
     const version = request.version ?? seals ?? 1
     // A key imported beside one that seals already is an older one of the application: it opens only.
-    const state = seals === null || seals === version ? 'active' : 'deactivated'
+    const state = stateBeside(seals, version)
     return [{ version, material: found.current, state }]
   }
   const version = request.version ?? seals ?? 2
@@ -133,93 +152,11 @@ function numbered(request: ImportRequest, found: Found, seals: number | null): r
   }
   return [
     { version: version - 1, material: found.previous, state: 'deactivated' },
-    { version, material: found.current, state: 'active' },
+    // With `--seals` it is registered beside the one that seals, then it takes over.
+    { version, material: found.current, state: request.seals ? stateBeside(seals, version) : 'active' },
   ]
 }
 
-async function readSource(request: ImportRequest, config: KeyConfig): Promise<Found> {
-  const { from } = request
-  if (from === undefined) return fromPublished(request, config)
-  if (from === 'stdin') return decoded(await readStdin(maxKeyFileBytes), request, config)
-  if (from.startsWith('file:')) {
-    const { bytes } = await readFileCapped(from.slice('file:'.length), {
-      maxBytes: maxKeyFileBytes,
-      follow: true,
-    })
-    return decoded(bytes, request, config)
-  }
-  const variable = /^env-file:(.+)#([A-Za-z_][A-Za-z0-9_]*)$/.exec(from)
-  if (variable?.[1] !== undefined && variable[2] !== undefined) {
-    return fromVariable(variable[1], variable[2], request, config)
-  }
-  throw new KvxError('USAGE', 'the source of a key is file:PATH, env-file:PATH#VARIABLE or stdin', {
-    hint: `For example \`kvx key import ${request.name} --from env-file:/etc/app.env#KEK --encoding base64\`.`,
-  })
-}
-
-async function fromPublished(request: ImportRequest, config: KeyConfig): Promise<Found> {
-  const [first] = config.publish
-  if (first === undefined) {
-    throw new KvxError(
-      'USAGE',
-      `${request.name} is published nowhere, so there is no place to take it from`,
-      {
-        hint: `Name it: \`kvx key import ${request.name} --from file:PATH --encoding base64\`.`,
-      },
-    )
-  }
-  const publisher = makePublisher(
-    request.encoding === undefined ? first : withEncoding(first, request.encoding),
-  )
-  return {
-    current: await publisher.readSlot('current'),
-    previous: await publisher.readSlot('previous'),
-    warnings: [],
-  }
-}
-
-function withEncoding(
-  place: KeyConfig['publish'][number],
-  encoding: KeyEncoding,
-): KeyConfig['publish'][number] {
-  if (!('env-file' in place)) return { ...place, encoding }
-  if (encoding === 'raw') {
-    throw new KvxError('USAGE', 'an env file holds text: its encoding is base64, base64url, hex or ascii')
-  }
-  return { ...place, encoding }
-}
-
-async function fromVariable(
-  path: string,
-  variable: string,
-  request: ImportRequest,
-  config: KeyConfig,
-): Promise<Found> {
-  const encoding = request.encoding ?? declaredEncoding(config) ?? 'base64'
-  if (encoding === 'raw') {
-    throw new KvxError('USAGE', 'an env file holds text: its encoding is base64, base64url, hex or ascii')
-  }
-  const publisher = envFilePublisher({ 'env-file': path, current: variable, encoding, instances: 1 })
-  return { current: await publisher.readSlot('current'), previous: undefined, warnings: [] }
-}
-
-function declaredEncoding(config: KeyConfig): KeyEncoding | undefined {
-  return config.publish[0]?.encoding
-}
-
-function decoded(bytes: Buffer, request: ImportRequest, config: KeyConfig): Found {
-  try {
-    if (bytes.length === 0) throw emptySource(request)
-    const encoding = request.encoding ?? declaredEncoding(config) ?? 'raw'
-    const { material, warnings } = decodeKey(bytes, encoding, keyLengths(encoding))
-    return { current: material, previous: undefined, warnings }
-  } finally {
-    bytes.fill(0)
-  }
-}
-
-function emptySource(request: ImportRequest): KvxError {
-  return new KvxError('INPUT_EMPTY', `there is no key in ${request.from ?? 'the published place'}`, {
-    hint: `Name where it lies: \`kvx key import ${request.name} --from file:PATH\`, \`env-file:PATH#VARIABLE\` or \`stdin\`.`,
-  })
+function stateBeside(seals: number | null, version: number): Numbered['state'] {
+  return seals === null || seals === version ? 'active' : 'deactivated'
 }

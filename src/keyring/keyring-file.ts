@@ -9,6 +9,12 @@ import { KvxError } from '../core/errors.ts'
 const state = z.enum(['pre-activation', 'active', 'suspended', 'deactivated', 'compromised', 'destroyed'])
 const at = z.iso.datetime()
 
+/** 64 hex digits. */
+const fingerprint = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .nullable()
+
 const rollout = z.strictObject({
   /** import: the application sealed with it before kvx came; first: nothing was sealed before it. */
   how: z.enum(['import', 'first', 'offline', 'declared', 'probed']),
@@ -18,11 +24,8 @@ const rollout = z.strictObject({
 
 const version = z.strictObject({
   state,
-  /** 64 hex digits; null while the number is only reserved. */
-  fingerprint: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .nullable(),
+  /** Null while the number is only reserved. */
+  fingerprint,
   /** Length of the material. */
   bytes: z.int().positive().nullable(),
   origin: z.enum(['generated', 'import', 'restore']),
@@ -61,6 +64,11 @@ const key = z.strictObject({
   previous: z.int().positive().nullable(),
   /** A version that readers get in the previous slot before it seals; null when none is staged. */
   staged: z.int().positive().nullable(),
+  /**
+   * What was handed over last to places that only a program knows, by the place's name: fingerprints, null for an
+   * empty slot.
+   */
+  handed: z.record(z.string(), z.strictObject({ current: fingerprint, previous: fingerprint })).optional(),
   versions: z.record(z.string().regex(/^[1-9]\d*$/), version),
 })
 

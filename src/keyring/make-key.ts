@@ -46,7 +46,7 @@ export async function makeRegisteredKey(
       hint: `Say which one does: \`kvx key import ${name} --from … --version N\`. Nothing was changed.`,
     })
   }
-  await refuseFilledPlaces(workspace, name, config)
+  await refuseFilledPlaces(workspace, name, { config, known })
   if (dryRun) return { registered: undefined, places: [] }
   return withIntent(workspace.audit, { action: 'key.generate', subject: `${name}@1` }, async () => {
     // A crash may have left the file of an earlier attempt, which was never used: go on with it.
@@ -79,7 +79,7 @@ export async function makeRegisteredKey(
 async function unpublished(key: KeyRecord, config: KeyConfig): Promise<string | undefined> {
   const [only, ...more] = Object.values(key.versions)
   if (only?.origin !== 'generated' || only.fingerprint === null || more.length > 0) return undefined
-  const found = await Promise.all(config.publish.map(async (place) => makePublisher(place).inspect()))
+  const found = await Promise.all(config.publish.map(async (place) => makePublisher(place, key).inspect()))
   const isOwn = found.every(({ current }) => current === undefined || current === only.fingerprint)
   return isOwn && found.some(({ current }) => current === undefined) ? only.fingerprint : undefined
 }
@@ -88,9 +88,14 @@ async function unpublished(key: KeyRecord, config: KeyConfig): Promise<string | 
  * A key that an application uses already is imported, never replaced by a new one. Only what an earlier attempt
  * of this very command published may lie there.
  */
-async function refuseFilledPlaces(workspace: Workspace, name: string, config: KeyConfig): Promise<void> {
+async function refuseFilledPlaces(
+  workspace: Workspace,
+  name: string,
+  { config, known }: { readonly config: KeyConfig; readonly known: KeyRecord | undefined },
+): Promise<void> {
   const own = await fingerprintOfLeftover(workspace, name)
-  for (const publisher of config.publish.map(makePublisher)) {
+  for (const place of config.publish) {
+    const publisher = makePublisher(place, known)
     const { current, previous } = await publisher.inspect()
     if (previous === undefined && (current === undefined || current === own)) continue
     throw new KvxError('TARGET_EXISTS', `${publisher.place} holds a key already`, {

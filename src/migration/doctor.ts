@@ -1,7 +1,7 @@
 import { verifyAudit } from '../audit/verify-audit.ts'
 import { sharesFolder } from '../backup/shares/share-sets.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
-import type { KeyConfig } from '../config/schema.ts'
+import { filesOf } from '../config/publishers.ts'
 import { materialPath } from '../keyring/home.ts'
 import { readKeyring, versionsOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
@@ -167,7 +167,7 @@ async function examineLeftovers(workspace: Workspace, ring: Keyring): Promise<re
 async function examinePlaces(workspace: Workspace, ring: Keyring): Promise<readonly Examination[]> {
   const found: Examination[] = []
   for (const [name, config] of Object.entries(workspace.config.keys)) {
-    for (const path of publishedPaths(config)) {
+    for (const path of config.publish.flatMap(filesOf)) {
       const unfinished = tempPathOf(path)
       if (!(await exists(unfinished))) continue
       const message = 'an unfinished published file of a run that died; it may hold a key'
@@ -184,12 +184,6 @@ async function examinePlaces(workspace: Workspace, ring: Keyring): Promise<reado
       found.push(fine(`published ${name}`, 'every place agrees with the keyring'))
   }
   return found
-}
-
-function publishedPaths({ publish }: KeyConfig): readonly string[] {
-  return publish.flatMap((place) =>
-    'env-file' in place ? place['env-file'] : [place.file, place.previous ?? []].flat(),
-  )
 }
 
 function examineRuns(journal: Journal): readonly Examination[] {

@@ -1,3 +1,4 @@
+import { labelOf } from '../config/publishers.ts'
 import { parseDuration } from '../core/duration.ts'
 import { isKvxError } from '../core/errors.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
@@ -120,22 +121,30 @@ async function publishedCopies(
   ring: Keyring,
   subject: { readonly name: string; readonly version: number },
 ): Promise<readonly LedgerEntry[]> {
-  const { fingerprint } = versionOf(keyOf(ring, subject.name), subject.name, subject.version)
+  const key = keyOf(ring, subject.name)
+  const { fingerprint } = versionOf(key, subject.name, subject.version)
   const entries: LedgerEntry[] = []
-  for (const config of workspace.config.keys[subject.name]?.publish ?? []) {
-    const publisher = makePublisher(config)
+  const declared = workspace.config.keys[subject.name]?.publish ?? []
+  for (const place of declared) {
+    const publisher = makePublisher(place, key)
     const found = await lookInto(publisher, fingerprint)
     if (found === 'other') continue
     const what = found === 'held' ? 'still holds it' : 'cannot be read as a key and may still hold it'
     const settle = `kvx key publish ${subject.name}`
     entries.push({ kind: 'published', message: `${publisher.place} ${what}`, settle })
   }
-  for (const config of await formerPublications(workspace, subject.name)) {
-    const publisher = makePublisher(config)
+  for (const place of await formerPublications(workspace, subject.name)) {
+    const publisher = makePublisher(place)
     // What holds something else than a key by now is no place of this key any more.
     if ((await lookInto(publisher, fingerprint)) !== 'held') continue
     const message = `${publisher.place} still holds it, and the configuration does not declare it any more: take it out by hand`
     entries.push({ kind: 'published', message, settle: undefined })
+  }
+  const labels = declared.map(labelOf)
+  for (const [place, { current, previous }] of Object.entries(key.handed ?? {})) {
+    if (labels.includes(place) || (current !== fingerprint && previous !== fingerprint)) continue
+    const message = `${place} got it last, and the configuration does not declare it any more: declare it once again, and publish`
+    entries.push({ kind: 'published', message, settle: `kvx key publish ${subject.name}` })
   }
   return entries
 }

@@ -1,5 +1,6 @@
 import { dirname, isAbsolute, join, relative } from 'node:path'
 import { z } from 'zod'
+import { publisherSchema, type WrittenPlace } from '../config/publishers.ts'
 import { KvxError } from '../core/errors.ts'
 import type { Home } from '../keyring/home.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
@@ -24,20 +25,8 @@ const known = z.strictObject({
   seen: z.iso.datetime(),
 })
 
-/** What it takes to look into a published place. Paths as those of stores. */
-const published = z.union([
-  z.strictObject({
-    file: z.string(),
-    previous: z.string().optional(),
-    encoding: z.enum(['raw', 'base64', 'base64url', 'hex', 'ascii']),
-  }),
-  z.strictObject({
-    'env-file': z.string(),
-    current: z.string(),
-    previous: z.string().optional(),
-    encoding: z.enum(['base64', 'base64url', 'hex', 'ascii']),
-  }),
-])
+/** What it takes to look into a published place, as `kvx.yaml` writes it. Paths as those of stores. */
+const published = z.custom<WrittenPlace>((place) => publisherSchema.safeParse(place).success)
 
 const file = z.strictObject({
   schema: z.literal('kvx.places/1'),
@@ -47,7 +36,6 @@ const file = z.strictObject({
 })
 
 export type KnownPlace = z.output<typeof known>
-export type KnownPublication = z.output<typeof published>
 export type Places = z.output<typeof file>
 
 const maxBytes = 16 * 1_048_576

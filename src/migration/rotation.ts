@@ -92,7 +92,7 @@ export async function prepareRotation(
   refuseOneSlot(name, config, request)
   refuseUnfitKey(workspace, name, config)
   refuseNumbersUsedUp(name, key.next)
-  for (const place of config.publish) await makePublisher(place).check()
+  for (const place of config.publish) await makePublisher(place, key).check()
   await refuseForeignKeys(ring, name, config)
   if (!request.dryRun && config.backup === undefined && request.withoutReason === undefined)
     throw withoutBackup(name, key.next)
@@ -158,7 +158,8 @@ function refuseUnfitKey(workspace: Workspace, name: string, config: KeyConfig): 
   }
 }
 
-function refuseOccupiedSlot(ring: Keyring, name: string, config: KeyConfig): void {
+/** @throws SLOT_OCCUPIED while readers need the previous slot for a version that is not retired */
+export function refuseOccupiedSlot(ring: Keyring, name: string, config: KeyConfig): void {
   const key = keyOf(ring, name)
   const { previous } = key
   if (previous === null || !config.publish.some((place) => place.previous !== undefined)) return

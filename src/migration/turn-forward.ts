@@ -64,9 +64,10 @@ async function publishSealing(workspace: Workspace, name: string): Promise<void>
 async function lostVersion(workspace: Workspace, ring: Keyring, run: RunRow): Promise<number | undefined> {
   const { key: name, fromVersion: from } = run
   if (from === null || (await hasMaterial(workspace.home, name, from))) return undefined
-  const { fingerprint } = versionOf(keyOf(ring, name), name, from)
+  const key = keyOf(ring, name)
+  const { fingerprint } = versionOf(key, name, from)
   for (const config of configuredKey(workspace.config, name).publish) {
-    const publisher = makePublisher(config)
+    const publisher = makePublisher(config, key)
     const { current, previous } = await publisher.inspect()
     if (current !== fingerprint && previous !== fingerprint) continue
     throw new KvxError(

@@ -83,10 +83,10 @@ export function versionBy(ring: Keyring, name: string, fingerprint: string): num
 /** Who reads the key reads the vault: a new file gets the readers of the first key file that is declared. */
 function readersOf(workspace: Workspace, name: string): Access {
   for (const place of configuredKey(workspace.config, name).publish) {
-    if (!('file' in place)) continue
-    const { owner, group, readers } = place
+    if (!('access' in place)) continue
+    const { owner, group, readers, mode } = place.access
     return {
-      mode: 0o600 | (Number.parseInt(place.mode, 8) & 0o040),
+      mode: 0o600 | (Number.parseInt(mode, 8) & 0o040),
       readers,
       ...(owner === undefined ? {} : { owner }),
       ...(group === undefined ? {} : { group }),

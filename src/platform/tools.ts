@@ -1,4 +1,5 @@
 import { accessSync, constants } from 'node:fs'
+import { resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 
 /** Directories in which a bare tool name is looked up, in this order. The operator's PATH plays no part. */
@@ -41,6 +42,17 @@ export function requireTool(tool: string): string {
       ? `check that it is installed with \`command -v ${tool}\``
       : `install it with \`apt-get install ${pack}\``
   throw new KvxError('TOOL_MISSING', `${tool} is not installed`, { hint, details: { tool } })
+}
+
+/**
+ * Absolute path of a program that the operator names as in a shell: a bare name is looked up in the absolute folders
+ * of PATH, a path is taken as it is.
+ * @throws KvxError TOOL_MISSING
+ */
+export function requireProgram(name: string): string {
+  if (name.includes('/')) return requireTool(resolve(name))
+  const folders = (process.env['PATH'] ?? '').split(':').filter((folder) => folder.startsWith('/'))
+  return folders.map((folder) => `${folder}/${name}`).find(isExecutable) ?? requireTool(name)
 }
 
 function isExecutable(path: string): boolean {

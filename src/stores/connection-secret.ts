@@ -3,6 +3,7 @@ import type { SecretSource } from '../config/secret-source.ts'
 import { expandVariables } from '../config/secret-source.ts'
 import { KvxError } from '../core/errors.ts'
 import { runChild, toolFailed } from '../platform/child.ts'
+import { chosenVariables } from '../platform/environment.ts'
 import { shownPath } from '../platform/file-errors.ts'
 import { readFileCapped } from '../platform/files.ts'
 
@@ -35,8 +36,7 @@ async function fromFile(path: string): Promise<string> {
 async function fromCommand(source: { command: readonly string[]; env: readonly string[] }): Promise<string> {
   const [program = '', ...args] = source.command
   if (!isAbsolute(program)) throw new TypeError('the configuration was checked')
-  const given = source.env.map((name) => [name, process.env[name]] as const)
-  const env = Object.fromEntries(given.filter((pair): pair is [string, string] => pair[1] !== undefined))
+  const env = chosenVariables(source.env)
   const result = await runChild(program, args, { env, timeoutMs: commandMs, maxOutput: maxBytes })
   const text = result.stdout.toString('utf8')
   result.stdout.fill(0)

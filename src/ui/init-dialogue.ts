@@ -3,7 +3,7 @@ import { type KeyAtHand, listKeysAtHand } from '../backup/public-keys.ts'
 import { parseConfig } from '../config/config.ts'
 import { nearest } from '../config/nearest.ts'
 import { listProfiles, type Profile } from '../config/profiles.ts'
-import type { KeyConfig } from '../config/schema.ts'
+import { placeOf, type WrittenPlace } from '../config/publishers.ts'
 import {
   configText,
   type DescribedKey,
@@ -187,12 +187,10 @@ async function askEncoding(
 /** The fingerprint of the key that lies in a place. */
 async function keyIn(folder: string, place: DescribedPlace): Promise<string | undefined> {
   const path = isAbsolute(place.path) ? place.path : join(folder, place.path)
-  const common = { encoding: place.encoding, instances: 1, mode: '0640', readers: [] }
-  const config =
-    place.kind === 'file'
-      ? { ...common, file: path }
-      : { ...common, 'env-file': path, current: place.current }
-  return (await makePublisher(config as KeyConfig['publish'][number]).inspect()).current
+  const { encoding } = place
+  const written =
+    place.kind === 'file' ? { file: path, encoding } : { 'env-file': path, current: place.current, encoding }
+  return (await makePublisher(placeOf(written as WrittenPlace)).inspect()).current
 }
 
 async function askStore(folder: string, purpose: 'kek' | 'data'): Promise<DescribedStore | undefined> {

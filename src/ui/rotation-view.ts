@@ -1,4 +1,5 @@
 import type { KeyRecord } from '../keyring/keyring-file.ts'
+import { labelOf } from '../config/publishers.ts'
 import type { PublishedPlace } from '../keyring/publish/publish.ts'
 import { readKeyring } from '../keyring/keyring.ts'
 import type { Workspace } from '../keyring/workspace.ts'
@@ -36,21 +37,11 @@ export async function rotationData(
     reached: outcome.reached,
     from: version(key, outcome.run?.fromVersion ?? key?.seals),
     to: version(key, to),
-    published: workspace.config.keys[name]?.publish.map(placeOf) ?? [],
+    published: workspace.config.keys[name]?.publish.map(labelOf) ?? [],
     backup: { proven: done ? await isBackedUp(workspace, ring, name, to) : false },
     envelopes: outcome.data === undefined ? [] : envelopeData(outcome.data.applied),
     report: outcome.data?.report ?? null,
   }
-}
-
-function placeOf(place: {
-  readonly file?: string
-  readonly 'env-file'?: string
-  readonly current?: string
-}): string {
-  return place.file === undefined
-    ? `env-file ${place['env-file'] ?? ''}#${place.current ?? ''}`
-    : `file ${place.file}`
 }
 
 export async function rotationLines(

@@ -59,7 +59,7 @@ test('every member of kvx.yaml stands in docs/configuration.md, docs/envelopes.m
   const text = ['configuration', 'envelopes', 'stores'].map((name) => page(`docs/${name}.md`).text).join('\n')
   const members = [...new Set(memberNames(jsonSchema))]
   expect(members.length).toBeGreaterThan(30)
-  const spoken = (name: string): boolean => new RegExp(`\`([\\w.]+\\.)?${name}(\\.[\\w.]+)?\``).test(text)
+  const spoken = (name: string): boolean => new RegExp(`\`([\\w.-]+\\.)?${name}(\\.[\\w.]+)?\``).test(text)
   expect(members.filter((name) => !spoken(name))).toEqual([])
 })
 

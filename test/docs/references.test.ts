@@ -26,7 +26,11 @@ function shownCommands(text: string): readonly string[] {
 type Shown = { readonly id: string | undefined; readonly flags: readonly string[] }
 
 function parseShown(line: string): Shown {
-  const words = line.split(' ').slice(1)
+  // What stands in quotes is an argument, whatever it looks like.
+  const words = line
+    .replaceAll(/'[^']*'|"[^"]*"/g, 'TEXT')
+    .split(' ')
+    .slice(1)
   const flags = words.flatMap((word) => /^--([a-z-]+)/.exec(word)?.[1] ?? [])
   const names = words.filter((word) => /^[a-z][a-z-]*$/.test(word))
   const id = [names.slice(0, 2).join(':'), names[0] ?? ''].find((name) => commands.has(name))

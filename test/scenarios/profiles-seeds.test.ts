@@ -138,6 +138,42 @@ describe('rcrt', () => {
       site.retire('master@1')
     }
   })
+
+  test('rcrt in an emergency: both keys from files, as `migrate-secrets.sh --old-kek --new-kek` took them', async (context) => {
+    const database = await running(context)
+    const url = await database.createDatabase()
+    await database.sql(
+      url,
+      'CREATE TABLE secrets (id uuid PRIMARY KEY, enc_blob bytea NOT NULL, dek_encrypted bytea NOT NULL, kek_id text)',
+    )
+    const put = `INSERT INTO secrets (id, enc_blob, dek_encrypted, kek_id) VALUES ($1, $2, $3, 'local-keK')`
+    await database.sql(url, put, [textOf(row['id']), blob, wrapped])
+    const [old, fresh] = [keyOf('01-rcrt'), randomBytes(32)]
+    const site = siteOf('rcrt', [], { DATABASE_URL: url })
+    site.write('old.kek', `${old.toString('base64')}\n`).write('new.kek', `${fresh.toString('base64')}\n`)
+    site.ok('key', 'import', 'master', '--from', 'file:old.kek', '--version', '1')
+    const taken = ['key', 'import', 'master', '--from', 'file:new.kek', '--version', '2', '--seals']
+    expect(site.ok<{ versions: object[] }>(...taken).data.versions).toMatchObject([
+      { version: 2, state: 'active', changed: true },
+    ])
+    site.ok('key', 'publish', 'master', '--yes')
+    expect(site.text('rcrt.env')).toBe(
+      `LOCAL_KEK_BASE64=${fresh.toString('base64')}\nLOCAL_KEK_BASE64_OLD=${old.toString('base64')}\n`,
+    )
+    site.ok('key', 'compromise', 'master@1', '--reason', 'a test', '--yes')
+    const held = site.json('rewrap', '--yes')
+    expect(held).toMatchObject({ exit: 6, error: { code: 'NO_TESTED_BACKUP' } })
+    site.ok('rewrap', '--yes', '--without-backup', '--reason', 'a test')
+    expect(site.census()).toEqual({ 'rcrt.secrets': { 'master@2': 1 } })
+    const [moved] = await database.sql(url, 'SELECT * FROM secrets')
+    expect(moved?.['enc_blob']).toEqual(blob)
+    expect(dekOf(fresh, moved?.['dek_encrypted'] as Buffer)).toBe(objectOf(vector['dek'])['hex'])
+    expect(() => dekOf(old, moved?.['dek_encrypted'] as Buffer)).toThrow()
+    // The same command again is nothing to do.
+    site.ok(...taken)
+    site.retire('master@1')
+    expect(site.text('rcrt.env')).toBe(`LOCAL_KEK_BASE64=${fresh.toString('base64')}\n`)
+  })
 })
 
 describe('origan', () => {

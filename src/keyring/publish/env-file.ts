@@ -1,12 +1,11 @@
-import type { EnvFilePublisherConfig } from '../../config/schema.ts'
+import { type EnvFilePlace, labelOf } from '../../config/publishers.ts'
 import { KvxError } from '../../core/errors.ts'
-import { fingerprintOf } from '../../core/fingerprint.ts'
 import { decodeKey, encodeKey } from '../../core/key-encoding.ts'
 import type { Secret } from '../../core/secret.ts'
 import { createFile } from '../../platform/create-file.ts'
 import { exists, readFileCapped } from '../../platform/files.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
-import { unreadable, type Publisher, type Slots } from './publisher.ts'
+import { inspectSlots, type Publisher, refuseReadableByAll, type SlotName, type Slots } from './publisher.ts'
 import { keyLengths } from '../key-lengths.ts'
 
 const maxEnvFileBytes = 1_048_576
@@ -22,33 +21,31 @@ type Assignment = {
 }
 
 /** Keys as lines of an env file. Works on bytes: a key is never a JavaScript string. */
-export function envFilePublisher(config: EnvFilePublisherConfig): Publisher {
-  const path = config['env-file']
-  const names = { current: config.current, previous: config.previous }
-  const lengths = keyLengths(config.encoding)
+export function envFilePublisher(place: EnvFilePlace): Publisher {
+  const path = place.file
+  const names = { current: place.current, previous: place.previous }
+  const lengths = keyLengths(place.encoding)
 
-  async function readSlot(slot: 'current' | 'previous'): Promise<Secret | undefined> {
+  async function readSlot(slot: SlotName): Promise<Secret | undefined> {
     const name = names[slot]
     if (name === undefined || !(await exists(path))) return undefined
     const { bytes } = await readFileCapped(path, { maxBytes: maxEnvFileBytes, follow: true })
     try {
       const found = findAssignment(bytes, name, path)
       if (found === undefined || found.valueStart === found.valueEnd) return undefined
-      return decodeKey(bytes.subarray(found.valueStart, found.valueEnd), config.encoding, lengths).material
+      return decodeKey(bytes.subarray(found.valueStart, found.valueEnd), place.encoding, lengths).material
     } finally {
       bytes.fill(0)
     }
   }
 
   return {
-    place: `env-file ${path}#${config.current}`,
+    place: labelOf(place),
     path,
-    hasPrevious: config.previous !== undefined,
+    hasPrevious: place.previous !== undefined,
+    isHandedOver: false,
     readSlot,
-    inspect: async () => ({
-      current: await fingerprintIn(async () => readSlot('current')),
-      previous: await fingerprintIn(async () => readSlot('previous')),
-    }),
+    inspect: async () => inspectSlots(readSlot),
     check: async () => {
       if (!(await exists(path))) return
       const { bytes, facts } = await readFileCapped(path, { maxBytes: maxEnvFileBytes, follow: true })
@@ -60,35 +57,21 @@ export function envFilePublisher(config: EnvFilePublisherConfig): Publisher {
         bytes.fill(0)
       }
     },
-    write: async (slots) => writeEnvFile(config, slots),
+    write: async (slots) => writeEnvFile(place, slots),
   }
 }
 
-/** Shared by the publishers: the fingerprint of a slot, whatever it holds. */
-export async function fingerprintIn(read: () => Promise<Secret | undefined>): Promise<string | undefined> {
-  try {
-    const material = await read()
-    if (material === undefined) return undefined
-    const fingerprint = fingerprintOf(material)
-    material.wipe()
-    return fingerprint
-  } catch (error) {
-    if (error instanceof KvxError) return unreadable
-    throw error
-  }
-}
-
-async function writeEnvFile(config: EnvFilePublisherConfig, slots: Slots): Promise<void> {
-  const path = config['env-file']
+async function writeEnvFile(place: EnvFilePlace, slots: Slots): Promise<void> {
+  const path = place.file
   if (!(await exists(path))) {
-    const fresh = withAssignments(Buffer.alloc(0), config, slots)
+    const fresh = withAssignments(Buffer.alloc(0), place, slots)
     await createFile(path, fresh, { mode: 0o600 }).finally(() => fresh.fill(0))
     return
   }
   const { bytes, facts } = await readFileCapped(path, { maxBytes: maxEnvFileBytes })
   try {
     refuseReadableByAll(path, facts.mode)
-    const next = withAssignments(bytes, config, slots)
+    const next = withAssignments(bytes, place, slots)
     try {
       if (!next.equals(bytes)) await replaceFile(path, next)
     } finally {
@@ -99,24 +82,17 @@ async function writeEnvFile(config: EnvFilePublisherConfig, slots: Slots): Promi
   }
 }
 
-function refuseReadableByAll(path: string, mode: number): void {
-  if ((mode & 0o004) === 0) return
-  throw new KvxError('UNSAFE_MODE', `every user of this machine can read ${path}`, {
-    hint: `No key is published there. Take the right away first: \`chmod o-r ${path}\``,
-  })
-}
-
-function withAssignments(bytes: Buffer, config: EnvFilePublisherConfig, slots: Slots): Buffer {
-  const first = withAssignment(bytes, config.current, encoded(slots.current, config), config['env-file'])
-  if (config.previous === undefined) return first
-  const second = withAssignment(first, config.previous, encoded(slots.previous, config), config['env-file'])
+function withAssignments(bytes: Buffer, place: EnvFilePlace, slots: Slots): Buffer {
+  const first = withAssignment(bytes, place.current, encoded(slots.current, place), place.file)
+  if (place.previous === undefined) return first
+  const second = withAssignment(first, place.previous, encoded(slots.previous, place), place.file)
   // Where nothing changed, the second is the first: what is written must not be wiped.
   if (first !== bytes && first !== second) first.fill(0)
   return second
 }
 
-function encoded(material: Secret | undefined, config: EnvFilePublisherConfig): Buffer | undefined {
-  return material && Buffer.from(encodeKey(material, config.encoding))
+function encoded(material: Secret | undefined, place: EnvFilePlace): Buffer | undefined {
+  return material && Buffer.from(encodeKey(material, place.encoding))
 }
 
 /** The file with one variable set, added as a last line, or its line taken out; every other byte stays. */

@@ -1,40 +1,37 @@
 import { basename, dirname, join } from 'node:path'
-import type { FilePublisherConfig } from '../../config/schema.ts'
-import { decodeKey, encodeKey } from '../../core/key-encoding.ts'
+import { type KeyFilePlace, labelOf } from '../../config/publishers.ts'
 import type { Secret } from '../../core/secret.ts'
 import { createFile } from '../../platform/create-file.ts'
 import { exists, readFileCapped, removeFile } from '../../platform/files.ts'
 import { moveFile } from '../../platform/move-file.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
 import { removeLeftover } from '../../platform/temp-file.ts'
-import { fingerprintIn } from './env-file.ts'
-import type { Publisher, Slots } from './publisher.ts'
-import { keyLengths } from '../key-lengths.ts'
+import { type KeyFileForm, keyFileForm } from './key-file-form.ts'
+import { inspectSlots, type Publisher, type SlotName, slotOrder, type Slots } from './publisher.ts'
 
 const maxKeyFileBytes = 65_536
 
-/** One key a file, with owner, mode and reader groups as declared when kvx creates it, kept when it exists. */
-export function keyFilePublisher(config: FilePublisherConfig): Publisher {
-  const paths = { current: config.file, previous: config.previous }
+/**
+ * One key a file, with owner, mode and reader groups as declared when kvx creates it, kept when it exists: a key
+ * file, a secret of Docker Compose, a credential of systemd.
+ */
+export function keyFilePublisher(place: KeyFilePlace): Publisher {
+  const paths = { current: place.current, previous: place.previous }
+  const form = keyFileForm(place)
 
-  async function readSlot(slot: 'current' | 'previous'): Promise<Secret | undefined> {
+  async function readSlot(slot: SlotName): Promise<Secret | undefined> {
     const path = paths[slot]
-    if (path === undefined || !(await exists(path))) return undefined
-    const { bytes } = await readFileCapped(path, { maxBytes: maxKeyFileBytes, follow: true })
-    try {
-      return decodeKey(bytes, config.encoding, keyLengths(config.encoding)).material
-    } finally {
-      bytes.fill(0)
-    }
+    return path === undefined || !(await exists(path)) ? undefined : readKey(form, path)
   }
 
   async function put(path: string, material: Secret | undefined): Promise<void> {
-    if (material === undefined) return path === config.file ? withdraw(path) : removeFile(path)
-    const bytes = Buffer.from(encodeKey(material, config.encoding))
+    if (material === undefined) return path === paths.current ? withdraw(path) : removeFile(path)
+    const bytes = await form.encode(material, path)
+    const same = async (at: string): Promise<boolean> => holds(form, at, material)
     try {
-      if (await exists(withdrawnPath(path))) await bringBack(path, bytes)
-      else if (!(await exists(path))) await createFile(path, bytes, declaredAccess(config))
-      else if (!(await holds(path, bytes))) await replaceFile(path, bytes)
+      if (await exists(withdrawnPath(path))) await bringBack(path, bytes, same)
+      else if (!(await exists(path))) await createFile(path, bytes, declaredAccess(place))
+      else if (!(await same(path))) await replaceFile(path, bytes)
       // A process that died right after it placed the file left its first name too: a second one of the same key.
       else await removeLeftover(path)
     } finally {
@@ -43,22 +40,18 @@ export function keyFilePublisher(config: FilePublisherConfig): Publisher {
   }
 
   return {
-    place: `file ${config.file}`,
-    path: config.file,
-    hasPrevious: config.previous !== undefined,
+    place: labelOf(place),
+    path: place.current,
+    hasPrevious: place.previous !== undefined,
+    isHandedOver: false,
     readSlot,
-    inspect: async () => ({
-      current: await fingerprintIn(async () => readSlot('current')),
-      previous: await fingerprintIn(async () => readSlot('previous')),
-    }),
-    check: async () => undefined,
+    inspect: async () => inspectSlots(readSlot),
+    check: async () => form.check(),
     write: async (slots: Slots) => {
-      // While a second key arrives, it is readable before anything can be sealed with it; while one leaves, the
-      // current one is in place first.
-      if (config.previous !== undefined && slots.previous !== undefined)
-        await put(config.previous, slots.previous)
-      await put(config.file, slots.current)
-      if (config.previous !== undefined && slots.previous === undefined) await put(config.previous, undefined)
+      for (const slot of slotOrder(slots)) {
+        const path = paths[slot]
+        if (path !== undefined) await put(path, slots[slot])
+      }
     },
   }
 }
@@ -73,29 +66,46 @@ async function withdraw(path: string): Promise<void> {
 }
 
 /** The withdrawn file gets the new key under its waiting name, then its own name again. */
-async function bringBack(path: string, bytes: Buffer): Promise<void> {
+async function bringBack(
+  path: string,
+  bytes: Buffer,
+  same: (path: string) => Promise<boolean>,
+): Promise<void> {
   const waiting = withdrawnPath(path)
   if (await exists(path)) {
-    if (!(await holds(path, bytes))) await replaceFile(path, bytes)
+    if (!(await same(path))) await replaceFile(path, bytes)
     await removeFile(waiting)
     return
   }
-  if (!(await holds(waiting, bytes))) await replaceFile(waiting, bytes)
+  if (!(await same(waiting))) await replaceFile(waiting, bytes)
   await moveFile(waiting, path)
 }
 
-async function holds(path: string, bytes: Buffer): Promise<boolean> {
-  const found = await readFileCapped(path, { maxBytes: maxKeyFileBytes })
-  const equal = found.bytes.equals(bytes)
-  found.bytes.fill(0)
-  return equal
+async function readKey(form: KeyFileForm, path: string): Promise<Secret> {
+  const { bytes } = await readFileCapped(path, { maxBytes: maxKeyFileBytes, follow: true })
+  try {
+    return await form.decode(bytes, path)
+  } finally {
+    bytes.fill(0)
+  }
 }
 
-function declaredAccess(config: FilePublisherConfig): Parameters<typeof createFile>[2] {
+/** Whether a file holds this key in just the bytes that kvx would write, where those are always the same. */
+async function holds(form: KeyFileForm, path: string, material: Secret): Promise<boolean> {
+  const found = await readFileCapped(path, { maxBytes: maxKeyFileBytes })
+  try {
+    return await form.holds(found.bytes, path, material)
+  } finally {
+    found.bytes.fill(0)
+  }
+}
+
+function declaredAccess({ access }: KeyFilePlace): Parameters<typeof createFile>[2] {
+  const { owner, group, mode, readers } = access
   return {
-    mode: Number.parseInt(config.mode, 8),
-    ...(config.owner === undefined ? {} : { owner: config.owner }),
-    ...(config.group === undefined ? {} : { group: config.group }),
-    readers: config.readers,
+    mode: Number.parseInt(mode, 8),
+    ...(owner === undefined ? {} : { owner }),
+    ...(group === undefined ? {} : { group }),
+    readers,
   }
 }

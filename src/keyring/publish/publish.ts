@@ -1,17 +1,24 @@
-import type { KeyConfig, PublisherConfig } from '../../config/schema.ts'
-import { KvxError } from '../../core/errors.ts'
+import type { Place } from '../../config/publishers.ts'
+import type { KeyConfig } from '../../config/schema.ts'
+import { isKvxError, KvxError } from '../../core/errors.ts'
+import { fingerprintOf } from '../../core/fingerprint.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { Home } from '../home.ts'
 import { acquireLock } from '../../platform/lock.ts'
-import { keyOf, readKeyring, versionOf } from '../keyring.ts'
-import type { Keyring } from '../keyring-file.ts'
+import { changeKeyring, keyOf, readKeyring, versionOf } from '../keyring.ts'
+import type { KeyRecord, Keyring } from '../keyring-file.ts'
 import { loadMaterial } from '../material.ts'
+import { commandPublisher } from './command.ts'
 import { envFilePublisher } from './env-file.ts'
 import { keyFilePublisher } from './key-file.ts'
-import { unreadable, type Publisher } from './publisher.ts'
+import { kubernetesPublisher } from './kubernetes-secret.ts'
+import { unreadable, type Publisher, type SlotName, type Slots } from './publisher.ts'
 
-export function makePublisher(config: PublisherConfig): Publisher {
-  return 'env-file' in config ? envFilePublisher(config) : keyFilePublisher(config)
+/** @param key what the keyring knows of the key: a place that cannot be read is known from there alone */
+export function makePublisher(place: Place, key?: Pick<KeyRecord, 'handed'>): Publisher {
+  if (place.kind === 'command') return commandPublisher(place, key)
+  if (place.kind === 'env-file') return envFilePublisher(place)
+  return place.kind === 'kubernetes-secret' ? kubernetesPublisher(place) : keyFilePublisher(place)
 }
 
 export type PublishedPlace = {
@@ -57,30 +64,45 @@ async function publishLocked(
   options: { readonly withdraw?: boolean },
 ): Promise<readonly PublishedPlace[]> {
   const ring = await readKeyring(home)
-  const slots = wantedSlots(ring, key.name)
+  const { name, config } = key
+  const record = keyOf(ring, name)
+  const slots = wantedSlots(ring, name)
   const wanted = options.withdraw === true ? { ...slots, current: null } : slots
-  const publishers = key.config.publish.map(makePublisher)
-  for (const publisher of publishers) await refuseForeign(publisher, ring, key.name)
+  const work: { readonly place: Place; readonly publisher: Publisher; readonly changed: boolean }[] = []
+  for (const place of config.publish) {
+    const publisher = makePublisher(place, record)
+    await refuseForeign(publisher, ring, name)
+    const changed = await differs(publisher, ring, name, wanted)
+    // What one place refuses is known before another one is written.
+    if (changed) await publisher.check()
+    work.push({ place, publisher, changed })
+  }
   const load = async (version: number | null): Promise<Secret | undefined> =>
-    version === null
-      ? undefined
-      : loadMaterial(home, key.name, version, versionOf(keyOf(ring, key.name), key.name, version))
+    version === null ? undefined : loadMaterial(home, name, version, versionOf(record, name, version))
   const material = { current: await load(wanted.current), previous: await load(wanted.previous) }
   try {
-    const places: PublishedPlace[] = []
-    for (const publisher of publishers) {
-      const changed = await differs(publisher, ring, key.name, wanted)
-      if (changed) {
-        await publisher.write(material)
-        if (await differs(publisher, ring, key.name, wanted)) throw notPublished(publisher)
-      }
-      places.push({ place: publisher.place, changed })
+    for (const { place, publisher, changed } of work) {
+      if (!changed) continue
+      await publisher.write(material)
+      const known = publisher.isHandedOver ? await recordHanded(home, name, publisher.place, material) : ring
+      if (await differs(makePublisher(place, keyOf(known, name)), known, name, wanted))
+        throw notPublished(publisher)
     }
-    return places
+    return work.map(({ publisher: { place }, changed }) => ({ place, changed }))
   } finally {
     material.current?.wipe()
     material.previous?.wipe()
   }
+}
+
+async function recordHanded(home: Home, name: string, place: string, slots: Slots): Promise<Keyring> {
+  return changeKeyring(home, (ring) => {
+    const key = keyOf(ring, name)
+    const [current, previous] = [slots.current, slots.previous].map((slot) => slot && fingerprintOf(slot))
+    const handed = { current: current ?? null, previous: previous ?? null }
+    key.handed = { ...key.handed, [place]: handed }
+    return ring
+  })
 }
 
 /**
@@ -89,7 +111,9 @@ async function publishLocked(
  * @throws PUBLICATION_DIFFERS naming the place and the way to take it over
  */
 export async function refuseForeignKeys(ring: Keyring, name: string, config: KeyConfig): Promise<void> {
-  for (const place of config.publish) await refuseForeign(makePublisher(place), ring, name)
+  for (const place of config.publish) {
+    await refuseForeign(makePublisher(place, keyOf(ring, name)), ring, name)
+  }
 }
 
 async function refuseForeign(publisher: Publisher, ring: Keyring, name: string): Promise<void> {
@@ -98,6 +122,7 @@ async function refuseForeign(publisher: Publisher, ring: Keyring, name: string):
   for (const slot of ['current', 'previous'] as const) {
     const fingerprint = found[slot]
     if (fingerprint === undefined || known.has(fingerprint)) continue
+    if (fingerprint === unreadable) await rethrowUnreachable(publisher, slot)
     const what =
       fingerprint === unreadable
         ? 'something that is no key in the declared encoding'
@@ -113,6 +138,15 @@ async function refuseForeign(publisher: Publisher, ring: Keyring, name: string):
         details: { place: publisher.place, slot },
       },
     )
+  }
+}
+
+/** A place that cannot be looked into is another trouble than one that holds something strange. */
+async function rethrowUnreachable(publisher: Publisher, slot: SlotName): Promise<void> {
+  try {
+    ;(await publisher.readSlot(slot))?.wipe()
+  } catch (error) {
+    if (!isKvxError(error, 'KEY_MALFORMED')) throw error
   }
 }
 
@@ -135,7 +169,7 @@ export async function publicationDrift(
   const wanted = wantedSlots(ring, name)
   const drifting: string[] = []
   for (const entry of config.publish) {
-    const publisher = makePublisher(entry)
+    const publisher = makePublisher(entry, keyOf(ring, name))
     if (await differs(publisher, ring, name, wanted)) drifting.push(publisher.place)
   }
   return drifting

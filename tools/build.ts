@@ -10,6 +10,7 @@ import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { createRequire } from 'node:module'
 import { spawnSync } from 'node:child_process'
 import { join, relative } from 'node:path'
+import { type Manual, writeManual } from './man.ts'
 
 const root = join(import.meta.dirname, '..')
 const staging = join(root, `dist.new.${process.pid}`)
@@ -82,7 +83,7 @@ async function packageJson(): Promise<{ name: string; version: string }> {
 /** SHA-256 over everything that the build reads. */
 async function digestOfInputs(): Promise<string> {
   const hash = createHash('sha256')
-  const files = ['package.json', 'package-lock.json', 'tools/build.ts']
+  const files = ['package.json', 'package-lock.json', 'tools/build.ts', 'tools/man.ts']
   for (const folder of ['src', 'commands']) {
     const names = await readdir(join(root, folder), { recursive: true })
     files.push(...names.filter((name) => name.endsWith('.ts')).map((name) => `${folder}/${name}`))
@@ -146,6 +147,7 @@ async function build(): Promise<void> {
     comments: false,
   })
   await buildLibrary(join(staging, 'lib'))
+  await writeManual(join(staging, 'man'), JSON.parse(await manifest(commands)) as Manual)
   await mkdir(join(staging, '.v8'), { mode: 0o755 })
   await writeFile(join(staging, 'inputs.sha256'), inputs)
   await replaceDist()

@@ -289,6 +289,7 @@ export const documentData = {
     runs: z.array(run),
     due: z.array(z.object({ code: text, subject: text, message: text, command: text })),
   }),
+  'kvx.completion/1': z.object({ shell: z.enum(['bash', 'zsh', 'fish']), script: text }),
   'kvx.metrics/1': z.object({
     metrics: z.array(
       z.object({

@@ -210,6 +210,7 @@ const looks = [
   'audit:verify',
   'backup:list',
   'backup:verify',
+  'completion',
   'discover',
   'inspect',
   'key:list',

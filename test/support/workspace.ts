@@ -192,9 +192,10 @@ export class Workspace {
     return { opened, failed, others }
   }
 
-  /** Ids of records that neither published slot opens: what the application has lost. */
-  lost(): readonly number[] {
-    const keys = [this.publishedKey('current'), this.publishedKey('previous')]
+  /** Ids of records that none of the keys opens; without keys, what the application has lost with both its slots. */
+  lost(
+    keys: readonly (Buffer | undefined)[] = [this.publishedKey('current'), this.publishedKey('previous')],
+  ): readonly number[] {
     return this.rows()
       .filter((row) => !this.isOther(row))
       .map((row) => ({ id: Number(row['id']), row }))

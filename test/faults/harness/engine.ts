@@ -1,0 +1,298 @@
+/**
+ * Tries a command with a fault at each of its mutating calls. After each one the state is looked at, a person's next
+ * command is given, and everything must be as if nothing had happened.
+ */
+import assert from 'node:assert/strict'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Act, type Armed, type Call, runShimmed, type Shimmed } from './shim.ts'
+import type { Site } from './site.ts'
+
+export type Store = 'home' | 'SQLite' | 'directory' | 'PostgreSQL' | 'vault'
+
+export type Scenario<S extends Site = Site> = {
+  /** The command, as the table shows it. */
+  readonly title: string
+  readonly store: Store
+  /** The state before the command. */
+  readonly make: () => Promise<S>
+  readonly args: (site: S) => readonly string[]
+  readonly input?: (site: S) => string
+  /** What holds when it was done. */
+  readonly done: (site: S) => void | Promise<void>
+  /** What holds where nothing was begun, and after a rollback. Without it there is nothing to roll back. */
+  readonly old?: (site: S) => void | Promise<void>
+  /** What holds at every instant, besides that the keyring is whole and every record opens. */
+  readonly always?: (site: S) => void | Promise<void>
+  /** Codes by which the same command says that it was done already. */
+  readonly already?: readonly string[]
+  /** It ends an open run itself: after a fault the same command goes on with it. */
+  readonly again?: true
+}
+
+/** Faults by the name that the table shows. */
+export const faults: Readonly<Record<string, Act>> = {
+  killed: 'kill',
+  EIO: '5',
+  ENOSPC: '28',
+  'ENOSPC from then on': 'full',
+  EDQUOT: '122',
+  'EROFS from then on': 'rofs',
+  'short write': 'short',
+  'short write, then full': 'short-full',
+  'connection cut': 'cut',
+  'connection reset': '104',
+}
+
+export type Row = {
+  readonly command: string
+  readonly store: Store
+  readonly fault: string
+  /** Calls at which this fault can happen. */
+  readonly points: number
+  tried: number
+  /** The old state was there, and the same command then succeeded. */
+  old: number
+  done: number
+  resumed: number
+  rolledBack: number
+  /** Of those, where the recovery was killed too. */
+  again: number
+  readonly bad: string[]
+}
+
+export type Limits = {
+  /** Side by side, each with a site of its own. */
+  readonly lanes: number
+  /** At most so many points, spread over all; all of them without it. */
+  readonly most?: number
+  /** No new point is begun after this time of `performance.now()`. */
+  readonly until?: number
+  /** Only these faults. */
+  readonly only?: readonly string[]
+}
+
+/** Tries one command at its points. */
+export async function tryScenario(scenario: Scenario, limits: Limits): Promise<readonly Row[]> {
+  const sites: Site[] = []
+  try {
+    const first = await readySite(scenario, sites)
+    const calls = await learn(scenario, first)
+    const rows = rowsOf(scenario, calls, limits)
+    const jobs = orderedJobs(rows, calls).slice(0, limits.most)
+    const lane = async (site: Site): Promise<void> => {
+      for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
+        if (limits.until !== undefined && performance.now() > limits.until) return
+        await tryPoint(scenario, site, job)
+      }
+    }
+    const others = Array.from({ length: limits.lanes - 1 }, async () => lane(await readySite(scenario, sites)))
+    await Promise.all([lane(first), ...others])
+    return rows
+  } finally {
+    for (const site of sites) await site.close()
+  }
+}
+
+async function readySite(scenario: Scenario, sites: Site[]): Promise<Site> {
+  const site = await scenario.make()
+  sites.push(site)
+  await site.keep()
+  return site
+}
+
+/** Runs it once without harm, and lists its calls. */
+async function learn(scenario: Scenario, site: Site): Promise<readonly Call[]> {
+  const { exit, stderr, stdout, calls } = await runScenario(scenario, site, { record: 'calls' })
+  if (exit !== 0) throw new Error(`${scenario.title} ended with ${exit} without any fault: ${stderr}${stdout}`)
+  await scenario.done(site)
+  return calls
+}
+
+async function runScenario(
+  scenario: Scenario,
+  site: Site,
+  options: { readonly armed?: Armed; readonly record?: 'calls' },
+): Promise<Shimmed> {
+  return await runShimmed(site, scenario.args(site), { ...options, input: scenario.input?.(site) })
+}
+
+type Job = { readonly armed: Armed; readonly row: Row; readonly turn: number }
+
+/** A full disk refuses these; a full quota too. */
+const allocating = new Set(['creat', 'trunc', 'write', 'mkdir', 'link', 'symlink', 'fsync', 'xattr', 'size', 'copy'])
+
+function applies(act: Act, { kind, length }: Call): boolean {
+  if (act === 'cut' || act === '104') return kind === 'send'
+  if (kind === 'send') return act === 'kill'
+  if (act === 'short' || act === 'short-full') return kind === 'write' && length > 1
+  return !['28', '122', 'full'].includes(act) || allocating.has(kind)
+}
+
+function rowsOf(scenario: Scenario, calls: readonly Call[], { only }: Limits): Row[] {
+  return Object.entries(faults)
+    .filter(([fault]) => only?.includes(fault) ?? true)
+    .map(([fault, act]) => ({
+      ...{ command: scenario.title, store: scenario.store, fault },
+      points: calls.filter((call) => applies(act, call)).length,
+      ...{ tried: 0, old: 0, done: 0, resumed: 0, rolledBack: 0, again: 0, bad: [] },
+    }))
+    .filter(({ points }) => points > 0)
+}
+
+/** Kills come three times as often as any other fault; whatever is cut off at the end leaves an even sample. */
+function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
+  const jobs = rows.flatMap((row, kind) => {
+    const act = faults[row.fault] ?? 'kill'
+    const found = calls.filter((call) => applies(act, call))
+    // Each fault begins elsewhere, so that a short list holds different calls.
+    const first = Math.floor((found.length * kind) / rows.length)
+    return spread([...found.slice(first), ...found.slice(0, first)]).map(({ n }, index) => ({
+      armed: { at: n, act },
+      row,
+      turn: index,
+      rank: index / (act === 'kill' ? 3 : 1),
+    }))
+  })
+  return jobs.sort((a, b) => a.rank - b.rank)
+}
+
+/** The same elements so that each beginning of the list is spread over all of it: by the reversed bits of the index. */
+function spread<T>(list: readonly T[]): readonly T[] {
+  const bits = Math.ceil(Math.log2(Math.max(2, list.length)))
+  const reversed = (index: number): number => {
+    let result = 0
+    for (let bit = 0; bit < bits; bit++) result = (result << 1) | ((index >> bit) & 1)
+    return result
+  }
+  return Array.from({ length: 2 ** bits }, (_, index) => list[reversed(index)]).filter((one) => one !== undefined)
+}
+
+async function tryPoint(scenario: Scenario, site: Site, { armed, row, turn }: Job): Promise<void> {
+  await site.reset()
+  const at = `${armed.act} at ${armed.at}`
+  try {
+    const ended = await runScenario(scenario, site, { armed })
+    if (!ended.fired) return
+    row.tried++
+    requireFair(armed.act, ended)
+    expectNoSecret(site, ended.stdout + ended.stderr)
+    await site.expectWhole()
+    await scenario.always?.(site)
+    await recover(scenario, site, { row, turn, exit: ended.signal === null ? ended.exit : null })
+    expectNoSecret(site, logOf(site))
+    expectNoLeftovers(site)
+    if (turn % 4 === 0 && existsSync(site.home)) site.ok('audit', 'verify')
+  } catch (error) {
+    row.bad.push(`${at}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** A killed command was killed, another one said plainly what happened. */
+function requireFair(act: Act, { exit, signal, stderr }: Shimmed): void {
+  if (act === 'kill') {
+    assert.ok(signal === 'SIGKILL' || exit === 137 || exit === 9, `it ended with ${exit ?? signal}: ${stderr}`)
+    return
+  }
+  assert.ok(exit === 0 || exit === 9, `exit ${exit ?? signal}: ${stderr}`)
+  assert.doesNotMatch(stderr, /\n\s+at |\b(?:TypeError|ERR_[A-Z_]+)\b/, 'a stack trace')
+}
+
+type State = 'open' | 'done' | 'old'
+
+async function look(scenario: Scenario, site: Site): Promise<State> {
+  if (scenario.again === undefined && site.openRun() !== undefined) return 'open'
+  return (await holds(scenario.done, site)) ? 'done' : 'old'
+}
+
+/** What a person would do next. One time in three that is killed in its middle too, and given again. */
+async function recover(
+  scenario: Scenario,
+  site: Site,
+  { row, turn, exit }: { readonly row: Row; readonly turn: number; readonly exit: number | null },
+): Promise<void> {
+  if (exit === 0) await scenario.done(site)
+  const state = await look(scenario, site)
+  if (state === 'done') {
+    row.done++
+    return
+  }
+  const back = state === 'open' && scenario.old !== undefined && turn % 2 === 1
+  const goal = back && scenario.old !== undefined ? scenario.old : scenario.done
+  if (state === 'old' && scenario.again === undefined) await scenario.old?.(site)
+  const command = nextCommand(scenario, site, state, back)
+  if (turn % 3 === 2 && (await killRecovery(scenario, site, command, turn))) row.again++
+  const now = await look(scenario, site)
+  if (now === 'open' || (now === 'old' && state === 'old'))
+    await give(scenario, site, nextCommand(scenario, site, now, back))
+  assert.notEqual(await look(scenario, site), 'open', 'the run is still open')
+  await goal(site)
+  if (state === 'old') row.old++
+  else if (back) row.rolledBack++
+  else row.resumed++
+}
+
+function nextCommand(scenario: Scenario, site: Site, state: State, back: boolean): readonly string[] {
+  if (state !== 'open') return scenario.args(site)
+  return back ? ['run', 'rollback', '--yes'] : ['run', 'resume']
+}
+
+async function give(scenario: Scenario, site: Site, command: readonly string[]): Promise<void> {
+  const input = scenario.input?.(site)
+  const { exit, stdout, stderr } = await runShimmed(site, [...command, '--json'], { input })
+  expectNoSecret(site, stdout + stderr)
+  const code = (JSON.parse(stdout) as { error?: { code: string } }).error?.code
+  if (code !== undefined && scenario.already?.includes(code) === true) return
+  assert.equal(exit, 0, `then kvx ${command.join(' ')}: exit ${exit} ${stdout.replaceAll(/\s+/g, ' ')}`)
+}
+
+/** Depth 2: the recovery dies too. False where it ended before. */
+async function killRecovery(
+  scenario: Scenario,
+  site: Site,
+  command: readonly string[],
+  turn: number,
+): Promise<boolean> {
+  // Primes spread the second fault over the first calls of recoveries of any length.
+  const armed = { at: 1 + ((turn * 37) % 113), act: 'kill' } as const
+  const { fired } = await runShimmed(site, command, { armed, input: scenario.input?.(site) })
+  await site.expectWhole()
+  await scenario.always?.(site)
+  return fired
+}
+
+async function holds(check: Scenario['done'], site: Site): Promise<boolean> {
+  try {
+    await check(site)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function expectNoSecret(site: Site, text: string): void {
+  for (const key of site.keys())
+    for (const encoding of ['hex', 'base64', 'base64url', 'latin1'] as const)
+      assert.ok(!text.includes(key.toString(encoding)), `a key in ${encoding} is in the output`)
+  assert.ok(!/secret of|secret-\d/.test(text), 'a plaintext is in the output')
+}
+
+function logOf(site: Site): string {
+  const path = join(site.home, 'audit/log.jsonl')
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
+}
+
+/**
+ * Unfinished files that may hold a key. Those of plans, certificates, encrypted backups and known places hold none,
+ * and a second name of the very file that is published goes with its next replacement.
+ */
+function expectNoLeftovers(site: Site): void {
+  const links = (name: string): number => statSync(site.file(name), { throwIfNoEntry: false })?.nlink ?? 0
+  const left = readdirSync(site.path, { recursive: true, encoding: 'utf8' }).filter(
+    (name) =>
+      name.endsWith('.kvx-new') &&
+      !/\.kvx\/(?:(?:runs|certificates|backups)\/|\.places\.json)/.test(name) &&
+      links(name) === 1,
+  )
+  assert.deepEqual(left, [], 'unfinished files')
+}

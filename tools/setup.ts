@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, symlinkSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
-type Tool = { readonly program: string; readonly package: string }
+type Tool = ({ readonly program: string } | { readonly file: string }) & { readonly package: string }
 
 const quickstart: readonly Tool[] = [
   { program: 'setfacl', package: 'acl' },
@@ -37,13 +37,19 @@ const tests: readonly Tool[] = [
   { program: 'mandoc', package: 'mandoc' },
   { program: 'zsh', package: 'zsh' },
   { program: 'fish', package: 'fish' },
+  { program: 'gcc', package: 'gcc' },
+  { file: '/usr/include/stdio.h', package: 'libc6-dev' },
 ]
 
 const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin']
 const target = process.argv[process.argv.indexOf('--for') + 1]
 const needed = target === 'quickstart' ? quickstart : tests
 
-const missing = needed.filter(({ program }) => !folders.some((folder) => existsSync(`${folder}/${program}`)))
+const missing = needed.filter((tool) =>
+  'file' in tool
+    ? !existsSync(tool.file)
+    : !folders.some((folder) => existsSync(`${folder}/${tool.program}`)),
+)
 const packages = [...new Set(missing.map((tool) => tool.package))]
 
 if (packages.length > 0) {

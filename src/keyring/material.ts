@@ -3,7 +3,8 @@ import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
 import { opensCanary } from '../core/canary.ts'
 import { Secret } from '../core/secret.ts'
 import { createFile } from '../platform/create-file.ts'
-import { exists, readFileCapped } from '../platform/files.ts'
+import { exists, fsyncDirectory, readFileCapped } from '../platform/files.ts'
+import { removeLeftover } from '../platform/temp-file.ts'
 import { materialPath, type Home } from './home.ts'
 import type { VersionRecord } from './keyring-file.ts'
 
@@ -37,6 +38,15 @@ export async function writeBareMaterial(path: string, material: Secret): Promise
 export async function readMaterial(home: Home, name: string, version: number): Promise<Secret> {
   const { bytes } = await readFileCapped(materialPath(home, name, version), { maxBytes: maxMaterialBytes })
   return Secret.take(bytes)
+}
+
+/**
+ * Takes away what a killed run left of a version's material besides its file: an unfinished one, or a second name of
+ * it. Durable when it returns, and so is the file's own name.
+ */
+export async function removeUnfinishedMaterial(home: Home, name: string, version: number): Promise<void> {
+  await removeLeftover(materialPath(home, name, version))
+  await fsyncDirectory(home.keys)
 }
 
 export async function hasMaterial(home: Home, name: string, version: number): Promise<boolean> {

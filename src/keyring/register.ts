@@ -4,13 +4,10 @@ import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
 import type { Secret } from '../core/secret.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
-import { fsyncDirectory } from '../platform/files.ts'
 import { randomBytes } from '../platform/random.ts'
-import { removeLeftover } from '../platform/temp-file.ts'
-import { materialPath } from './home.ts'
 import { changeKeyring, moveState, readKeyring, reservedVersion, versionOf, versionsOf } from './keyring.ts'
 import type { KeyRecord, Keyring, Rollout, VersionRecord } from './keyring-file.ts'
-import { hasMaterial, readMaterial, writeMaterial } from './material.ts'
+import { hasMaterial, readMaterial, removeUnfinishedMaterial, writeMaterial } from './material.ts'
 import type { Workspace } from './workspace.ts'
 
 export type Registration = {
@@ -145,8 +142,7 @@ async function placeMaterial(
     return
   }
   // A process that died right after it placed the file left its first name too: a second one of the same key.
-  await removeLeftover(materialPath(home, name, version))
-  await fsyncDirectory(home.keys)
+  await removeUnfinishedMaterial(home, name, version)
   const found = await readMaterial(home, name, version)
   const same = fingerprintOf(found) === fingerprint
   found.wipe()

@@ -5,13 +5,16 @@ import { KvxError } from '../core/errors.ts'
 import { fingerprintOf } from '../core/fingerprint.ts'
 import { createBackupOf } from '../keyring/backup-key.ts'
 import { changeKeyring, keyOf, readKeyring, reservedVersion, versionOf } from '../keyring/keyring.ts'
-import { hasMaterial, loadMaterial, readMaterial, writeMaterial } from '../keyring/material.ts'
+import {
+  hasMaterial,
+  loadMaterial,
+  readMaterial,
+  removeUnfinishedMaterial,
+  writeMaterial,
+} from '../keyring/material.ts'
 import { newMaterial } from '../keyring/new-material.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
-import { fsyncDirectory } from '../platform/files.ts'
-import { materialPath } from '../keyring/home.ts'
 import { randomBytes } from '../platform/random.ts'
-import { removeLeftover } from '../platform/temp-file.ts'
 import { isBackedUp, recordWithoutBackup } from './gates.ts'
 
 /**
@@ -70,8 +73,7 @@ export async function makeMaterial(workspace: Workspace, at: NewVersion): Promis
     }
   }
   // Read back from the file: what is recorded is what lies there, durably and under one name, whoever wrote it.
-  await removeLeftover(materialPath(home, name, version))
-  await fsyncDirectory(home.keys)
+  await removeUnfinishedMaterial(home, name, version)
   const material = await readMaterial(home, name, version)
   try {
     const fingerprint = fingerprintOf(material)

@@ -9,7 +9,7 @@ import {
   versionOf,
 } from '../keyring/keyring.ts'
 import type { KeyRecord } from '../keyring/keyring-file.ts'
-import { loadMaterial } from '../keyring/material.ts'
+import { loadMaterial, removeUnfinishedMaterial } from '../keyring/material.ts'
 import { publishKey } from '../keyring/publish/publish.ts'
 import { hasPreviousSlots, reloadReaders } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
@@ -177,6 +177,8 @@ async function sealWithOldVersion(
       if (key.staged === run.toVersion) key.staged = null
       if (key.seals === run.toVersion) activate(ring, run.key, target, `rollback of run ${run.id}`)
     })
+    // A run that was killed while it made the new version leaves no part of its key behind.
+    await removeUnfinishedMaterial(workspace.home, run.key, run.toVersion)
     const ring = await readKeyring(workspace.home)
     // Values may lie under both versions now; readers with one slot wait until they lie under one.
     const mixed = hasSealed(keyOf(ring, run.key).versions[String(run.toVersion)]?.history)

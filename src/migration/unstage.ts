@@ -1,6 +1,7 @@
 import { withIntent } from '../audit/with-intent.ts'
 import { KvxError } from '../core/errors.ts'
 import { changeKeyring, keyOf, readKeyring } from '../keyring/keyring.ts'
+import { removeUnfinishedMaterial } from '../keyring/material.ts'
 import { publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
 import { reloadReaders } from '../keyring/readers.ts'
 import { configuredKey, type Workspace } from '../keyring/workspace.ts'
@@ -31,6 +32,7 @@ export async function unstage(
       await changeKeyring(workspace.home, (ring) => {
         keyOf(ring, run.key).staged = null
       })
+      await removeUnfinishedMaterial(workspace.home, run.key, run.toVersion)
       const places = await publishKey(workspace.home, {
         name: run.key,
         config,

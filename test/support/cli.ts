@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { type DocumentName, documentNames, documentSchema } from '../../src/ui/schemas.ts'
 
 export const root = join(import.meta.dirname, '../..')
-export const kvxBin = join(root, 'bin/kvx')
+/** The harness runs a copy with planted faults by the same tests. */
+export const kvxBin = process.env['KVX_TEST_BIN'] ?? join(root, 'bin/kvx')
 
 export type CliResult = { readonly exit: number; readonly stdout: string; readonly stderr: string }
 

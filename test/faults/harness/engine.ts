@@ -3,8 +3,8 @@
  * command is given, and everything must be as if nothing had happened.
  */
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { type Before, expectLogFirst, expectNarrow, expectNoSecret, logOf, remember } from './laws.ts'
 import { type Act, type Armed, type Call, runShimmed, type Shimmed } from './shim.ts'
 import type { Site } from './site.ts'
 
@@ -20,8 +20,10 @@ export type Scenario<S extends Site = Site> = {
   readonly input?: (site: S) => string
   /** What holds when it was done. */
   readonly done: (site: S) => void | Promise<void>
-  /** What holds where nothing was begun, and after a rollback. Without it there is nothing to roll back. */
+  /** What holds where nothing was begun. */
   readonly old?: (site: S) => void | Promise<void>
+  /** What holds after a rollback. Without it there is nothing to roll back. */
+  readonly back?: (site: S) => void | Promise<void>
   /** What holds at every instant, besides that the keyring is whole and every record opens. */
   readonly always?: (site: S) => void | Promise<void>
   /** Codes by which the same command says that it was done already. */
@@ -81,12 +83,16 @@ export async function tryScenario(scenario: Scenario, limits: Limits): Promise<r
     const rows = rowsOf(scenario, calls, limits)
     const jobs = orderedJobs(rows, calls).slice(0, limits.most)
     const lane = async (site: Site): Promise<void> => {
+      await site.reset()
+      const before = remember(site)
       for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
         if (limits.until !== undefined && performance.now() > limits.until) return
-        await tryPoint(scenario, site, job)
+        await tryPoint(scenario, site, before, job)
       }
     }
-    const others = Array.from({ length: limits.lanes - 1 }, async () => lane(await readySite(scenario, sites)))
+    const others = Array.from({ length: limits.lanes - 1 }, async () =>
+      lane(await readySite(scenario, sites)),
+    )
     await Promise.all([lane(first), ...others])
     return rows
   } finally {
@@ -104,8 +110,10 @@ async function readySite(scenario: Scenario, sites: Site[]): Promise<Site> {
 /** Runs it once without harm, and lists its calls. */
 async function learn(scenario: Scenario, site: Site): Promise<readonly Call[]> {
   const { exit, stderr, stdout, calls } = await runScenario(scenario, site, { record: 'calls' })
-  if (exit !== 0) throw new Error(`${scenario.title} ended with ${exit} without any fault: ${stderr}${stdout}`)
+  if (exit !== 0)
+    throw new Error(`${scenario.title} ended with ${exit} without any fault: ${stderr}${stdout}`)
   await scenario.done(site)
+  expectNarrow(calls)
   return calls
 }
 
@@ -117,10 +125,21 @@ async function runScenario(
   return await runShimmed(site, scenario.args(site), { ...options, input: scenario.input?.(site) })
 }
 
-type Job = { readonly armed: Armed; readonly row: Row; readonly turn: number }
+type Job = { readonly armed: Armed; readonly call: Call; readonly row: Row; readonly turn: number }
 
 /** A full disk refuses these; a full quota too. */
-const allocating = new Set(['creat', 'trunc', 'write', 'mkdir', 'link', 'symlink', 'fsync', 'xattr', 'size', 'copy'])
+const allocating = new Set([
+  'creat',
+  'trunc',
+  'write',
+  'mkdir',
+  'link',
+  'symlink',
+  'fsync',
+  'xattr',
+  'size',
+  'copy',
+])
 
 function applies(act: Act, { kind, length }: Call): boolean {
   if (act === 'cut' || act === '104') return kind === 'send'
@@ -147,8 +166,9 @@ function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
     const found = calls.filter((call) => applies(act, call))
     // Each fault begins elsewhere, so that a short list holds different calls.
     const first = Math.floor((found.length * kind) / rows.length)
-    return spread([...found.slice(first), ...found.slice(0, first)]).map(({ n }, index) => ({
-      armed: { at: n, act },
+    return spread([...found.slice(first), ...found.slice(0, first)]).map((call, index) => ({
+      armed: { at: call.n, act },
+      call,
       row,
       turn: index,
       rank: index / (act === 'kill' ? 3 : 1),
@@ -165,18 +185,26 @@ function spread<T>(list: readonly T[]): readonly T[] {
     for (let bit = 0; bit < bits; bit++) result = (result << 1) | ((index >> bit) & 1)
     return result
   }
-  return Array.from({ length: 2 ** bits }, (_, index) => list[reversed(index)]).filter((one) => one !== undefined)
+  return Array.from({ length: 2 ** bits }, (_, index) => list[reversed(index)]).filter(
+    (one) => one !== undefined,
+  )
 }
 
-async function tryPoint(scenario: Scenario, site: Site, { armed, row, turn }: Job): Promise<void> {
+async function tryPoint(
+  scenario: Scenario,
+  site: Site,
+  before: Before,
+  { armed, row, turn, call }: Job,
+): Promise<void> {
   await site.reset()
-  const at = `${armed.act} at ${armed.at}`
+  const at = `${armed.act} at ${armed.at} (${call.kind} ${call.path.slice(site.path.length)})`
   try {
     const ended = await runScenario(scenario, site, { armed })
     if (!ended.fired) return
     row.tried++
-    requireFair(armed.act, ended)
+    requireFair(armed.act, call, ended)
     expectNoSecret(site, ended.stdout + ended.stderr)
+    expectLogFirst(site, before)
     await site.expectWhole()
     await scenario.always?.(site)
     await recover(scenario, site, { row, turn, exit: ended.signal === null ? ended.exit : null })
@@ -189,24 +217,29 @@ async function tryPoint(scenario: Scenario, site: Site, { armed, row, turn }: Jo
 }
 
 /** A killed command was killed, another one said plainly what happened. */
-function requireFair(act: Act, { exit, signal, stderr }: Shimmed): void {
+function requireFair(act: Act, { kind }: Call, { exit, signal, stderr }: Shimmed): void {
   if (act === 'kill') {
-    assert.ok(signal === 'SIGKILL' || exit === 137 || exit === 9, `it ended with ${exit ?? signal}: ${stderr}`)
+    assert.ok(
+      signal === 'SIGKILL' || exit === 137 || exit === 9,
+      `it ended with ${exit ?? signal}: ${stderr}`,
+    )
     return
   }
   assert.ok(exit === 0 || exit === 9, `exit ${exit ?? signal}: ${stderr}`)
+  // After a failed sync nobody knows what is on the medium: it is never passed over.
+  if (act === '5' && kind === 'fsync') assert.notEqual(exit, 0, 'a failed sync was passed over')
   assert.doesNotMatch(stderr, /\n\s+at |\b(?:TypeError|ERR_[A-Z_]+)\b/, 'a stack trace')
 }
 
 type State = 'open' | 'done' | 'old'
 
 async function look(scenario: Scenario, site: Site): Promise<State> {
-  if (scenario.again === undefined && site.openRun() !== undefined) return 'open'
-  return (await holds(scenario.done, site)) ? 'done' : 'old'
+  if (await holds(scenario.done, site)) return 'done'
+  return scenario.again === undefined && site.openRun() !== undefined ? 'open' : 'old'
 }
 
 /** What a person would do next. One time in three that is killed in its middle too, and given again. */
-async function recover(
+export async function recover(
   scenario: Scenario,
   site: Site,
   { row, turn, exit }: { readonly row: Row; readonly turn: number; readonly exit: number | null },
@@ -217,15 +250,14 @@ async function recover(
     row.done++
     return
   }
-  const back = state === 'open' && scenario.old !== undefined && turn % 2 === 1
-  const goal = back && scenario.old !== undefined ? scenario.old : scenario.done
+  const back = state === 'open' && scenario.back !== undefined && turn % 2 === 1
+  const goal = back && scenario.back !== undefined ? scenario.back : scenario.done
   if (state === 'old' && scenario.again === undefined) await scenario.old?.(site)
   const command = nextCommand(scenario, site, state, back)
   if (turn % 3 === 2 && (await killRecovery(scenario, site, command, turn))) row.again++
   const now = await look(scenario, site)
   if (now === 'open' || (now === 'old' && state === 'old'))
     await give(scenario, site, nextCommand(scenario, site, now, back))
-  assert.notEqual(await look(scenario, site), 'open', 'the run is still open')
   await goal(site)
   if (state === 'old') row.old++
   else if (back) row.rolledBack++
@@ -270,29 +302,18 @@ async function holds(check: Scenario['done'], site: Site): Promise<boolean> {
   }
 }
 
-function expectNoSecret(site: Site, text: string): void {
-  for (const key of site.keys())
-    for (const encoding of ['hex', 'base64', 'base64url', 'latin1'] as const)
-      assert.ok(!text.includes(key.toString(encoding)), `a key in ${encoding} is in the output`)
-  assert.ok(!/secret of|secret-\d/.test(text), 'a plaintext is in the output')
-}
-
-function logOf(site: Site): string {
-  const path = join(site.home, 'audit/log.jsonl')
-  return existsSync(path) ? readFileSync(path, 'utf8') : ''
-}
-
 /**
  * Unfinished files that may hold a key. Those of plans, certificates, encrypted backups and known places hold none,
  * and a second name of the very file that is published goes with its next replacement.
  */
 function expectNoLeftovers(site: Site): void {
-  const links = (name: string): number => statSync(site.file(name), { throwIfNoEntry: false })?.nlink ?? 0
+  const isPublished = (name: string): boolean =>
+    !name.startsWith('.kvx/') && (statSync(site.file(name), { throwIfNoEntry: false })?.nlink ?? 0) > 1
   const left = readdirSync(site.path, { recursive: true, encoding: 'utf8' }).filter(
     (name) =>
       name.endsWith('.kvx-new') &&
       !/\.kvx\/(?:(?:runs|certificates|backups)\/|\.places\.json)/.test(name) &&
-      links(name) === 1,
+      !isPublished(name),
   )
   assert.deepEqual(left, [], 'unfinished files')
 }

@@ -58,7 +58,10 @@ async function sqlite(
   return await Promise.resolve(site)
 }
 
-async function directory(form: typeof wholeFiles, ...steps: readonly (readonly string[])[]): Promise<DirectorySite> {
+async function directory(
+  form: typeof wholeFiles,
+  ...steps: readonly (readonly string[])[]
+): Promise<DirectorySite> {
   const site = new DirectorySite(form)
   for (const step of steps) site.ok(...step)
   return await Promise.resolve(site)
@@ -76,12 +79,15 @@ const seals =
 /** Readers with one slot open everything, or have no key at all. */
 async function allOrNothing(site: Site): Promise<void> {
   const key = site.publishedKey('current')
-  if (key !== undefined) assert.deepEqual(await site.lost([key]), [], 'records that the one slot does not open')
+  if (key !== undefined)
+    assert.deepEqual(await site.lost([key]), [], 'records that the one slot does not open')
 }
 
 /** Readers with two slots open everything. */
 async function readable(site: Site): Promise<void> {
-  const keys = [site.publishedKey('current'), site.publishedKey('previous')].filter((key) => key !== undefined)
+  const keys = [site.publishedKey('current'), site.publishedKey('previous')].filter(
+    (key) => key !== undefined,
+  )
   assert.deepEqual(await site.lost(keys), [], 'records that the published keys do not open')
 }
 
@@ -133,6 +139,7 @@ function keyScenarios(): readonly Scenario[] {
       args: () => rotateOffline,
       done: seals(2),
       old: seals(1),
+      back: under(1),
       always: readable,
     },
     {
@@ -186,6 +193,7 @@ function destroyScenario(kit: Kit): Scenario {
       for (const { id } of site.runs()) site.ok('run', 'forget', id, '--confirm', id)
       site.ok('destroy', 'master@1', '--after', '1s', '--confirm', 'master@1')
       await sleep(1100)
+      site.endingVersion = 1
       return site
     },
     args: () => ['destroy', '--due', '--no-input'],
@@ -234,10 +242,11 @@ function restoreScenario(kit: Kit, backup: (site: Site) => string): Scenario {
     title: 'restore --from gpg',
     store: 'home',
     make: async () => {
-      const site = await sqlite(
-        { gpg: kit.gpg, recipients: [kit.recipient()], rows: 4 },
-        ['backup', 'create', 'master'],
-      )
+      const site = await sqlite({ gpg: kit.gpg, recipients: [kit.recipient()], rows: 4 }, [
+        'backup',
+        'create',
+        'master',
+      ])
       first = site.material(1)
       file = backup(site).replace(site.path, '.')
       rmSync(site.file('.kvx/keys/master.v1.key'))
@@ -258,6 +267,7 @@ function dataScenarios(): readonly Scenario[] {
       args: () => rotateData,
       done: under(2),
       old: under(1),
+      back: under(1),
       always: allOrNothing,
     },
     {
@@ -267,6 +277,7 @@ function dataScenarios(): readonly Scenario[] {
       args: () => ['rewrap', '--yes', '--batch', '8'],
       done: under(2),
       old: seals(2),
+      back: under(1),
       always: readable,
     },
     {
@@ -276,9 +287,13 @@ function dataScenarios(): readonly Scenario[] {
       args: () => ['reencrypt', '--yes', '--batch', '8'],
       done: under(2),
       old: seals(2),
+      back: under(1),
       always: readable,
     },
-    rollbackScenario('SQLite', async () => await sqlite({ shape: numberedValues, place: 'file' }, rotateData)),
+    rollbackScenario(
+      'SQLite',
+      async () => await sqlite({ shape: numberedValues, place: 'file' }, rotateData),
+    ),
     restoreRunScenario(),
     {
       title: 'rewrap',
@@ -287,6 +302,7 @@ function dataScenarios(): readonly Scenario[] {
       args: () => ['rewrap', '--yes', '--batch', '4'],
       done: under(2),
       old: seals(2),
+      back: under(1),
       always: readable,
     },
     {
@@ -296,6 +312,7 @@ function dataScenarios(): readonly Scenario[] {
       args: () => ['reencrypt', '--yes', '--batch', '4'],
       done: under(2),
       old: seals(2),
+      back: under(1),
       always: readable,
     },
     rollbackScenario('directory', async () => await directory(wholeFiles, rotateData)),
@@ -378,6 +395,7 @@ function vaultScenarios(): readonly Scenario[] {
       args: () => ['reencrypt', '--yes'],
       done: under(2),
       old: seals(2),
+      back: under(1),
       always: readable,
     },
   ]
@@ -397,6 +415,7 @@ function postgresScenarios(kit: Kit): readonly Scenario[] {
       args: () => ['rewrap', '--yes', '--batch', '4'],
       done: under(2),
       old: seals(2),
+      back: under(1),
       always: readable,
     },
     rollbackScenario('PostgreSQL', async () => await make([...rotateOffline, '--then', 'data'])),

@@ -25,7 +25,18 @@ function shimLibrary(): string {
   if (!existsSync(library)) {
     mkdirSync(folder, { recursive: true })
     const fresh = `${library}.${process.pid}`
-    execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-o', fresh, source, '-ldl'])
+    execFileSync('gcc', [
+      '-O2',
+      '-Wall',
+      '-Wextra',
+      '-Werror',
+      '-shared',
+      '-fPIC',
+      '-o',
+      fresh,
+      source,
+      '-ldl',
+    ])
     renameSync(fresh, library)
   }
   built = library

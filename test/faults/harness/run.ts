@@ -1,0 +1,131 @@
+/**
+ * `npm run faults`: every mutating command with a fault at each of its calls, power cuts at every moment, and
+ * adversaries, within a time. Prints the tables of `docs/reliability.md`; `--write` puts them there.
+ *
+ *   --minutes N    for the faults and power cuts; 30 unless told
+ *   --most N       so many points and states of each command, whatever time they take
+ *   --only TEXT    commands whose name and store contain it; `adversaries` for those alone
+ *   --mutants      plants faults into a copy of kvx instead; each must be found
+ */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { root } from '../../support/cli.ts'
+import { adversaries } from './adversaries.ts'
+import { type Row, type Scenario, tryScenario } from './engine.ts'
+import { type PowerRow, tryPowerCuts } from './power.ts'
+import { faultTable, kindTable, powerTable } from './report.ts'
+import { allScenarios, Kit } from './scenarios.ts'
+import { shimMissing } from './shim.ts'
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '30' },
+    most: { type: 'string' },
+    only: { type: 'string' },
+    mutants: { type: 'boolean', default: false },
+    write: { type: 'boolean', default: false },
+  },
+})
+
+const lanes = 2
+
+function say(text: string): void {
+  process.stderr.write(`${text}\n`)
+}
+
+function sayBad(title: string, bad: readonly string[]): void {
+  for (const one of bad) say(`  BAD ${title}: ${one.replaceAll(/\s+/g, ' ').slice(0, 900)}`)
+}
+
+type Results = { readonly rows: Row[]; readonly power: PowerRow[]; readonly bad: string[] }
+
+/** @param share of the time that each command has: `until` for its faults, the rest for its power cuts */
+async function tryOne(scenario: Scenario, seconds: number, results: Results): Promise<void> {
+  const started = performance.now()
+  const most = values.most === undefined ? undefined : Number(values.most)
+  const limits = most === undefined ? { until: started + seconds * 800 } : { most }
+  const title = `${scenario.title} (${scenario.store})`
+  const rows = await tryScenario(scenario, { lanes, ...limits })
+  for (const row of rows) sayBad(`${title} ${row.fault}`, row.bad)
+  results.rows.push(...rows)
+  const cut = scenario.store === 'PostgreSQL' ? [] : await powerCuts(scenario, started + seconds * 1000, most)
+  for (const row of cut) sayBad(`${title} power cut, ${row.model}`, row.bad)
+  results.power.push(...cut)
+  const spent = Math.round((performance.now() - started) / 1000)
+  const tried = rows.reduce((sum, row) => sum + row.tried, 0)
+  say(`${title}: ${tried} points, ${cut.reduce((sum, row) => sum + row.looked, 0)} states, ${spent} s`)
+}
+
+async function powerCuts(
+  scenario: Scenario,
+  until: number,
+  most: number | undefined,
+): Promise<readonly PowerRow[]> {
+  if (most !== undefined) return await tryPowerCuts(scenario, { most, each: 8 })
+  return await tryPowerCuts(scenario, { until, each: 20 })
+}
+
+async function tryAll(): Promise<boolean> {
+  const kit = new Kit()
+  const results: Results = { rows: [], power: [], bad: [] }
+  try {
+    for (const { title, work } of adversaries.filter(({ title }) => wanted(`adversaries ${title}`))) {
+      const bad = await work(kit).then(
+        () => [],
+        (error: unknown) => [String(error)],
+      )
+      sayBad(title, bad)
+      results.bad.push(...bad)
+      say(`${title}: ${bad.length === 0 ? 'as promised' : 'BAD'}`)
+    }
+    const scenarios = allScenarios(kit).filter(({ title, store }) => wanted(`${title} ${store}`))
+    const end = performance.now() + Number(values.minutes) * 60_000
+    for (const [index, scenario] of scenarios.entries()) {
+      const left = (end - performance.now()) / 1000
+      await tryOne(scenario, Math.max(5, left / (scenarios.length - index)), results)
+    }
+  } finally {
+    await kit.close()
+  }
+  print(results)
+  return results.bad.length + [...results.rows, ...results.power].flatMap(({ bad }) => bad).length === 0
+}
+
+function wanted(name: string): boolean {
+  return values.only === undefined || name.includes(values.only)
+}
+
+function print({ rows, power, bad }: Results): void {
+  const parts = [
+    ...(rows.length === 0 ? [] : [faultTable(rows), kindTable(rows), powerTable(power)]),
+    `Adversaries: ${adversaries.length} kinds, ${bad.length} bad.`,
+  ]
+  const text = `${parts.join('\n\n')}\n`
+  process.stdout.write(text)
+  if (values.write) writePart('measured', text)
+}
+
+/** Puts text between its marks in the page. */
+function writePart(mark: string, text: string): void {
+  const page = join(root, 'docs/reliability.md')
+  const [begin, end] = [`<!-- ${mark} -->`, `<!-- /${mark} -->`]
+  const current = readFileSync(page, 'utf8')
+  const [head, tail] = [current.split(begin)[0] ?? '', current.split(end)[1] ?? '']
+  writeFileSync(page, `${head}${begin}\n\n${text}\n${end}${tail}`)
+}
+
+const missing = shimMissing()
+if (missing !== undefined) {
+  say(`the harness ${missing}`)
+  process.exit(9)
+}
+if (values.mutants) {
+  const { tryMutants } = await import('./mutants.ts')
+  const { table, survived } = await tryMutants(say, values.only)
+  process.stdout.write(table)
+  if (values.write) writePart('mutants', table)
+  process.exitCode = survived === 0 ? 0 : 1
+} else {
+  process.exitCode = (await tryAll()) ? 0 : 1
+}

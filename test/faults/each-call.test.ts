@@ -16,8 +16,8 @@ beforeEach((context) => {
 test.for(allScenarios(kit).map((scenario) => [scenario.title, scenario.store, scenario] as const))(
   '%s on %s, killed or with a failing disk, ends old, new, or in what resume and rollback finish',
   async ([, , scenario]) => {
-    const rows = await tryScenario(scenario, { lanes: 1, most: 6 })
+    const rows = await tryScenario(scenario, { lanes: 1, most: 4 })
     expect(rows.flatMap(({ fault, bad }) => bad.map((one) => `${fault}: ${one}`))).toEqual([])
-    expect(rows.reduce((sum, { tried }) => sum + tried, 0)).toBeGreaterThanOrEqual(5)
+    expect(rows.reduce((sum, { tried }) => sum + tried, 0)).toBeGreaterThanOrEqual(3)
   },
 )

@@ -25,7 +25,7 @@ const chosen = allScenarios(kit).filter(({ title, store }) => some.has(`${title}
 test.for(chosen.map((scenario) => [scenario.title, scenario.store, scenario] as const))(
   '%s on %s survives a power cut at any moment, on a disk that forgets what was not synced',
   async ([, , scenario]) => {
-    for (const row of await tryPowerCuts(scenario, { most: 80, each: 16 })) {
+    for (const row of await tryPowerCuts(scenario, { most: 40, each: 20 })) {
       expect(row.bad).toEqual([])
       expect(row.looked).toBeGreaterThanOrEqual(10)
     }

@@ -303,7 +303,8 @@ async function holds(check: Scenario['done'], site: Site): Promise<boolean> {
 }
 
 /**
- * Unfinished files that may hold a key. Those of plans, certificates, encrypted backups and known places hold none,
+ * Unfinished files that may hold a key. Those of plans, certificates, encrypted backups, known places and
+ * generations of vaults hold none,
  * and a second name of the very file that is published goes with its next replacement.
  */
 function expectNoLeftovers(site: Site): void {
@@ -312,7 +313,7 @@ function expectNoLeftovers(site: Site): void {
   const left = readdirSync(site.path, { recursive: true, encoding: 'utf8' }).filter(
     (name) =>
       name.endsWith('.kvx-new') &&
-      !/\.kvx\/(?:(?:runs|certificates|backups)\/|\.places\.json)/.test(name) &&
+      !/\.kvx\/(?:(?:runs|certificates|backups)\/|\.(?:places|vaults)\.json)/.test(name) &&
       !isPublished(name),
   )
   assert.deepEqual(left, [], 'unfinished files')

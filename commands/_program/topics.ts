@@ -11,6 +11,7 @@ export const topics = {
   vault: { description: 'Vaults: encrypted JSON objects, one file each' },
   share: { description: 'One share of a key: check it alone and offline, make a card of it' },
   template: { description: 'Files that kvx writes for operators: the recovery kit and more' },
+  ceremony: { description: 'Key ceremonies with several people: preflight, script, record, signatures' },
   audit: { description: 'The hash-chained log of everything that kvx did' },
 }
 
@@ -36,7 +37,7 @@ export const helpGroups: readonly { readonly title: string; readonly commands: r
       'apply',
     ],
   },
-  { title: 'Backups', commands: ['backup', 'share', 'restore'] },
+  { title: 'Backups', commands: ['backup', 'share', 'restore', 'ceremony'] },
   { title: 'Vaults', commands: ['vault'] },
   { title: 'Evidence', commands: ['audit', 'metrics'] },
 ]

@@ -33,6 +33,8 @@ export type Config = {
   readonly homeOrigin: string
   /** Where a copy of the keyring and of the encrypted backups goes after each change. */
   readonly homeBackup: string | undefined
+  /** True: its keys protect nothing, and shares of them are marked. */
+  readonly rehearsal: boolean
   readonly keys: Readonly<Record<string, KeyConfig>>
   readonly vaults: Readonly<Record<string, VaultConfig>>
   readonly stores: Readonly<Record<string, StoreConfig>>
@@ -170,7 +172,7 @@ function mistakes(issues: readonly Issue[]): number {
 }
 
 const members: readonly (readonly [RegExp, readonly string[]])[] = [
-  [/^$/, 'kvx home home-backup keys vaults stores envelopes metrics policy audit'.split(' ')],
+  [/^$/, 'kvx home home-backup rehearsal keys vaults stores envelopes metrics policy audit'.split(' ')],
   [/^keys\.[^.]+$/, ['purpose', 'derive', 'make', 'publish', 'backup', 'cryptoperiod']],
   [/^keys\.[^.]+\.publish\.\d+$/, publisherMembers],
   [/^keys\.[^.]+\.publish\.\d+\.kubernetes-secret$/, kubernetesMembers],
@@ -224,6 +226,7 @@ function freeze(
   const config: Config = {
     path,
     ...home,
+    rehearsal: file.rehearsal === true,
     homeBackup: file['home-backup'] === undefined ? undefined : absolute(file['home-backup']),
     keys: Object.fromEntries(
       Object.entries(file.keys).map(([name, key]) => [

@@ -83,6 +83,8 @@ export const configSchema = z.strictObject({
   home: z.string().min(1).optional(),
   /** A file, best on another machine's disk, that gets a copy of the keyring after each change. */
   'home-backup': z.string().min(1).optional(),
+  /** The keys of this configuration protect nothing: shares of them are marked, and refused everywhere. */
+  rehearsal: z.literal(true).optional(),
   keys: section(key),
   vaults: section(vault),
   stores: section(storeSchema),

@@ -15,7 +15,7 @@ import { homeAt } from './home.ts'
 export async function siteValues(
   options: ConfigOptions,
 ): Promise<Readonly<Record<string, string | undefined>>> {
-  const config = await findConfig(options)
+  const config = await configIfThere(options)
   const [auditKey] = config === undefined ? [] : await readPublicKeys(homeAt(config.home).audit)
   return {
     kvx: await packaged('bin/kvx'),
@@ -28,7 +28,8 @@ export async function siteValues(
   }
 }
 
-async function findConfig(options: ConfigOptions): Promise<Config | undefined> {
+/** The configuration, or undefined where there is none and none was named. */
+export async function configIfThere(options: ConfigOptions): Promise<Config | undefined> {
   try {
     return await loadConfig(options)
   } catch (error) {

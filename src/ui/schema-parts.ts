@@ -15,6 +15,9 @@ export const checkValue = z
   .string()
   .regex(/^[0-9A-F]{10}$/)
   .describe('the first ten digits of the fingerprint, for people')
+export const wordedDigest = z
+  .object({ sha256: hex64, words: z.string() })
+  .describe('a SHA-256 in hex and as 32 words of the PGP word list')
 export const generation = z.string().regex(/^\d+$/).describe('a number that can pass 2^53')
 export const head = z
   .string()

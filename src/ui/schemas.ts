@@ -35,6 +35,7 @@ import {
   text,
   time,
   version,
+  wordedDigest,
 } from './schema-parts.ts'
 
 /**
@@ -230,6 +231,39 @@ export const documentData = {
     slot: z.int(),
   }),
   'kvx.restore/1': restored,
+  'kvx.ceremony.preflight/1': z.object({
+    findings: z.array(z.object({ name: text, state: z.enum(['ok', 'warn', 'stop']), message: text })),
+  }),
+  'kvx.ceremony.plan/1': z.object({
+    ceremony: text,
+    kind: text,
+    folder: text,
+    steps: count,
+    roles: z.array(z.object({ role: text, name: text.nullable() })),
+    plan: wordedDigest.nullable().describe('null for a dry run'),
+  }),
+  'kvx.ceremony.run/1': z.object({
+    folder: text,
+    record: wordedDigest.nullable(),
+    result: z.enum(['complete', 'incomplete']).nullable(),
+    rehearsal: z.boolean(),
+    deviations: z.array(count).describe('numbers of events'),
+  }),
+  'kvx.ceremony.sign/1': z.object({
+    ceremony: text,
+    record: wordedDigest,
+    role: text.nullable().describe('null: the audit key of the home'),
+    signature: text.nullable(),
+  }),
+  'kvx.ceremony.verify/1': z.object({
+    ceremony: text,
+    kind: text,
+    rehearsal: z.boolean(),
+    result: z.enum(['complete', 'incomplete']),
+    record: wordedDigest,
+    deviations: z.array(count),
+    checks: z.array(z.object({ name: text, state: z.enum(['right', 'open', 'wrong']), message: text })),
+  }),
   'kvx.template.list/1': z.object({
     templates: z.array(
       z.object({

@@ -60,6 +60,12 @@ function planned(): Workspace {
   return workspace
 }
 
+function scripted(): Workspace {
+  const workspace = begun()
+  workspace.ok('ceremony', 'plan', 'rotation', 'master', '--out', 'held')
+  return workspace
+}
+
 const withRun =
   (...words: readonly string[]): Case['args'] =>
   (workspace) => ['run', words[0] ?? '', runOf(workspace).id, ...words.slice(1)]
@@ -81,6 +87,9 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
     make: begun,
     args: always('check', 'app.env', '--only', 'files', '--write-baseline', 'known.json'),
   },
+  'ceremony:plan': { make: begun, args: always('ceremony', 'plan', 'rotation', 'master') },
+  'ceremony:run': { make: scripted, args: always('ceremony', 'run', 'held') },
+  'ceremony:sign': { make: scripted, args: always('ceremony', 'sign', 'held', '--audit-key') },
   destroy: [
     { make: retired, args: always('destroy', 'master@1') },
     { make: due, args: always('destroy', '--due') },
@@ -211,6 +220,8 @@ const looks = [
   'backup:list',
   'backup:verify',
   'completion',
+  'ceremony:preflight',
+  'ceremony:verify',
   'discover',
   'inspect',
   'key:list',
@@ -235,6 +246,7 @@ const refusedBefore = [
   'backup:recreate-share',
   'backup:reshare',
   'backup:split',
+  'ceremony:sign',
   'restore',
 ]
 

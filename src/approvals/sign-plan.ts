@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import { gpgEnvironment } from '../backup/gpg.ts'
+import { signWithGpg } from '../backup/gpg-signature.ts'
 import { KvxError } from '../core/errors.ts'
 import { parseSshSignature, sshFingerprint, verifySshSignature } from '../core/ssh-signature.ts'
 import { runChild } from '../platform/child.ts'
@@ -31,7 +31,7 @@ export async function signPlan(
 ): Promise<SignedPlan> {
   const made =
     signing.kind === 'openpgp'
-      ? await signWithGpg(plan.bytes, signing.fingerprint, interactive)
+      ? await signWithOpenpgp(plan.bytes, signing.fingerprint, interactive)
       : await signWithSsh(plan.bytes, signing.keyFile, interactive)
   const file = `${resolve(path)}.${made.suffix}`
   await createFile(file, made.signature, { mode: 0o644 })
@@ -40,18 +40,9 @@ export async function signPlan(
 
 type Made = { readonly signature: Buffer; readonly fingerprint: string; readonly suffix: string }
 
-async function signWithGpg(bytes: Uint8Array, fingerprint: string, interactive: boolean): Promise<Made> {
-  const quiet = interactive ? [] : ['--pinentry-mode', 'error']
-  const args = ['--batch', '--no-tty', ...quiet, '--armor', '--local-user', fingerprint, '--detach-sign']
-  const { exitCode, stdout } = await runChild('gpg', args, {
-    input: bytes,
-    env: gpgEnvironment(),
-    timeoutMs: personTimeout,
-  })
-  if (exitCode !== 0 || stdout.length === 0) {
-    throw signingFailed('gpg', `gpg --list-secret-keys ${fingerprint}`)
-  }
-  return { signature: stdout, fingerprint, suffix: `${fingerprint.slice(-16).toLowerCase()}.asc` }
+async function signWithOpenpgp(bytes: Uint8Array, fingerprint: string, interactive: boolean): Promise<Made> {
+  const signature = await signWithGpg(bytes, fingerprint, { interactive })
+  return { signature, fingerprint, suffix: `${fingerprint.slice(-16).toLowerCase()}.asc` }
 }
 
 const passedOn = ['HOME', 'SSH_AUTH_SOCK', 'TERM', 'DISPLAY', 'WAYLAND_DISPLAY', 'SSH_ASKPASS'] as const
@@ -74,15 +65,11 @@ async function signWithSsh(bytes: Uint8Array, keyFile: string, interactive: bool
   )
   const signature = parseSshSignature(stdout.toString('latin1'))
   if (exitCode !== 0 || signature === undefined || !verifySshSignature(signature, bytes, sshNamespace)) {
-    throw signingFailed('ssh-keygen', `ssh-keygen -y -f ${quotedPath(path)}`)
+    throw new KvxError('TOOL_FAILED', 'ssh-keygen made no signature: the key is not here, or stays locked', {
+      hint: `Look whether the key is at hand: \`ssh-keygen -y -f ${quotedPath(path)}\`. On a terminal a passphrase can be given. Nothing was written.`,
+      details: { tool: 'ssh-keygen' },
+    })
   }
   const id = createHash('sha256').update(signature.publicKey).digest('hex').slice(0, 16)
   return { signature: stdout, fingerprint: sshFingerprint(signature.publicKey), suffix: `${id}.sig` }
-}
-
-function signingFailed(tool: string, look: string): KvxError {
-  return new KvxError('TOOL_FAILED', `${tool} made no signature: the key is not here, or stays locked`, {
-    hint: `Look whether the key is at hand: \`${look}\`. On a terminal a passphrase can be given. Nothing was written.`,
-    details: { tool },
-  })
 }

@@ -7,7 +7,7 @@ import { isoNow } from '../platform/clock.ts'
 import { createFile } from '../platform/create-file.ts'
 import { exists, makeDirectory } from '../platform/files.ts'
 import type { CeremonyFolder } from './folder.ts'
-import { signWithGpg, verifyWithGpg } from './gpg-signature.ts'
+import { signWithGpg, verifyWithGpg } from '../backup/gpg-signature.ts'
 import type { CeremonyRecord } from './record.ts'
 
 export const auditSignatureSchema = 'kvx.ceremony-signature/1'

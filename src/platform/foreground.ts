@@ -12,7 +12,6 @@ export async function runInForeground(
   args: readonly string[],
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<number> {
-  const ignore = (): void => undefined
   process.on('SIGINT', ignore)
   try {
     return await new Promise<number>((done, fail) => {
@@ -28,6 +27,9 @@ export async function runInForeground(
     process.off('SIGINT', ignore)
   }
 }
+
+/** A listener of our own is what keeps Ctrl-C from ending this process. */
+const ignore = (): void => undefined
 
 const signalNumbers: Readonly<Partial<Record<NodeJS.Signals, number>>> = {
   SIGHUP: 1,

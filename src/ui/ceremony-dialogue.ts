@@ -40,7 +40,7 @@ export class CeremonyDialogue {
     const { plan, digest } = this.#loaded
     this.#say(
       '',
-      `${plan.title}`,
+      plan.title,
       `ceremony ${plan.id}, nonce ${plan.nonce}`,
       'SHA-256 of the plan:',
       ...digestLines(digest),

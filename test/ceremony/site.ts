@@ -5,7 +5,7 @@ import { splitShareTexts } from '../../src/core/share/share-lines.ts'
 import { decodeShare } from '../../src/core/share/share-text.ts'
 import { kvx, type CliResult, kvxJson, type KvxDocument } from '../support/cli.ts'
 import { GpgHome } from '../support/gpg.ts'
-import { keys, Terminal } from '../support/terminal.ts'
+import { Terminal } from '../support/terminal.ts'
 
 export const people = ['A. Boole', 'C. Dirac', 'E. Fermi'] as const
 
@@ -94,5 +94,3 @@ export async function step(
   for (const [question, reply] of answers) await terminal.answer(question, reply)
   await terminal.answer('Was anything not as it stands')
 }
-
-export { keys }

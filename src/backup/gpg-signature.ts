@@ -1,5 +1,5 @@
-import { gpgEnvironment, type GpgOptions } from '../backup/gpg.ts'
-import { parseStatus } from '../backup/gpg-status.ts'
+import { gpgEnvironment, type GpgOptions } from './gpg.ts'
+import { parseStatus } from './gpg-status.ts'
 import { KvxError } from '../core/errors.ts'
 import { runChild } from '../platform/child.ts'
 
@@ -14,18 +14,18 @@ const machineTimeout = 60_000
 export async function signWithGpg(
   bytes: Uint8Array,
   openpgp: string,
-  options: GpgOptions & { readonly comment?: string } = {},
+  options: GpgOptions = {},
 ): Promise<Buffer> {
   const quiet = options.interactive === true ? [] : ['--pinentry-mode', 'error']
   const result = await runChild(
     'gpg',
-    ['--batch', '--no-tty', ...quiet, '--armor', '--local-user', `${openpgp}!`, '--detach-sign'],
+    ['--batch', '--no-tty', ...quiet, '--armor', '--local-user', openpgp, '--detach-sign'],
     { input: bytes, env: options.gpgEnv ?? gpgEnvironment(), timeoutMs: personTimeout },
   )
-  if (result.exitCode === 0) return result.stdout
-  throw new KvxError('TOOL_FAILED', `gpg did not sign with ${openpgp}`, {
-    hint: `see \`gpg --list-secret-keys ${openpgp}\`, and run \`export GPG_TTY=$(tty)\` first`,
-    details: { tool: 'gpg', exitCode: result.exitCode },
+  if (result.exitCode === 0 && result.stdout.length > 0) return result.stdout
+  throw new KvxError('TOOL_FAILED', 'gpg made no signature: the key is not here, or stays locked', {
+    hint: `Look whether the key is at hand: \`gpg --list-secret-keys ${openpgp}\`. On a terminal a passphrase can be given. Nothing was written.`,
+    details: { tool: 'gpg' },
   })
 }
 

@@ -34,6 +34,8 @@ export type Census = {
   readonly unreadable: number
   /** Values under the key that share their nonce with another one. */
   readonly repeatedNonces: number
+  /** Of a sample: values that hold another sealed value, by the version that opens the inner one. */
+  readonly sealedTwice: ReadonlyMap<number, number>
   /** The first unreadable ones, with their ids and reasons. */
   readonly named: readonly NamedRecord[]
 }
@@ -111,7 +113,8 @@ export class CensusTaker {
     return this.#records
   }
 
-  take(): Census {
+  /** @param sealedTwice what a look into the values themselves found */
+  take(sealedTwice: ReadonlyMap<number, number> = new Map()): Census {
     return {
       envelope: this.#envelope,
       records: this.#records,
@@ -127,6 +130,7 @@ export class CensusTaker {
       foreignLabels: sorted(this.#foreignLabels),
       unreadable: this.#unreadable,
       repeatedNonces: this.#nonces.repeated,
+      sealedTwice: sorted(sealedTwice),
       named: this.#named,
     }
   }

@@ -19,6 +19,7 @@ import { eraseFile, type Erased } from '../platform/erase-file.ts'
 import { exists, fsyncDirectory } from '../platform/files.ts'
 import { tempPathOf } from '../platform/temp-file.ts'
 import type { Census } from './census.ts'
+import { refuseUndeclared } from './discover/refuse-undeclared.ts'
 import { refuseBegun, remainingCopies, type RemainingCopy } from './erasure.ts'
 import type { Events } from './events.ts'
 import { refuseOpenRun } from './gates.ts'
@@ -27,6 +28,7 @@ import { forgetRun } from './forget.ts'
 import { openLedger, type LedgerEntry } from './ledger.ts'
 import { droppedFacts, forgetPlaces, refuseMissingPlaces, rememberPlaces, type DropPlaces } from './places.ts'
 import type { KnownPlace } from './places-file.ts'
+import { refuseInner } from './sealed-twice.ts'
 import { openSession } from './session.ts'
 
 export type Subject = { readonly name: string; readonly version: number }
@@ -293,6 +295,10 @@ async function lastScan(
   try {
     const { drop } = options
     await refuseMissingPlaces(session, subject, { drop })
+    // An erasure that was begun is finished: its key file opens nothing any more, whatever is found.
+    const { destruction } = versionOf(keyOf(session.ring, subject.name), subject.name, subject.version)
+    if (destruction?.begun === undefined)
+      await refuseUndeclared(workspace, { ...subject, events: options.events })
     const censuses: Census[] = []
     for (const workload of session.workloads) {
       censuses.push(await workload.census({ phase: 'verify', events: options.events }))
@@ -308,6 +314,7 @@ async function lastScan(
       0,
     )
     if (left > (options.acceptLoss?.count ?? 0)) throw valuesRemain(session.ring, subject, left)
+    refuseInner(subject, censuses)
     const dropped = await refuseMissingPlaces(session, subject, { drop, censuses })
     await rememberPlaces(session, censuses)
     return { censuses, dropped }

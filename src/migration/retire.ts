@@ -33,6 +33,7 @@ import {
 import type { KnownPlace } from './places-file.ts'
 import { countsOf } from './plan.ts'
 import { refuseUnfinished } from './runs.ts'
+import { refuseInner } from './sealed-twice.ts'
 import { openSession } from './session.ts'
 
 export type Retirement = {
@@ -192,6 +193,7 @@ async function twoScans(workspace: Workspace, request: RetireRequest, ttlMs: num
           ? 0
           : census.plaintext
       refuseRemaining(request, scan, undeclared)
+      refuseInner(request, scan)
       dropped = await refuseMissingPlaces(session, request, { drop, censuses: scan })
       shrunk = await refuseShrunkPlaces(session, request, { accept, censuses: scan })
       scans.push(scan)

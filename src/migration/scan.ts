@@ -6,10 +6,11 @@ import { displayId } from './cells.ts'
 import { CensusTaker, type Census } from './census.ts'
 import { openInstance, versionKey } from './envelope/open-instance.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
-import { openPage, type OpenedRecord } from './envelope/open-record.ts'
+import { type Opened, openPage, type OpenedRecord } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import { stopIfInterrupted } from './events.ts'
 import { countJoined } from './joined.ts'
+import { SealedTwice } from './sealed-twice.ts'
 import type { CensusOptions } from './workload.ts'
 
 const pageSize = 500
@@ -38,29 +39,41 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
   }
   const isFresh = options.fresh && ((dek: Secret) => options.fresh?.has(dek) === true)
   let controls = controlSample
-  for await (const page of store.scan(envelope.set, pageSize)) {
-    if (room() <= 0) break
-    const records = page.slice(0, room())
-    const opened = openPage(records, { envelope, book, isFresh })
-    try {
-      for (const [at, record] of records.entries()) {
-        const one = opened[at]
-        if (one === undefined) continue
-        if (one.kind === 'sealed' && controls > 0) {
-          controls--
-          refuseUnauthenticated(open, record, one)
-        }
+  const inner = envelope.wraps.length === 0 ? new SealedTwice(book) : undefined
+  try {
+    for await (const page of store.scan(envelope.set, pageSize)) {
+      if (room() <= 0) break
+      const records = page.slice(0, room())
+      countPage(records, openPage(records, { envelope, book, isFresh }), (record, one) => {
+        if (one.kind === 'sealed' && controls-- > 0) refuseUnauthenticated(open, record, one)
+        if (one.kind === 'sealed') inner?.add(one)
         taker.add(one, () => displayId(record.id))
-      }
-    } finally {
-      for (const one of opened) if (one.kind === 'sealed') one.wipe()
+      })
+      await told()
     }
-    await told()
+  } finally {
+    inner?.wipe()
   }
   if (joined !== undefined)
     await countJoined(open, joined, taker, { strict: options.fresh !== undefined, each: told })
   await told()
-  return taker.take()
+  return taker.take(inner?.found)
+}
+
+/** What was opened is wiped, also when counting it throws. */
+function countPage(
+  records: readonly StoredRecord[],
+  opened: readonly Opened[],
+  count: (record: StoredRecord, one: Opened) => void,
+): void {
+  try {
+    for (const [at, record] of records.entries()) {
+      const one = opened[at]
+      if (one !== undefined) count(record, one)
+    }
+  } finally {
+    for (const one of opened) if (one.kind === 'sealed') one.wipe()
+  }
 }
 
 /** Lets signals in and stops between two pages when one came. */

@@ -31,7 +31,11 @@ export async function verifyEnvelopes(
     censuses.push(await workload.census({ phase: 'verify', events: options.events, ...limit }))
     warnings.push(...(await workload.warnings()))
   }
-  warnings.push(...censuses.flatMap(foreignWarning), ...censuses.flatMap(nonceWarning))
+  warnings.push(
+    ...censuses.flatMap(foreignWarning),
+    ...censuses.flatMap(nonceWarning),
+    ...censuses.flatMap(innerWarning),
+  )
   if (options.sample === undefined && !options.dryRun) {
     await rememberPlaces(session, censuses)
     await rememberVerified(session, censuses)
@@ -53,6 +57,13 @@ function nonceWarning({ envelope, repeatedNonces }: Census): Verification['warni
   if (repeatedNonces === 0) return []
   const message = `${repeatedNonces} values of ${envelope} have a nonce that another value under the same key has: what they hold can be worked out from one another. Let the application make random nonces, then rotate the key and re-encrypt`
   return [{ code: 'NONCE_REPEATED', message }]
+}
+
+function innerWarning({ envelope, sealedTwice }: Census): Verification['warnings'] {
+  const versions = [...sealedTwice.keys()]
+  if (versions.length === 0) return []
+  const message = `values of ${envelope} hold values that are sealed again under version ${versions.join(', ')} of the same key: no run moves the inner ones, the application has to`
+  return [{ code: 'SEALED_TWICE', message }]
 }
 
 function findingsOf(session: Session, censuses: readonly Census[]): Verification['findings'] {

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { createCipheriv, randomBytes } from 'node:crypto'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -217,6 +218,26 @@ describe('the last scan', () => {
     workspace.ok('key', 'unretire', 'master@1', '--yes')
     workspace.ok('rewrap', '--yes')
     expect(workspace.lost()).toEqual([])
+  })
+
+  test('finds a value that nothing declares, as retire does', async () => {
+    const workspace = await due(copyOf(settled))
+    const nonce = randomBytes(12)
+    const cipher = createCipheriv('aes-256-gcm', workspace.firstKey.bytes, nonce)
+    const sealed = Buffer.concat([
+      nonce,
+      cipher.update('of an old dump'),
+      cipher.final(),
+      cipher.getAuthTag(),
+    ])
+    workspace.sql((database) => {
+      database.exec('CREATE TABLE dump (name TEXT NOT NULL PRIMARY KEY, hidden TEXT)')
+      database.prepare('INSERT INTO dump VALUES (?, ?)').run('a', sealed.toString('base64'))
+    })
+    const { error } = expectRefused(workspace, 'VALUES_REMAIN')
+    expect(error?.message).toContain('app "dump" "hidden" (master@1)')
+    workspace.sql((database) => database.exec('DELETE FROM dump'))
+    workspace.ok('destroy', '--due')
   })
 
   test('counts what opens with no known key, and what is not sealed as declared', async () => {

@@ -105,6 +105,15 @@ export class VectorSite {
     )
   }
 
+  /** kvx.yaml, which is JSON here. */
+  configuration(): string {
+    return readFileSync(join(this.path, 'kvx.yaml'), 'utf8')
+  }
+
+  configure(text: string): void {
+    writeFileSync(join(this.path, 'kvx.yaml'), text, { mode: 0o600 })
+  }
+
   /** The configured bytes of a version, as the home keeps them. */
   material(version: number): Buffer {
     return readFileSync(join(this.path, `.kvx/keys/k.v${version}.key`))

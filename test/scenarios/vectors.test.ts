@@ -139,7 +139,8 @@ describe('every shared vector that authenticates', () => {
       const row = site.readRow()
       expect(readAll(one, row, site.material(from + 1), from + 1)).toEqual(before)
       expect(() => readAll(one, row, site.material(from), from + 1)).toThrow()
-      site.ok('retire', `k@${from}`, '--confirm', `k@${from}`)
+      // What is sealed twice keeps its old key: test/scenarios/vector-traps.test.ts.
+      if (nameOf(one) !== '04-bunkms/3') site.ok('retire', `k@${from}`, '--confirm', `k@${from}`)
     },
   )
 })

@@ -9,6 +9,8 @@ export type Declared = {
   readonly place: string
   readonly table: string
   readonly columns: ReadonlySet<string>
+  /** Of what lies in one column. */
+  readonly layouts: readonly string[]
   /** Whether a record is one of the envelope's: of files, those that its pattern names. */
   covers(idColumns: readonly string[], id: RecordId): boolean
 }
@@ -24,7 +26,10 @@ export function declaredColumns(config: Config): readonly Declared[] {
     const label = typeof version === 'string' ? version : version?.column
     const joined = dek?.table !== undefined
     const here = [...own, ...(label === undefined ? [] : [label]), ...(joined ? [] : columnsOf(dek))]
-    const common = { envelope, place: storePlace(store) }
+    const layouts = [...values, kek, dek].flatMap((part) =>
+      typeof part?.layout === 'string' ? [part.layout] : [],
+    )
+    const common = { envelope, place: storePlace(store), layouts }
     return [
       { ...common, table: declared.table, columns: folded(here), covers: coverage(store, declared.table) },
       ...(joined

@@ -31,6 +31,9 @@ export async function discover(input: DiscoverInput): Promise<Discovery> {
   const finds: Find[] = []
   const unseen: Unseen[] = []
   const taken = new Set(input.envelopes)
+  const known = input.declared.flatMap(({ envelope, layouts }) =>
+    layouts.map((layout) => ({ envelope, layout })),
+  )
   let [tables, records] = [0, 0]
   try {
     for (const one of input.stores) {
@@ -41,7 +44,7 @@ export async function discover(input: DiscoverInput): Promise<Discovery> {
         tables++
         records += sample.looked
         const declared = input.declared.filter(({ place }) => place === storePlace(one.config))
-        const found = await examineTable({ ...one, sample, keys, declared, taken })
+        const found = await examineTable({ ...one, sample: { ...sample, known }, keys, declared, taken })
         finds.push(...found)
         const envelope = `${one.name} ${table.table}`
         input.events.progress({ phase: 'discover', envelope, done: at + 1, total: catalogue.length })

@@ -9,7 +9,11 @@ export type Sample = {
   readonly records: readonly StoredRecord[]
   /** Records that were read for it. */
   readonly looked: number
+  /** What envelopes declare: a copy that nobody declared lies as they do, in whatever layout. */
+  readonly known?: readonly DeclaredLayout[]
 }
+
+export type DeclaredLayout = { readonly envelope: string; readonly layout: string }
 
 const pageSize = 100
 /** Columns that are mostly empty get so many times the records of a sample. */

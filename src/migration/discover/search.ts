@@ -44,12 +44,16 @@ export function searchColumn(
       : [{ record, bytes }]
   })
   const peers = values.slice(0, 50).map(({ bytes }) => bytes)
-  const chosen = spread(values, probes).map(({ record, bytes }) => ({
-    record,
-    forms: structuresOf(bytes, peers).map(
+  const declared = (sample.known ?? []).map(({ envelope, layout }): Form => {
+    return { columns: [{ column, layout }], words: `as ${envelope} declares it` }
+  })
+  const chosen = spread(values, probes).map(({ record, bytes }) => {
+    const guessed = structuresOf(bytes, peers).map(
       ({ layout, words, isNumbered = false }): Form => ({ columns: [{ column, layout }], words, isNumbered }),
-    ),
-  }))
+    )
+    // Guesses come first: their words say more.
+    return { record, forms: [...guessed, ...declared] }
+  })
   return searchForms(sample, chosen, column, keysFor)
 }
 

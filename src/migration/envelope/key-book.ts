@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { CipherKey } from '../../core/cipher/cipher.ts'
 import { KvxError } from '../../core/errors.ts'
 import type { Derivation, DerivationContext } from '../../core/layout/derivation.ts'
-import type { Secret } from '../../core/secret.ts'
+import { Secret } from '../../core/secret.ts'
 import type { Home } from '../../keyring/home.ts'
 import { keyOf } from '../../keyring/keyring.ts'
 import type { Keyring } from '../../keyring/keyring-file.ts'
@@ -113,6 +113,11 @@ export class KeyBook {
     if (form.derive === undefined && !form.cipher.acceptsKeyLength(material.length))
       throw this.malformed(version, form)
     return this.#prepare(String(version), form, material, inputs)
+  }
+
+  /** The configured bytes of a version; the caller wipes the copy. */
+  copyOf(version: number): Secret {
+    return this.#material(version).lend((bytes) => Secret.copy(bytes))
   }
 
   /** Bytes that a derivation makes of a version and a record: a nonce that is not stored. */

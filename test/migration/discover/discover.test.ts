@@ -263,7 +263,9 @@ describe('wrapped keys', () => {
     })
     const path = databaseOf(rows)
     const columns = new Set(['wrap', 'body'])
-    const declared = [{ envelope: 'app.secrets', place: path, table: 't', columns, covers: () => true }]
+    const declared = [
+      { envelope: 'app.secrets', place: path, table: 't', columns, layouts: [], covers: () => true },
+    ]
     const { finds } = await discoverIn({ sqlite: path }, [trialKey(key)], { declared })
     expect(finds).toMatchObject([{ columns: ['forgotten'], level: 'below', belongsTo: 'app.secrets' }])
     expect(finds[0]?.notes.join()).toContain('column: forgotten')
@@ -372,7 +374,9 @@ describe('files', () => {
       writeFileSync(join(directory, `${index}.json`), JSON.stringify({ value, n: index }))
     }
     const columns = new Set(['value.$binary.base64'])
-    const declared = [{ envelope: 'e', place: directory, table: '*.json', columns, covers: () => true }]
+    const declared = [
+      { envelope: 'e', place: directory, table: '*.json', columns, layouts: [], covers: () => true },
+    ]
     const written = { directory, match: '*.json', format: 'json' }
     expect((await discoverIn(written, [trialKey(key)])).finds).toHaveLength(1)
     expect((await discoverIn(written, [trialKey(key)], { declared })).finds).toEqual([])

@@ -1,21 +1,38 @@
 import { Flags } from '@oclif/core'
-import { verifyAudit } from '../../src/audit/verify-audit.ts'
+import { readPublicKeyFile, verifyEvidence, verifyHome } from '../../src/audit/verify-evidence.ts'
+import type { AuditVerdict } from '../../src/audit/verify-audit.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
+import { auditVerdictLines } from '../../src/ui/audit-view.ts'
+import { optionalArgument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 
 export default class AuditVerify extends KvxCommand {
-  static override summary = 'Check every entry of the log: numbers, chain, signatures.'
-  static override description =
-    'A changed, dropped or moved entry is found and located. A cut-off tail can be noticed only against a head that was kept elsewhere (a report, a card): --expect-head.'
+  static override summary =
+    'Check every entry of the log, every report and certificate: numbers, chain, signatures.'
+  static override description = [
+    'A changed byte, a dropped or moved entry, a report or certificate that was changed, replaced or taken away: each is found and located. A cut-off end can be noticed only against a head that was kept elsewhere: on a report, a certificate, a card, or given by --expect-head.',
+    'With a PATH and --public-key it needs neither home nor configuration: a copy of a home, of audit/ or of log.jsonl, an export of `kvx audit export`, or one report or certificate. The public key is audit.pub; compare its fingerprint with what `kvx init` printed.',
+  ].join('\n\n')
   static override examples = [
-    { description: 'The log of this home', command: '<%= config.bin %> audit verify' },
+    { description: 'This home', command: '<%= config.bin %> audit verify' },
+    {
+      description: 'An export, on the auditor’s machine',
+      command: '<%= config.bin %> audit verify evidence.jsonl --public-key audit.pub',
+    },
     {
       description: 'Against a head from a report',
       command: '<%= config.bin %> audit verify --expect-head 42:0123…',
     },
   ]
+  static override args = {
+    path: optionalArgument({ description: 'what was taken away from a home; this home without it' }),
+  }
   static override flags = {
+    'public-key': Flags.string({
+      description: 'public keys to trust, as in audit.pub; those of the home without it',
+      helpValue: 'FILE',
+    }),
     'expect-head': Flags.string({
       description: 'a head that was kept elsewhere, SEQ:HEX',
       helpValue: 'HEAD',
@@ -25,34 +42,42 @@ export default class AuditVerify extends KvxCommand {
 
   async run(): Promise<void> {
     await this.finish('kvx.audit.verify/1', async () => {
-      const { flags } = await this.parse(AuditVerify)
-      const { home } = await openWorkspace(flags)
-      const expected = flags['expect-head']
-      const verdict = await verifyAudit(home.audit, expected === undefined ? {} : { expectedHead: expected })
-      const { problems, problemCount, entries, head, warnings } = verdict
-      const broken = problemCount > 0
+      const { args, flags } = await this.parse(AuditVerify)
+      const verdict = await verdictOf(args.path, flags)
+      const { problems, problemCount, entries, head, warnings, documents } = verdict
       return {
-        data: { entries, head: `${head.seq}:${head.head}`, problems, problemCount },
-        lines: [
-          ...problems.slice(0, 20).map(({ line, code, message }) => `line ${line}  ${code}  ${message}`),
-          broken
-            ? `${problemCount} problems in ${entries} entries`
-            : `${entries} entries: numbers, chain and signatures are right`,
-          `head  ${head.seq}:${head.head}`,
-        ],
+        data: { entries, head: `${head.seq}:${head.head}`, problems, problemCount, documents },
+        lines: auditVerdictLines(verdict),
         warnings,
-        ...(broken
-          ? {
-              failure: new KvxError(
-                'AUDIT_BROKEN',
-                `the audit log has ${problemCount} ${problemCount === 1 ? 'problem' : 'problems'}`,
-                {
-                  hint: 'Keep the file as evidence, and compare it with a copy and with the heads on reports.',
-                },
-              ),
-            }
-          : {}),
+        ...(problemCount === 0 ? {} : { failure: broken(problemCount) }),
       }
     })
   }
+}
+
+type VerifyFlags = {
+  readonly config: string | undefined
+  readonly home: string | undefined
+  readonly 'public-key': string | undefined
+  readonly 'expect-head': string | undefined
+}
+
+async function verdictOf(path: string | undefined, flags: VerifyFlags): Promise<AuditVerdict> {
+  const { 'public-key': keyFile, 'expect-head': expected } = flags
+  const head = expected === undefined ? {} : { expectedHead: expected }
+  const publicKeys = keyFile === undefined ? undefined : await readPublicKeyFile(keyFile)
+  if (path === undefined) {
+    const { home } = await openWorkspace(flags)
+    return verifyHome(home, { ...head, ...(publicKeys && { publicKeys }) })
+  }
+  if (publicKeys !== undefined) return verifyEvidence(path, { ...head, publicKeys })
+  throw new KvxError('USAGE', 'what was taken away from a home is verified with its public key', {
+    hint: 'Give the file that was kept: `--public-key audit.pub`. A key that lies beside the log proves nothing.',
+  })
+}
+
+function broken(count: number): KvxError {
+  return new KvxError('AUDIT_BROKEN', `the evidence has ${count} ${count === 1 ? 'problem' : 'problems'}`, {
+    hint: 'Keep the file as evidence, and compare it with a copy and with the heads on reports.',
+  })
 }

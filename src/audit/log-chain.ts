@@ -15,6 +15,10 @@ export type ProblemCode =
   | 'TORN_BYTES_DIFFER'
   | 'HEAD_NOT_FOUND'
   | 'LOG_MISSING'
+  | 'DOCUMENT_CHANGED'
+  | 'DOCUMENT_FOREIGN'
+  | 'DOCUMENT_MISSING'
+  | 'DOCUMENT_UNCHAINED'
   | 'NO_PUBLIC_KEY'
 
 /** What is wrong, and where: `line` counts from 1; `seq` is the number the entry has or should have. */
@@ -23,6 +27,8 @@ export type Problem = {
   readonly seq: number
   readonly code: ProblemCode
   readonly message: string
+  /** The signed document that it is about, where it is not the log. */
+  readonly document?: string
 }
 
 export type Warning = { readonly code: string; readonly message: string }
@@ -52,8 +58,12 @@ export class LogChain {
   #doubtful: Doubtful | undefined
   readonly #keys: LogKeys
 
-  constructor(trusted: readonly PublicKey[]) {
+  readonly #onEntry: ((entry: AuditEntry, head: Head) => void) | undefined
+
+  /** @param onEntry told of each entry that stands in its place and that a known key signed */
+  constructor(trusted: readonly PublicKey[], onEntry?: (entry: AuditEntry, head: Head) => void) {
     this.#keys = new LogKeys(trusted)
+    this.#onEntry = onEntry
   }
 
   get head(): Head {
@@ -152,6 +162,7 @@ export class LogChain {
     }
     this.#link(entry, before, wrong)
     this.#head = head
+    this.#onEntry?.(entry, head)
     if (entry.at < this.#at) this.#clockBack += 1
     this.#at = entry.at
     if (entry.action === replaceAction) {

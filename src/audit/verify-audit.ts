@@ -2,6 +2,8 @@ import { KvxError } from '../core/errors.ts'
 import { parsePublicKeysPem } from '../core/signature.ts'
 import { lstatFacts } from '../platform/files.ts'
 import type { PublicKey } from './audit-key.ts'
+import { DocumentCheck } from './document-check.ts'
+import { type EvidenceDocument, isDocumentLine } from './documents.ts'
 import { asPublicKey, readPublicKeys } from './audit-key.ts'
 import type { Head } from './entry.ts'
 import type { UsedKey } from './log-keys.ts'
@@ -15,6 +17,8 @@ export type VerifyOptions = {
   readonly publicKeys?: readonly (Uint8Array | string)[]
   /** A head that was kept elsewhere: `SEQ:HEX`, the 64 hex digits alone, or both as they are. */
   readonly expectedHead?: string | Head
+  /** Signed documents that belong to the log. */
+  readonly documents?: readonly EvidenceDocument[]
 }
 
 export type AuditVerdict = {
@@ -26,28 +30,34 @@ export type AuditVerdict = {
   /** How many there are in all. */
   readonly problemCount: number
   readonly warnings: readonly Warning[]
+  /** Signed documents that were held against the log, and how many the log names. */
+  readonly documents: { readonly checked: number; readonly named: number }
 }
+
+/** The directory of a log, its bytes, or a file that holds it: a copy of `log.jsonl`, or an export. */
+export type LogSource = string | Uint8Array | { readonly file: string }
 
 /**
  * Checks every line of a log: its form, number, chain and signature, in flat memory. A cut-off tail can be
  * noticed only with `expectedHead`; without it a warning says so.
- * @param log the directory of the log, or its bytes (then `publicKeys` are needed)
+ * @param log without a directory, `publicKeys` are needed
  * @throws USAGE for an expected head that is none, KEY_MALFORMED, and what reading throws; never for what is
  * wrong in the log: that is in `problems`
  */
-export async function verifyAudit(
-  log: string | Uint8Array,
-  options: VerifyOptions = {},
-): Promise<AuditVerdict> {
+export async function verifyAudit(log: LogSource, options: VerifyOptions = {}): Promise<AuditVerdict> {
   const expected = options.expectedHead === undefined ? undefined : parseHead(options.expectedHead)
   const trusted = await trustedKeys(log, options.publicKeys)
-  const chain = new LogChain(trusted)
+  const documents = new DocumentCheck(options.documents ?? [], trusted)
+  const chain = new LogChain(trusted, (entry, head) => documents.entry(entry, head))
   let found = expected?.seq === 0 // the empty head is the beginning of every log
   for await (const line of linesOf(log)) {
     const head = chain.take(line)
     found ||= head !== undefined && head.head === expected?.head && (expected.seq ?? head.seq) === head.seq
   }
   const keys = chain.end()
+  documents.end(keys)
+  for (const problem of documents.problems) chain.report(problem)
+  chain.warnings.push(...documents.warnings)
   if (trusted.length === 0 && chain.lines > 0) chain.report(noPublicKey)
   if (expected === undefined) chain.warnings.push(tailUnproven)
   else if (!found) chain.report(headNotFound(chain, expected))
@@ -56,7 +66,7 @@ export async function verifyAudit(
   }
   chain.problems.sort((one, other) => one.line - other.line)
   const { entries, head, problems, problemCount, warnings } = chain
-  return { entries, head, keys, problems, problemCount, warnings }
+  return { entries, head, keys, problems, problemCount, warnings, documents: documents.counts }
 }
 
 /** A head as people keep it: `42:` and 64 hex digits. */
@@ -102,7 +112,7 @@ function headNotFound(chain: LogChain, expected: Expected): Problem {
 }
 
 async function trustedKeys(
-  log: string | Uint8Array,
+  log: LogSource,
   given: readonly (Uint8Array | string)[] | undefined,
 ): Promise<readonly PublicKey[]> {
   if (given !== undefined) {
@@ -112,6 +122,17 @@ async function trustedKeys(
   return typeof log === 'string' ? await readPublicKeys(log) : []
 }
 
-function linesOf(log: string | Uint8Array): AsyncGenerator<LogLine> {
-  return typeof log === 'string' ? readLogLines(logPath(log)) : splitLines([Buffer.from(log)])
+function linesOf(log: LogSource): AsyncGenerator<LogLine> {
+  if (typeof log === 'string') return readLogLines(logPath(log))
+  return 'file' in log ? exportedLines(log.file) : splitLines([Buffer.from(log)])
+}
+
+/** Behind the entries of an export stand documents. */
+async function* exportedLines(file: string): AsyncGenerator<LogLine> {
+  let isBehind = false
+  for await (const line of readLogLines(file)) {
+    const isDocument = isDocumentLine(line.bytes)
+    isBehind ||= isDocument
+    if (!isDocument) yield isBehind ? { ...line, bytes: Buffer.from('an entry behind the documents') } : line
+  }
 }

@@ -301,8 +301,9 @@ export async function workOnData(
       seconds,
       approvedPlan: journal.planOf(run.id),
     })
+    conclusion.conclude(report.named)
     journal.setStatus(run.id, failure === undefined ? (options.finished ?? 'done') : 'open')
-    return { run: journal.get(run.id), applied, seconds, report, failure }
+    return { run: journal.get(run.id), applied, seconds, report: report.path, failure }
   })
 }
 

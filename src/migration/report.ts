@@ -1,4 +1,6 @@
 import { join } from 'node:path'
+import { sha256Of } from '../audit/documents.ts'
+import type { Facts } from '../audit/entry.ts'
 import { signDocument } from '../audit/signed-document.ts'
 import { keyOf, versionsOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
@@ -35,14 +37,14 @@ export type RunReport = {
 /**
  * Writes `runs/ID/report.json`, signed with the home's Ed25519 key and bound to the head of the audit log, and
  * the same for people as `report.md`. Durable when this returns.
- * @returns the path of the JSON form
+ * @returns the path of the JSON form, and what the log says of it
  */
 export async function writeReport(
   workspace: Workspace,
   run: RunRow,
   ring: Keyring,
   report: RunReport,
-): Promise<string> {
+): Promise<{ readonly path: string; readonly named: Facts }> {
   const directory = join(workspace.home.runs, run.id)
   const head = await workspace.audit.head()
   const document = {
@@ -76,12 +78,10 @@ export async function writeReport(
     audit: { seq: head.seq, head: head.head },
   }
   const path = join(directory, 'report.json')
-  await writeState(
-    path,
-    Buffer.from(`${JSON.stringify(signDocument(document, workspace.signer), null, 2)}\n`),
-  )
+  const bytes = Buffer.from(`${JSON.stringify(signDocument(document, workspace.signer), null, 2)}\n`)
+  await writeState(path, bytes)
   await writeState(join(directory, 'report.md'), Buffer.from(markdown(run, report, head)))
-  return path
+  return { path, named: { report: `runs/${run.id}/report.json`, reportSha256: sha256Of(bytes) } }
 }
 
 function markdown(

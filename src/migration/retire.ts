@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ApprovedBy, refuseUnapproved } from '../approvals/gate.ts'
+import { sha256Of } from '../audit/documents.ts'
 import { signDocument } from '../audit/signed-document.ts'
 import { withIntent } from '../audit/with-intent.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
@@ -148,7 +149,7 @@ export async function retireVersion(
   return withIntent(workspace.audit, { action: 'key.retire', subject, data }, async (conclusion) => {
     const proof = await twoScans(workspace, request, cacheTtlMs(config))
     const { scans, dropped } = proof
-    const certificate = await writeCertificate(workspace, request, proof)
+    const { certificate, sha256 } = await writeCertificate(workspace, request, proof)
     await changeKeyring(workspace.home, (ring) => {
       checkRetirable(ring, journal, request)
       usePlan(ring, request.approvedBy)
@@ -162,6 +163,7 @@ export async function retireVersion(
     if (partly !== undefined) journal.setStatus(partly.id, 'done')
     conclusion.conclude({
       certificate,
+      certificateSha256: sha256,
       ...(dropped.length === 0 ? {} : { droppedPlaces: droppedFacts(dropped) }),
     })
     return { subject, certificate: join(workspace.home.path, certificate), scans, places }
@@ -262,7 +264,7 @@ async function writeCertificate(
   workspace: Workspace,
   request: RetireRequest,
   { scans, dropped, shrunk }: Proof,
-): Promise<string> {
+): Promise<{ readonly certificate: string; readonly sha256: string }> {
   const { name, version } = request
   const { fingerprint } = versionOf(keyOf(await readKeyring(workspace.home), name), name, version)
   const head = await workspace.audit.head()
@@ -283,9 +285,9 @@ async function writeCertificate(
   const folder = join(workspace.home.path, 'certificates')
   await makeDirectory(folder, 0o700)
   const file = `${name}.v${version}.${randomId()}.json`
-  const text = JSON.stringify(signDocument(document, workspace.signer), null, 2)
-  await writeState(join(folder, file), Buffer.from(`${text}\n`))
-  return `certificates/${file}`
+  const bytes = Buffer.from(`${JSON.stringify(signDocument(document, workspace.signer), null, 2)}\n`)
+  await writeState(join(folder, file), bytes)
+  return { certificate: `certificates/${file}`, sha256: sha256Of(bytes) }
 }
 
 /**

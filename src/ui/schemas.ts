@@ -351,8 +351,27 @@ export const documentData = {
   'kvx.audit.verify/1': z.object({
     entries: count,
     head,
-    problems: z.array(z.object({ line: count, seq: count, code: text, message: text })),
+    problems: z.array(
+      z.object({
+        line: count,
+        seq: count,
+        code: text,
+        message: text,
+        document: text.optional().describe('the report or certificate that it is about'),
+      }),
+    ),
     problemCount: count,
+    documents: z.object({
+      checked: count.describe('reports and certificates that were held against the log'),
+      named: count.describe('those that the log names'),
+    }),
+  }),
+  'kvx.audit.export/1': z.object({
+    format: z.enum(['jsonl', 'markdown', 'pdf']),
+    file: text.nullable().describe('null for a dry run'),
+    entries: count.optional(),
+    documents: count.optional(),
+    sha256: hex64.optional(),
   }),
   'kvx.audit.adopt/1': z.object({
     file: text,

@@ -74,6 +74,7 @@ const withRun =
 const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
   apply: { make: planned, args: always('apply', 'plan.json') },
   'audit:adopt': { make: begun, args: (workspace) => ['audit', 'adopt', workspace.file('side.jsonl')] },
+  'audit:export': { make: begun, args: always('audit', 'export', '--out', 'evidence.jsonl') },
   'backup:confirm': { make: begun, args: always('backup', 'confirm', 'AAAAAA') },
   'backup:create': { make: begun, args: always('backup', 'create', 'master') },
   'backup:home': { make: begun, args: always('backup', 'home', '--out', 'copy.json') },

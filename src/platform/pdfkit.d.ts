@@ -1,4 +1,4 @@
-/** The part of pdfkit that cards use; the package brings no types. Lengths are points of 1/72 inch. */
+/** The part of pdfkit that cards and reports use; the package brings no types. Lengths are points of 1/72 inch. */
 declare module 'pdfkit' {
   import type { Readable } from 'node:stream'
 
@@ -29,6 +29,7 @@ declare module 'pdfkit' {
     fillColor(colour: string): this
     strokeColor(colour: string): this
     lineWidth(width: number): this
+    heightOfString(text: string, options: TextOptions): number
     text(text: string, x: number, y: number, options?: TextOptions): this
     rect(x: number, y: number, width: number, height: number): this
     moveTo(x: number, y: number): this

@@ -9,8 +9,11 @@ export function evidenceMarkdown(sections: readonly EvidenceSection[]): string {
 }
 
 function tableText({ head, rows }: EvidenceTable): string {
-  const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(' | ')} |`
   return [line(head), `|${head.map(() => '---').join('|')}|`, ...rows.map(line)].join('\n')
+}
+
+function line(cells: readonly string[]): string {
+  return `| ${cells.map(cell).join(' | ')} |`
 }
 
 /** A cell is one line, and what it says is no markup. */

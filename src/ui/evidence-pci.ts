@@ -4,52 +4,83 @@ import type { EvidenceSection } from './evidence-view.ts'
 
 /** The numbers of PCI DSS 4.0.1, 3.6 and 3.7, with what kvx has to say beside each. The words are kvx's own. */
 export function pciSection(evidence: Evidence): EvidenceSection {
-  const { config, ring, backups, shareSets, status } = evidence
-  const keys = Object.entries(ring.keys)
-  const versions = keys.flatMap(([, key]) => versionsOf(key).map(([, record]) => record))
-  const made = versions.filter(({ origin }) => origin === 'generated').length
-  const ciphers = [...new Set(Object.values(config.envelopes).flatMap(aeadsOf))].sort().join(', ')
+  return {
+    title: 'Beside the numbers of PCI DSS 3.6 and 3.7',
+    level: 2,
+    blocks: [
+      'The middle column says in short what a number is about. The standard itself has the words that count.',
+      {
+        head: ['number', 'about', 'what kvx shows'],
+        rows: [...guardedRows(evidence), ...lifeRows(evidence)],
+      },
+    ],
+  }
+}
+
+type Row = readonly [number: string, about: string, shows: string]
+
+/** 3.6: how keys are guarded where they lie. */
+function guardedRows({ config, ring, backups, shareSets }: Evidence): readonly Row[] {
+  const keys = Object.keys(ring.keys).length
+  const envelopes = Object.values(config.envelopes)
+  const ciphers = [...new Set(envelopes.flatMap(aeadsOf))].sort().join(', ')
   const places = Object.entries(config.keys).map(([name, { publish }]) => `${name} ${publish.length}`)
-  const openers = new Set(
-    backups.flatMap(({ manifest }) => manifest.recipients.map(({ fingerprint }) => fingerprint)),
-  )
+  const recipients = backups.flatMap(({ manifest }) => manifest.recipients)
+  const openers = new Set(recipients.map(({ fingerprint }) => fingerprint))
   const custodians = new Set(shareSets.flatMap(({ set }) => set.shares.map(({ custodian }) => custodian)))
-  const periods = keys.filter(([name]) => config.keys[name]?.cryptoperiod?.seal !== undefined).length
-  const over = status.due.filter(({ code }) => code.startsWith('CRYPTOPERIOD')).length
-  const weak = versions.filter(({ state }) => state === 'compromised').length
   const { approvals } = config.policy
-  const rows: readonly (readonly [string, string, string])[] = [
+  const rule =
+    approvals === undefined
+      ? 'no approvals are asked for'
+      : `${approvals.required} approvals before ${approvals.for.join(', ')}`
+  return [
     [
       '3.6.1',
       'keys are guarded by rules that are written down',
-      approvals === undefined
-        ? 'no approvals are asked for; every change stands in a signed log'
-        : `${approvals.required} approvals before ${approvals.for.join(', ')}; every change stands in a signed log`,
+      `${rule}; every change stands in a signed log`,
     ],
     [
       '3.6.1.1',
       'service providers: what protects data, with which algorithms, keys and dates, is described',
-      `kvx.yaml declares ${Object.keys(config.envelopes).length} envelopes (${ciphers || 'none'}) and ${keys.length} keys; the inventory is above`,
+      `envelopes in kvx.yaml: ${envelopes.length} (${ciphers || 'none'}); keys: ${keys}, in the inventory above`,
     ],
     [
       '3.6.1.2',
       'stored keys lie encrypted, in a device, or in parts',
-      `backups are encrypted or in shares; the key files of the home lie in the clear, for their owner alone (0600): the disk under them should be encrypted`,
+      'backups are encrypted or in shares; the key files of the home lie in the clear, for their owner alone (0600): the disk under them should be encrypted',
     ],
     [
       '3.6.1.3',
       'as few people as possible reach keys in the clear',
-      `${openers.size} OpenPGP keys open backups, ${custodians.size} custodians hold shares; who is root on the machine reaches them too`,
+      `OpenPGP keys that open backups: ${openers.size}; custodians of shares: ${custodians.size}; who is root on the machine reaches keys too`,
     ],
     [
       '3.6.1.4',
       'keys lie in as few places as possible',
       `the home, and published places by key: ${places.join(', ') || 'none'}`,
     ],
+  ]
+}
+
+/** 3.7: how keys are made, handed out, changed and ended. */
+function lifeRows({ config, ring, shareSets, status }: Evidence): readonly Row[] {
+  const keys = Object.entries(ring.keys)
+  const versions = keys.flatMap(([, key]) => versionsOf(key).map(([, record]) => record))
+  const made = versions.filter(({ origin }) => origin === 'generated').length
+  const periods = keys.filter(([name]) => config.keys[name]?.cryptoperiod?.seal !== undefined).length
+  const over = status.due.filter(({ code }) => code.startsWith('CRYPTOPERIOD')).length
+  const known = versions.filter(({ state }) => state === 'compromised').length
+  const active = shareSets.filter(({ set }) => set.state === 'active').length
+  const { approvals } = config.policy
+  const dual =
+    approvals === undefined
+      ? 'no policy asks for approvals'
+      : `approvals: ${approvals.required} of ${approvals.approvers.length} people`
+  return [
     [
       '3.7.1',
       'strong keys are made',
-      `${made} of ${versions.length} versions were made by kvx from the random generator of the system; the others were taken over`,
+      `made by kvx from the random generator of the system: ${made} of ${versions.length} versions; the others were taken over`,
     ],
     [
       '3.7.2',
@@ -64,18 +95,14 @@ export function pciSection(evidence: Evidence): EvidenceSection {
     [
       '3.7.4',
       'keys change at the end of their cryptoperiod',
-      `${periods} of ${keys.length} keys have one; ${over} are over`,
+      `keys with a cryptoperiod: ${periods} of ${keys.length}; over: ${over}`,
     ],
     [
       '3.7.5',
       'keys that are weak, known or no longer needed are replaced, retired or destroyed',
-      `${weak} versions are marked as compromised; retirements and destructions are listed above`,
+      `versions marked as compromised: ${known}; retirements and destructions are listed above`,
     ],
-    [
-      '3.7.6',
-      'no single person handles a key in the clear',
-      `${shareSets.filter(({ set }) => set.state === 'active').length} active share sets; ${approvals === undefined ? 'no policy asks for approvals' : `approvals by ${approvals.required} of ${approvals.approvers.length}`}`,
-    ],
+    ['3.7.6', 'no single person handles a key in the clear', `active share sets: ${active}; ${dual}`],
     [
       '3.7.7',
       'nobody puts another key in the place of one',
@@ -88,14 +115,6 @@ export function pciSection(evidence: Evidence): EvidenceSection {
     ],
     ['3.7.9', 'service providers: customers are told how to handle their keys', 'outside kvx'],
   ]
-  return {
-    title: 'Beside the numbers of PCI DSS 3.6 and 3.7',
-    level: 2,
-    blocks: [
-      'The middle column says in short what a number is about. The standard itself has the words that count.',
-      { head: ['number', 'about', 'what kvx shows'], rows },
-    ],
-  }
 }
 
 /** `aes-256-gcm` and its like of one envelope, however it is written. */

@@ -277,28 +277,3 @@ export const retirement = z.object({
   scans: z.array(z.array(counts)).optional(),
   published: z.array(place).optional(),
 })
-
-/** What `kvx plan COMMAND` prints; the plan itself has a schema of its own. */
-export function planMade<T extends z.ZodType>(plan: T) {
-  return z.object({
-    file: text.nullable().describe('the plan; null for a dry run, and where nothing is left to do'),
-    digest: hex64.describe('SHA-256 of the file'),
-    required: count.describe('approvals that the policy asks for'),
-    plan,
-    done: z.boolean().describe('nothing is left to do'),
-  })
-}
-
-export const approvals = z.object({
-  required: count,
-  counted: z.array(
-    z.object({
-      approver: text,
-      kind: z.enum(['openpgp', 'ssh']),
-      fingerprint: text,
-      file: text,
-      sha256: hex64,
-    }),
-  ),
-  uncounted: z.array(z.object({ file: text, reason: text })),
-})

@@ -1,8 +1,7 @@
 import { z } from 'zod'
 import { errorCatalogue, type ErrorCode } from '../core/errors.ts'
-import { planFile } from '../approvals/plan-file.ts'
+import { approvalDocuments } from './schema-approvals.ts'
 import {
-  approvals,
   auditEntry,
   backup,
   byVersion,
@@ -18,7 +17,6 @@ import {
   hex64,
   key,
   place,
-  planMade,
   plannedRun,
   plannedSplit,
   problem,
@@ -161,30 +159,7 @@ export const documentData = {
   'kvx.run.forget/1': z.object({ run: text, removed: z.boolean() }),
   'kvx.retire/1': retirement,
   'kvx.destroy/1': destruction,
-  'kvx.plan.rewrap/1': planMade(planFile),
-  'kvx.plan.reencrypt/1': planMade(planFile),
-  'kvx.plan.seal/1': planMade(planFile),
-  'kvx.plan.rotate/1': planMade(planFile),
-  'kvx.plan.retire/1': planMade(planFile),
-  'kvx.plan.destroy/1': planMade(planFile),
-  'kvx.plan.show/1': z.object({
-    digest: hex64,
-    plan: planFile,
-    approvals: approvals.nullable().describe('null where no kvx.yaml is at hand'),
-  }),
-  'kvx.plan.approve/1': z.object({
-    digest: hex64,
-    file: text.nullable().describe('the signature; null for a dry run'),
-    fingerprint: text.nullable().describe('of the key that signed'),
-  }),
-  'kvx.apply/1': z.object({
-    digest: hex64,
-    approvals,
-    result: z
-      .union([dataRun, rotation, retirement, destruction])
-      .nullable()
-      .describe('what the command itself would print; null for a dry run, and where nothing is left to do'),
-  }),
+  ...approvalDocuments,
   'kvx.backup.create/1': z.union([backup, z.object({ recipients: z.array(recipient) })]),
   'kvx.backup.confirm/1': z.union([backup, shareSet]),
   'kvx.backup.list/1': z.object({ backups: z.array(backup), shareSets: z.array(shareSet) }),

@@ -30,6 +30,7 @@ describe('a whole log', () => {
       problems: [],
       problemCount: 0,
       warnings: [],
+      documents: { checked: 0, named: 0 },
       keys: [
         {
           fingerprint: signer.publicKeyFingerprint,

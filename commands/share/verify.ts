@@ -68,6 +68,11 @@ export default class ShareVerify extends KvxCommand {
 /** Intact is not all: exit 3 where nothing proves the share, or where its set is over. */
 function finding({ share, set }: VerifiedShare, isSigned: boolean): KvxError | undefined {
   const named = `share ${share.index} of set ${share.setId.toUpperCase()} is intact`
+  if (share.rehearsal === true) {
+    return new KvxError('FINDINGS', `REHEARSAL: ${named}, and no key is in it`, {
+      hint: 'It is for practice alone, and `kvx restore` refuses it. The share of a key begins with KVX1.',
+    })
+  }
   if (set === undefined || !isSigned) {
     return new KvxError('FINDINGS', `${named}, but nothing proves that it is the one that was dealt`, {
       hint: `add the signed manifest: \`--manifest ${share.setId.toUpperCase()}.json\``,

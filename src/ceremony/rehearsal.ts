@@ -48,11 +48,12 @@ export async function prepareRehearsal(
 }
 
 function rehearsalConfig(key: string, real: Config | undefined): string {
-  const backup = real?.keys[key]?.backup
+  // Shares alone: an OpenPGP backup of this key would look like one of a real key.
+  const shares = real?.keys[key]?.backup?.shares
   const fake = {
     purpose: real?.keys[key]?.purpose ?? 'kek',
     publish: [{ file: `${key}.key`, previous: `${key}.key.previous` }],
-    ...(backup === undefined ? {} : { backup: JSON.parse(JSON.stringify(backup)) as object }),
+    ...(shares === undefined ? {} : { backup: { shares: JSON.parse(JSON.stringify(shares)) as object } }),
   }
   return `# REHEARSAL: the key of this configuration protects nothing.\n${stringify({ kvx: 1, rehearsal: true, keys: { [key]: fake } })}`
 }

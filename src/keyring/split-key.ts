@@ -133,6 +133,7 @@ async function splitLogged(
       signer: workspace.signer,
       directory: workspace.home.backups,
       kvxVersion,
+      rehearsal: workspace.config.rehearsal,
       supersedes,
       ...(handOver === undefined
         ? {}

@@ -1,4 +1,4 @@
-import { shareLines } from '../backup/cards/card.ts'
+import { cardTitle, shareLines } from '../backup/cards/card.ts'
 import { type QrMatrix, qrCode } from '../backup/cards/qr-code.ts'
 import type { Share } from '../core/share/share-text.ts'
 
@@ -16,12 +16,7 @@ export async function cardScreen(share: Share, last: string): Promise<readonly s
     'Copy it by hand. No photograph.',
   ]
   const middle = picture.map((row, at) => `${row}  ${beside[at - 3] ?? ''}`)
-  return [
-    `KEY SHARE ${share.index} OF ${share.of} (any ${share.threshold} rebuild the key)`,
-    ...middle,
-    '',
-    last,
-  ]
+  return [`${cardTitle(share)} (any ${share.threshold} rebuild the key)`, ...middle, '', last]
 }
 
 /** Two rows of modules a line, dark on white whatever the colours of the terminal are. */

@@ -71,7 +71,7 @@ async function typedBack({ share, set, custodian }: Handing, answers: Answers): 
       )
       if (text === undefined) return false
       try {
-        const read = await takeShare(text, answers)
+        const read = await takeShare(text, answers, 'check')
         try {
           const { index } = requireDealt(read, set)
           if (index === share.index) return true

@@ -88,11 +88,16 @@ function tooMuch(): KvxError {
 /**
  * The share of a text, which is wiped. Characters marked `?` are worked out where that is possible, shown to the
  * person alone, and used only after a yes.
+ * @param use `check` takes a share of a rehearsal too
  * @throws KvxError DAMAGED with the place; NOT_CONFIRMED for a no
  */
-export async function takeShare(typed: Uint8Array, answers: Answers): Promise<Share> {
+export async function takeShare(
+  typed: Uint8Array,
+  answers: Answers,
+  use: 'check' | 'key' = 'key',
+): Promise<Share> {
   try {
-    return readShare(typed)
+    return readShare(typed, use)
   } catch (error) {
     const canAsk = !answers.noInput && process.stdin.isTTY && process.stderr.isTTY
     if (shareFaultOf(error) !== 'UNREADABLE' || !canAsk) throw error
@@ -103,7 +108,7 @@ export async function takeShare(typed: Uint8Array, answers: Answers): Promise<Sh
 }
 
 /**
- * The one share of a custodian, typed or out of a message.
+ * The one share of a custodian, typed or out of a message, to be looked at; it may be one of a rehearsal.
  * @throws KvxError INPUT_EMPTY; USAGE for more than one; otherwise as `openShareInput` and `takeShare`
  */
 export async function readOneShare(fd: number | undefined, answers: Answers): Promise<Share> {
@@ -117,7 +122,7 @@ export async function readOneShare(fd: number | undefined, answers: Answers): Pr
     }
     const more = input.interactive ? undefined : await input.next('')
     more?.fill(0)
-    if (more === undefined) return await takeShare(text, answers)
+    if (more === undefined) return await takeShare(text, answers, 'check')
     text.fill(0)
     throw new KvxError('USAGE', 'there is more than one share: they are taken one at a time', {
       hint: 'two shares should not lie in one place; let each custodian handle their own',

@@ -1,6 +1,5 @@
 import { KvxError } from '../core/errors.ts'
-import { lengthOf } from '../core/share/share-lines.ts'
-import { shareLength } from '../core/share/typed-text.ts'
+import { isWhole, lengthOf } from '../core/share/share-lines.ts'
 import type { ShareInput } from './share-reader.ts'
 
 const maxTyped = 1024
@@ -13,7 +12,7 @@ const signalExits = { SIGHUP: 129, SIGTERM: 143 } as const
 
 /**
  * Reads shares from a person: typed, pasted in one or four lines, or from a scanner that types. Nothing of what
- * is entered appears: a full group of 4 is shown as ✓. The text is complete with its 88th character; an empty line
+ * is entered appears: a full group of 4 is shown as ✓. The text is complete with its last character; an empty line
  * hands over what there is. The terminal is raw until `close`, so that nothing is echoed in between either.
  */
 export class TerminalShares implements ShareInput {
@@ -118,7 +117,7 @@ export class TerminalShares implements ShareInput {
     else if (code === 0x7f || code === 0x08) this.#rubOut()
     else if (code === 0x0d || code === 0x0a) return this.#lineBreak(rest)
     else if (this.#length < maxTyped) this.#typed[this.#length++] = code
-    if (this.#count < shareLength) return undefined
+    if (!isWhole(this.#typed.subarray(0, this.#length))) return undefined
     const [follows] = rest
     // More characters in the same paste make the text too long, which its check says.
     const isOver = follows === undefined || follows === 0x0d || follows === 0x0a || follows === 0x1b

@@ -213,6 +213,7 @@ export function verifiedLines(verified: VerifiedShare): readonly string[] {
           `the manifest is as the key ${set.auditKeyFingerprint.slice(0, 16)} signed it; the recovery kit names that key`,
         ]
   return [
+    ...(share.rehearsal === true ? ['REHEARSAL: this share is for practice; no key is in it'] : []),
     head,
     ...dealt,
     `receipt ${slot}: ${receipt}`,

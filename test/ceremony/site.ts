@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { join } from 'node:path'
 import { shareReceipt } from '../../src/backup/shares/receipts.ts'
 import { splitShareTexts } from '../../src/core/share/share-lines.ts'
-import { decodeShare } from '../../src/core/share/share-text.ts'
+import { decodeAnyShare } from '../../src/core/share/share-text.ts'
 import { kvx, type CliResult, kvxJson, type KvxDocument } from '../support/cli.ts'
 import { GpgHome } from '../support/gpg.ts'
 import { Terminal } from '../support/terminal.ts'
@@ -36,8 +36,8 @@ export class CeremonySite {
     return join(this.path, ...names)
   }
 
-  run(...args: string[]): CliResult {
-    return kvx(args, { cwd: this.path, env: this.env })
+  input(input: string | Uint8Array, ...args: string[]): CliResult {
+    return kvx(args, { cwd: this.path, env: this.env, input })
   }
 
   json<T = Record<string, unknown>>(...args: string[]): KvxDocument<T> {
@@ -55,13 +55,18 @@ export class CeremonySite {
     return ring.keys[name]?.versions['1']?.fingerprint ?? ''
   }
 
-  /** The receipt that custodian `index` reads out of the file of the newest set below `home`. */
-  receipt(home: string, index: number): string {
+  /** What custodian `index` reads after opening the file of the set below `home`. */
+  letter(home: string, index: number): Buffer {
     const [set = ''] = readdirSync(join(home, 'backups/shares'))
     const folder = join(home, 'backups/shares', set)
     const file = readdirSync(folder).find((name) => name.endsWith(`share-${index}.asc`)) ?? ''
-    const [text] = splitShareTexts(this.gpg.decrypt(readFileSync(join(folder, file))))
-    return shareReceipt(decodeShare(text ?? new Uint8Array()), 1)
+    return this.gpg.decrypt(readFileSync(join(folder, file)))
+  }
+
+  /** The receipt that custodian `index` reads out of the file of the newest set below `home`. */
+  receipt(home: string, index: number): string {
+    const [text] = splitShareTexts(this.letter(home, index))
+    return shareReceipt(decodeAnyShare(text ?? new Uint8Array()), 1)
   }
 
   close(): void {
@@ -72,6 +77,7 @@ export class CeremonySite {
 
 /** From the first question to the first step: two people are introduced, and the custodians. */
 export async function openCeremony(terminal: Terminal): Promise<void> {
+  await terminal.see('SHA-256 of the plan')
   await terminal.answer('same SHA-256')
   await terminal.answer('to the minute?')
   await terminal.answer('Where does this take place?', 'Room 4, Geneva')

@@ -51,6 +51,12 @@ export async function drawCard(share: Share, facts: CardFacts): Promise<Buffer> 
   return bytes
 }
 
+/** What stands on top of a card. */
+export function cardTitle(share: Share): string {
+  const what = share.rehearsal === true ? 'REHEARSAL, NO KEY: SHARE' : 'KEY SHARE'
+  return `${what} ${share.index} OF ${share.of}`
+}
+
 /** The four lines without their numbers. */
 export function shareLines(share: Share): readonly string[] {
   const bytes = encodeCardLines(share)
@@ -71,7 +77,7 @@ type Front = { readonly facts: CardFacts; readonly lines: readonly string[]; rea
 
 function drawFront(page: Page, share: Share, { facts, lines, code }: Front): void {
   page.font(bold).fontSize(17)
-  page.text(`KEY SHARE ${share.index} OF ${share.of}`, margin, margin, { lineBreak: false })
+  page.text(cardTitle(share), margin, margin, { lineBreak: false })
   page.font(plain).fontSize(10)
   page.text(
     `Any ${share.threshold} of ${share.of} rebuild the key. Fewer tell nothing.`,
@@ -166,7 +172,11 @@ function drawRules(page: Page, top: number): void {
 
 function drawBack(page: Page, share: Share, facts: CardFacts): void {
   const set = share.setId.toUpperCase()
-  page.font(bold).fontSize(13).text('How to rebuild the key without kvx', margin, margin, { width: inner })
+  const back =
+    share.rehearsal === true
+      ? 'REHEARSAL: nothing is rebuilt from this card'
+      : 'How to rebuild the key without kvx'
+  page.font(bold).fontSize(13).text(back, margin, margin, { width: inner })
   const steps = [
     `Bring ${share.threshold} custodians of set ${set} with their cards into one room. Take a computer off the network; best is one that is erased afterwards.`,
     'The program recover.py (45 lines, Python 3, nothing else) lies beside the manifest of the set and with every custodian’s files. README.txt there says the same as this page, longer.',

@@ -28,6 +28,7 @@ export function encodeLetter(share: Share, facts: LetterFacts): Buffer {
 function head(share: Share, facts: LetterFacts): string {
   return [
     letterTitle,
+    ...(share.rehearsal === true ? [rehearsalLine] : []),
     `share: ${share.index} of ${share.of}; any ${share.threshold} of them rebuild the key`,
     `set: ${share.setId.toUpperCase()}`,
     `key: ${facts.name}`,
@@ -39,8 +40,16 @@ function head(share: Share, facts: LetterFacts): string {
   ].join('\n')
 }
 
+const rehearsalLine = 'REHEARSAL: this is for practice. No key is in it, and no program takes it for a share.'
+
 function instructions(share: Share): string {
   const set = share.setId.toUpperCase()
+  if (share.rehearsal === true) {
+    return `${rehearsalLine}
+Practise with it: gpg --decrypt THIS-FILE | kvx share verify --share-fd 0 --manifest ${set}.json
+Then delete this message.
+`
+  }
   return `The four lines above are your share of a key. Alone it opens nothing; ${share.threshold} of ${share.of} together are the key.
 Keep this message encrypted as it came, in two places. Nobody may ask you to send the four lines anywhere.
 

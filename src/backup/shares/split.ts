@@ -38,6 +38,8 @@ export type SplitRequest = {
   /** Where the backups of the home lie. Made with mode 0700 where it does not exist; its parent must. */
   readonly directory: string
   readonly kvxVersion: string
+  /** Marks the shares as those of a rehearsal. */
+  readonly rehearsal?: boolean
   /** Sets of the same key that this one takes the place of once it is active. */
   readonly supersedes?: readonly string[]
   /**
@@ -74,7 +76,12 @@ async function dealLocked(request: SplitRequest, root: string): Promise<Dealt> {
     for (const name of await unfinishedFolders(root)) await removeFolder(join(root, name))
     const setId = await newSetId(request.directory)
     const { name, version, threshold, material, custodians } = request
-    const shares = await dealShares(material, { threshold, of: custodians.length, setId })
+    const shares = await dealShares(material, {
+      threshold,
+      of: custodians.length,
+      setId,
+      rehearsal: request.rehearsal === true,
+    })
     const folder = setFolder(request.directory, { name, version, set: setId })
     try {
       const set = await createFolder(folder, async (unfinished) =>

@@ -43,20 +43,22 @@ export function wordOf(text: string): Uint8Array {
   return Uint8Array.from(Buffer.from(text), valueOf)
 }
 
-const kvxStart = residueAfterPrefix('kvx')
+const starts = { kvx: residueAfterPrefix('kvx'), kvxtest: residueAfterPrefix('kvxtest') } as const
+/** What stands before the 1 of a text: `kvxtest` in a rehearsal, so that no reader of shares takes it. */
+export type SharePrefix = keyof typeof starts
 // A target of kvx's own: a codex32 tool refuses a share of kvx, and kvx a string of codex32.
 const kvxTarget = wordOf('keksharekvx32')
 
 /** What is left of data and checksum together: 13 zeros where nothing was changed. It depends on the changes alone. */
-export function syndromeOf(values: Uint8Array): Uint8Array {
-  const residue = kvxStart.slice()
+export function syndromeOf(values: Uint8Array, prefix: SharePrefix = 'kvx'): Uint8Array {
+  const residue = starts[prefix].slice()
   feed(residue, values)
   return residue.map((value, place) => value ^ (kvxTarget[place] ?? 0))
 }
 
 /** The 13 check values that follow `data`. */
-export function checksumOf(data: Uint8Array): Uint8Array {
-  const residue = kvxStart.slice()
+export function checksumOf(data: Uint8Array, prefix: SharePrefix = 'kvx'): Uint8Array {
+  const residue = starts[prefix].slice()
   feed(residue, data)
   feed(residue, new Uint8Array(checkLength))
   return residue.map((value, place) => value ^ (kvxTarget[place] ?? 0))

@@ -4,9 +4,15 @@ import { checkValueOf, fingerprintOf } from '../fingerprint.ts'
 import type { Secret } from '../secret.ts'
 import { quorumCount, quorums } from './quorums.ts'
 import { combinePoints, splitKey } from './shamir.ts'
-import { decodeShare, encodeShare, type Share, setIdForm } from './share-text.ts'
+import { decodeAnyShare, encodeShare, type Share, setIdForm } from './share-text.ts'
 
-export type DealPlan = { readonly threshold: number; readonly of: number; readonly setId: string }
+export type DealPlan = {
+  readonly threshold: number
+  readonly of: number
+  readonly setId: string
+  /** Marks the shares: no reader takes them for shares of a key. */
+  readonly rehearsal?: boolean
+}
 
 /** So many quorums are tried one by one; of more, all shares together and random ones. */
 const mostQuorums = 20_000
@@ -23,7 +29,17 @@ export async function dealShares(material: Secret, plan: DealPlan): Promise<read
   try {
     await proveQuorums(points, plan.threshold, material)
     const checkValue = checkValueOf(fingerprintOf(material))
-    const shares = points.map((point, at) => ({ ...plan, index: at + 1, checkValue, point }))
+    const { threshold, of, setId } = plan
+    const mark = plan.rehearsal === true ? ({ rehearsal: true } as const) : {}
+    const shares = points.map((point, at) => ({
+      threshold,
+      of,
+      setId,
+      index: at + 1,
+      checkValue,
+      point,
+      ...mark,
+    }))
     for (const share of shares) proveText(share)
     return shares
   } catch (error) {
@@ -65,7 +81,7 @@ function* chosenQuorums(count: number, size: number): Generator<readonly number[
 
 function proveText(share: Share): void {
   const text = encodeShare(share)
-  const read = decodeShare(text)
+  const read = decodeAnyShare(text)
   text.fill(0)
   const isSame =
     read.point.equals(share.point) &&
@@ -73,7 +89,8 @@ function proveText(share: Share): void {
     read.checkValue === share.checkValue &&
     read.index === share.index &&
     read.threshold === share.threshold &&
-    read.of === share.of
+    read.of === share.of &&
+    read.rehearsal === share.rehearsal
   read.point.wipe()
   if (!isSame) throw new KvxError('READ_BACK_FAILED', 'the text of a share does not decode to it')
 }

@@ -2,6 +2,7 @@ import { KvxError } from '../errors.ts'
 
 /** Why a text is no share; stands in `details.fault` of the error. */
 export type ShareFault =
+  | 'REHEARSAL'
   | 'PREFIX'
   | 'LENGTH'
   | 'CHARSET'
@@ -57,6 +58,7 @@ export function shareFaultOf(error: unknown): ShareFault | undefined {
 }
 
 const faults: readonly ShareFault[] = [
+  'REHEARSAL',
   'PREFIX',
   'LENGTH',
   'CHARSET',

@@ -1,4 +1,4 @@
-import { normaliseShare, shareLength, sharePrefix } from './typed-text.ts'
+import { isOfRehearsal, normaliseShare, sharePrefix, wholeLength } from './typed-text.ts'
 
 /** First line of what is encrypted to a custodian. A reader that meets it knows where the share stands. */
 export const letterTitle = 'kvx-key-share v1'
@@ -36,7 +36,7 @@ export function splitShareTexts(bytes: Uint8Array): readonly Uint8Array[] {
     const longer = Buffer.concat([current, line, Buffer.from('\n')])
     current.fill(0)
     current = longer.length > mostBytes ? longer.subarray(0, mostBytes) : longer
-    if (lengthOf(current) >= shareLength) finish()
+    if (isWhole(current)) finish()
   }
   finish()
   return texts
@@ -58,9 +58,17 @@ function isTitle(line: Uint8Array): boolean {
 
 function beginsShare(line: Uint8Array): boolean {
   const text = normaliseShare(line)
-  const begins = sharePrefix.every((code, at) => text[at] === code)
+  const begins = sharePrefix.every((code, at) => text[at] === code) || isOfRehearsal(text)
   text.fill(0)
   return begins
+}
+
+/** True when a text has as many characters as a share, or more. */
+export function isWhole(typed: Uint8Array): boolean {
+  const text = normaliseShare(typed)
+  const whole = text.length >= wholeLength(text)
+  text.fill(0)
+  return whole
 }
 
 /** Characters that a text has without its separators. */

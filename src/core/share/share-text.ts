@@ -1,9 +1,17 @@
 import { createHash } from 'node:crypto'
 import { Secret } from '../secret.ts'
-import { checksumOf, syndromeOf } from './bch.ts'
+import { checksumOf, type SharePrefix, syndromeOf } from './bch.ts'
 import { shareFault, describeGroups } from './faults.ts'
 import { alphabet, valueOf } from './gf32.ts'
-import { normaliseShare, shareLength, sharePrefix, unreadable } from './typed-text.ts'
+import {
+  isOfRehearsal,
+  normaliseShare,
+  rehearsalLength,
+  rehearsalPrefix,
+  shareLength,
+  sharePrefix,
+  unreadable,
+} from './typed-text.ts'
 
 /** What everybody may know of a share; the same on all cards of a set but for the index. */
 export type ShareHead = {
@@ -20,7 +28,11 @@ export type ShareHead = {
 }
 
 /** One share. `point` is `y[32] ‖ x` and the caller's to wipe. */
-export type Share = ShareHead & { readonly point: Secret }
+export type Share = ShareHead & {
+  readonly point: Secret
+  /** Of a rehearsal: the key protects nothing, and the text says so. */
+  readonly rehearsal?: true
+}
 
 export const pointLength = 33
 export const highestOf = 32
@@ -37,7 +49,8 @@ export function xOf(share: Pick<Share, 'point'>): number {
 }
 
 /**
- * The text of a share, `kvx1` version 0: 88 lower-case characters. The caller wipes it.
+ * The text of a share, `kvx1` version 0: 88 lower-case characters; of a rehearsal `kvxtest1` and the same, 92. The
+ * caller wipes it.
  *
  * Data characters: 0 version · 1 k-1 · 2 n-1 · 3 i-1 · 4-9 set · 10-17 check value · 18-70 y ‖ x and one zero
  * bit · 71-83 checksum (BIP-93's code under the prefix `kvx`).
@@ -48,11 +61,12 @@ export function encodeShare(share: Share): Uint8Array {
   data.set(Uint8Array.from(Buffer.from(share.setId), valueOf), setAt)
   packBits(Buffer.from(share.checkValue, 'hex'), data.subarray(checkAt, pointAt))
   share.point.lend((bytes) => packBits(bytes, data.subarray(pointAt)))
-  const check = checksumOf(data)
-  const text = new Uint8Array(shareLength)
-  text.set(sharePrefix)
+  const prefix = share.rehearsal === true ? rehearsalPrefix : sharePrefix
+  const check = checksumOf(data, share.rehearsal === true ? 'kvxtest' : 'kvx')
+  const text = new Uint8Array(prefix.length + data.length + check.length)
+  text.set(prefix)
   const characters = [...data, ...check].map((value) => alphabet[value] ?? 0)
-  text.set(characters, sharePrefix.length)
+  text.set(characters, prefix.length)
   characters.fill(0)
   data.fill(0)
   return text
@@ -61,24 +75,45 @@ export function encodeShare(share: Share): Uint8Array {
 /**
  * Reads a share out of what a person entered, which stays the caller's to wipe. Rules in this order: prefix,
  * length, alphabet, checksum, version, ranges (x = 0 would choose the key), padding.
- * @throws KvxError DAMAGED with a {@link ShareFault} in `details.fault` and a place where one is known
+ * @throws KvxError DAMAGED with a {@link ShareFault} in `details.fault` and a place where one is known; REHEARSAL
+ * before anything else is looked at
  */
 export function decodeShare(typed: Uint8Array): Share {
   const text = normaliseShare(typed)
   try {
-    const values = valuesOf(text)
-    try {
-      if (syndromeOf(values).some((value) => value !== 0)) throw damagedText()
-      return readFields(values)
-    } finally {
-      values.fill(0)
-    }
+    return decodeValues(valuesOf(text), 'kvx')
   } finally {
     text.fill(0)
   }
 }
 
-/** The 84 values of a normalised text. @throws PREFIX, LENGTH, CHARSET, UNREADABLE */
+/** As `decodeShare`, and takes a share of a rehearsal too, which is marked: for who checks a text, never for a key. */
+export function decodeAnyShare(typed: Uint8Array): Share {
+  const text = normaliseShare(typed)
+  if (!isOfRehearsal(text)) {
+    text.fill(0)
+    return decodeShare(typed)
+  }
+  try {
+    const rest = text.subarray(rehearsalPrefix.length)
+    if (text.length !== rehearsalLength || rest.some((code) => valueOf(code) === -1)) throw damagedText()
+    return { ...decodeValues(Uint8Array.from(rest, valueOf), 'kvxtest'), rehearsal: true }
+  } finally {
+    text.fill(0)
+  }
+}
+
+/** Reads the 84 values, and wipes them. */
+function decodeValues(values: Uint8Array, prefix: SharePrefix): Share {
+  try {
+    if (syndromeOf(values, prefix).some((value) => value !== 0)) throw damagedText()
+    return readFields(values)
+  } finally {
+    values.fill(0)
+  }
+}
+
+/** The 84 values of a normalised text. @throws REHEARSAL, PREFIX, LENGTH, CHARSET, UNREADABLE */
 export function valuesOf(text: Uint8Array): Uint8Array {
   requireForm(text)
   const lost = indicesWhere(text, (code) => code === unreadable)
@@ -91,8 +126,13 @@ export function valuesOf(text: Uint8Array): Uint8Array {
   return Uint8Array.from(text.subarray(sharePrefix.length), valueOf)
 }
 
-/** @throws PREFIX, LENGTH, CHARSET; `?` passes */
+/** @throws REHEARSAL, PREFIX, LENGTH, CHARSET; `?` passes */
 export function requireForm(text: Uint8Array): void {
+  if (isOfRehearsal(text)) {
+    throw shareFault('REHEARSAL', 'this is a share of a rehearsal (KVXTEST1): no key is in it', {
+      hint: 'shares of a key begin with KVX1; look for the card of the ceremony itself',
+    })
+  }
   const isForeign = sharePrefix.some((code, at) => text[at] !== code && text[at] !== unreadable)
   if (isForeign) throw shareFault('PREFIX', 'this is no share of kvx: it does not begin with KVX1')
   if (text.length !== shareLength) throw wrongLength(text.length)
@@ -208,7 +248,8 @@ export function shareDigest(share: Share): string {
 /** The 4 lines of a card, each `1  KVX1 QZYQ …` and a newline: for a person's eyes or an encrypted file. The caller wipes it. */
 export function encodeCardLines(share: Share): Uint8Array {
   const text = encodeShare(share)
-  const lines = new Uint8Array(4 * 3 + shareLength + 21 + 1)
+  // Numbers of 4 lines, a space or a line break between groups of 4, a line break at the end.
+  const lines = new Uint8Array(4 * 3 + text.length + text.length / 4)
   let at = 0
   for (const [index, code] of text.entries()) {
     if (index % 24 === 0) {

@@ -1,6 +1,9 @@
 /** Characters of a share with its prefix `kvx1`. */
 export const shareLength = 88
 export const sharePrefix = Buffer.from('kvx1')
+/** What the text of a share of a rehearsal begins with, and its characters. */
+export const rehearsalPrefix = Buffer.from('kvxtest1')
+export const rehearsalLength = 92
 /** What a person types for a character that can't be read any more. */
 export const unreadable = 0x3f
 
@@ -28,6 +31,16 @@ export function normaliseShare(typed: Uint8Array): Uint8Array {
   const text = kept.slice(0, length)
   kept.fill(0)
   return text
+}
+
+/** True for a normalised text that begins as shares of a rehearsal do. */
+export function isOfRehearsal(text: Uint8Array): boolean {
+  return rehearsalPrefix.every((code, at) => text[at] === code)
+}
+
+/** How many characters a text that begins so has when it is whole. */
+export function wholeLength(text: Uint8Array): number {
+  return isOfRehearsal(text) ? rehearsalLength : shareLength
 }
 
 function startsLine(typed: Uint8Array, at: number): boolean {

@@ -12,7 +12,7 @@ import { writeState } from '../platform/state-file.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
 import { kvxVersion } from '../version.ts'
 import { createHome, refuseExistingHome } from './init-home.ts'
-import type { Home } from './home.ts'
+import { drillsFolder, type Home } from './home.ts'
 import { encodeKeyring, type Keyring, parseKeyring } from './keyring-file.ts'
 import { readKeyring, versionsOf } from './keyring.ts'
 
@@ -71,8 +71,8 @@ async function placesFile(home: Home): Promise<Pick<HomeBackup, 'places'>> {
   return { places: bytes.toString('utf8') }
 }
 
-/** A file of `backups/`, or of one share set in it. */
-const backupName = /^(shares\/[A-Za-z0-9][A-Za-z0-9._-]*\/)?[A-Za-z0-9][A-Za-z0-9._-]*\.(asc|json)$/
+/** A file of `backups/`, of one share set in it, or a report of a drill. */
+const backupName = /^(shares\/[A-Za-z0-9][A-Za-z0-9._-]*\/|drills\/)?[A-Za-z0-9][A-Za-z0-9._-]*\.(asc|json)$/
 
 async function backupFiles(home: Home): Promise<Record<string, string>> {
   const shares = sharesFolder(home.backups)
@@ -81,6 +81,8 @@ async function backupFiles(home: Home): Promise<Record<string, string>> {
   for (const set of sets) {
     for (const file of await listDirectory(join(shares, set))) names.push(`shares/${set}/${file}`)
   }
+  const drills = drillsFolder(home)
+  for (const file of (await exists(drills)) ? await listDirectory(drills) : []) names.push(`drills/${file}`)
   const files: Record<string, string> = {}
   for (const name of names.filter((name) => backupName.test(name))) {
     const { bytes } = await readFileCapped(join(home.backups, name), { maxBytes: maxFileBytes })
@@ -208,10 +210,8 @@ async function writeBackups(home: Home, files: HomeBackup['backups']): Promise<v
   for (const [name, text] of Object.entries(files)) {
     if (!backupName.test(name)) continue
     const path = join(home.backups, name)
-    if (name.startsWith('shares/')) {
-      await makeDirectory(sharesFolder(home.backups), 0o700)
-      await makeDirectory(dirname(path), 0o700)
-    }
+    if (name.startsWith('shares/')) await makeDirectory(sharesFolder(home.backups), 0o700)
+    if (name.includes('/')) await makeDirectory(dirname(path), 0o700)
     await writeState(path, Buffer.from(text))
   }
 }

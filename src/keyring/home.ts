@@ -33,6 +33,11 @@ export function homeAt(path: string): Home {
   }
 }
 
+/** Signed reports of drills, beside the backups that they proved. */
+export function drillsFolder(home: Home): string {
+  return join(home.backups, 'drills')
+}
+
 /** The file of a version's material: raw bytes, 0600, the source of truth for bytes. */
 export function materialPath(home: Home, name: string, version: number): string {
   return join(home.keys, `${name}.v${version}.key`)

@@ -44,6 +44,18 @@ export async function meantSet(workspace: Workspace, text: string): Promise<Stor
   )
 }
 
+/** The numbers of the set that counts, for a training; two of three without one. @throws KvxError KEY_UNKNOWN */
+export async function trainingNumbers(
+  workspace: Workspace,
+  subject: string,
+): Promise<{ readonly threshold: number; readonly of: number }> {
+  const { name, version } = parseSubject(subject)
+  const wanted = version ?? keyOf(await readKeyring(workspace.home), name).seals
+  const sets = wanted === null ? [] : await livingSets(workspace, name, wanted)
+  const { threshold = 2, of = 3 } = sets.at(-1)?.set ?? {}
+  return { threshold, of }
+}
+
 /** What log entries and messages name a set by. */
 export function subjectOf(set: Pick<ShareSet, 'name' | 'version'>): string {
   return `${set.name}@${set.version}`

@@ -5,6 +5,7 @@ import type { KeyRecord, Keyring } from '../keyring/keyring-file.ts'
 import { publicationDrift } from '../keyring/publish/publish.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { now } from '../platform/clock.ts'
+import { drillItem, type DrillStatus, drillStatus, shareSetItems } from './backup-status.ts'
 import { dueDestructions } from './destroy.ts'
 import { hasProvenBackup } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
@@ -22,6 +23,9 @@ export type DueItem = {
     | 'DESTRUCTION_DUE'
     | 'RECIPIENT_EXPIRES'
     | 'COMPROMISED'
+    | 'DRILL_DUE'
+    | 'SET_PENDING'
+    | 'SHARES_OUTSTANDING'
   readonly subject: string
   readonly message: string
   readonly command: string
@@ -36,7 +40,7 @@ export type KeyStatus = {
   /** When it should stop sealing, UTC; null without a cryptoperiod. */
   readonly sealUntil: string | null
   readonly backedUp: boolean
-}
+} & DrillStatus
 
 export type Status = {
   readonly keys: readonly KeyStatus[]
@@ -53,11 +57,14 @@ export async function takeStatus(workspace: Workspace, journal: Journal): Promis
   const keys: KeyStatus[] = []
   const due: DueItem[] = journal.unfinished().map(openRun)
   for (const [name, key] of Object.entries(ring.keys)) {
-    keys.push(await statusOf(workspace, ring, name, key))
+    const status = await statusOf(workspace, ring, name, key)
+    keys.push(status)
+    due.push(...drillItem(name, key.seals, status))
     due.push(...(await keyItems(workspace, ring, name, key)))
   }
   due.push(...dueDestructions(ring).map(destruction))
   due.push(...(await expiringRecipients(workspace, ring)))
+  due.push(...(await shareSetItems(workspace)))
   return { keys, runs: journal.unfinished(), due }
 }
 
@@ -82,6 +89,7 @@ async function statusOf(
     ageDays: since === undefined ? null : Math.floor((now().getTime() - since.getTime()) / dayMs),
     sealUntil: since === undefined || period === undefined ? null : isoOf(since.getTime() + period),
     backedUp: key.seals !== null && (await hasProvenBackup(workspace, ring, name, key.seals)),
+    ...(await drillStatus(workspace, ring, name)),
   }
 }
 

@@ -175,6 +175,26 @@ export const documentData = {
     openpgp: text.nullable(),
     done: z.boolean().describe('false for a dry run'),
   }),
+  'kvx.backup.drill/1': z.union([
+    z.object({
+      name: text,
+      version,
+      fingerprint,
+      checkValue,
+      source: z.enum(['shares', 'gpg']),
+      from: text.describe('the share set or the backup'),
+      participants: z.array(z.object({ index: z.int().nullable(), who: text })),
+      opened: text.describe('what the key opened when it was back'),
+      started: time,
+      seconds: count,
+      nextDue: time,
+      report: text.describe('path of the signed report'),
+      training: z.literal(false),
+    }),
+    z
+      .object({ name: z.null(), version: z.null(), report: z.null(), training: z.literal(true) })
+      .describe('a dry run: a throw-away key'),
+  ]),
   'kvx.backup.home/1': z.object({
     file: text,
     written: z.boolean(),
@@ -293,6 +313,10 @@ export const documentData = {
         ageDays: count.nullable(),
         sealUntil: time.nullable(),
         backedUp: z.boolean(),
+        lastDrill: time.nullable(),
+        drillDue: time
+          .nullable()
+          .describe('a year after the last drill, or after the first backup that counts'),
       }),
     ),
     runs: z.array(run),

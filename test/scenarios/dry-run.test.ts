@@ -77,6 +77,7 @@ const mutating: Readonly<Record<string, Case | readonly Case[]>> = {
   'audit:export': { make: begun, args: always('audit', 'export', '--out', 'evidence.jsonl') },
   'backup:confirm': { make: begun, args: always('backup', 'confirm', 'AAAAAA') },
   'backup:create': { make: begun, args: always('backup', 'create', 'master') },
+  'backup:drill': { make: begun, args: always('backup', 'drill', 'master') },
   'backup:home': { make: begun, args: always('backup', 'home', '--out', 'copy.json') },
   'backup:recreate-share': {
     make: begun,

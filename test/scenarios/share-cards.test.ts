@@ -271,6 +271,24 @@ describe('a split among custodians without OpenPGP keys', () => {
   })
 })
 
+it('trains at a terminal with the shares of a throw-away key, shown and typed back', async () => {
+  const cards: string[] = []
+  const copy = (said: string): string => {
+    cards.push(copied(said))
+    return '\r'
+  }
+  const steps: readonly Step[] = [
+    [/TRAINING/, copy],
+    [/TRAINING/, copy],
+    [/You have none/, () => `${cards[1] ?? ''}\r`],
+    [/You have 2/, () => `${cards[0] ?? ''}\r`],
+  ]
+  const { screen, exit } = await atTerminal(['backup', 'drill', 'master', '--dry-run'], steps)
+  expect(exit, screen).toBe(0)
+  expect(screen).toContain('training: 2 of 3 shares of a throw-away key rebuilt it')
+  expect(cards[0]).toContain('EXAM PL') // the set of every training
+})
+
 const first: string[] = []
 
 /** Two cards are the key. The first two that were proven are kept. */

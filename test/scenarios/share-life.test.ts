@@ -1,7 +1,11 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { verifyDocument } from '../../src/audit/signed-document.ts'
 import { splitShareTexts } from '../../src/core/share/share-lines.ts'
+import { openWorkspace } from '../../src/keyring/workspace.ts'
+import { Journal } from '../../src/migration/journal.ts'
+import { takeStatus } from '../../src/migration/status.ts'
 import { plainTwoLevels } from '../support/application.ts'
 import { kvx, type KvxDocument } from '../support/cli.ts'
 import { GpgHome } from '../support/gpg.ts'
@@ -62,6 +66,38 @@ function list(): readonly Set[] {
 
 function stateOf(set: string): string | undefined {
   return list().find((one) => one.set === set)?.state
+}
+
+function textOfPerson({ shares }: Set, at: number): string {
+  return textIn(shares.find(({ custodian }) => custodian === people[at])?.file ?? '', at)
+}
+
+type Drill = {
+  started: string
+  nextDue: string
+  report: string
+  participants: readonly { index: number; who: string }[]
+}
+
+function drills(): { readonly lastDrill: string | null; readonly drillDue: string | null } {
+  const [key] = workspace.ok<{ keys: readonly { lastDrill: string | null; drillDue: string | null }[] }>(
+    'status',
+  ).data.keys
+  return { lastDrill: key?.lastDrill ?? null, drillDue: key?.drillDue ?? null }
+}
+
+/** What `status` would say so many days from now. */
+async function dueIn(days: number): Promise<readonly string[]> {
+  vi.setSystemTime(Date.now() + days * 86_400_000)
+  const opened = await openWorkspace({ config: workspace.file('kvx.yaml') })
+  const journal = Journal.open(opened.home, { look: true })
+  try {
+    const { due } = await takeStatus(opened, journal)
+    return due.map(({ code }) => code).filter((code) => code !== 'RUN_OPEN')
+  } finally {
+    journal.close()
+    vi.useRealTimers()
+  }
 }
 
 /** Each custodian verifies alone and reads the receipt out. */
@@ -143,9 +179,7 @@ describe('the life of a key among five custodians', () => {
     const who = [0, 1, 5].flatMap(custodian)
     const command = ['backup', 'reshare', second.set, '--threshold', '2', ...who]
     expect(workspace.json(...command).error?.code).toBe('KEYRING_DAMAGED')
-    const three = [0, 5, 4].map((at) =>
-      textIn(second.shares.find(({ custodian }) => custodian === people[at])?.file ?? '', at),
-    )
+    const three = [0, 5, 4].map((at) => textOfPerson(second, at))
     const few = withInput([...command, '--from', 'shares', '--share-fd', '0'], three.slice(1).join('\n'))
     expect(few.error?.message).toContain('need 1 more')
     const { data, exit } = withInput<Set>(
@@ -161,6 +195,72 @@ describe('the life of a key among five custodians', () => {
       withInput(['restore', '--from', 'shares', '--share-fd', '0', '--out', out], two.join('\n')).exit,
     ).toBe(0)
     expect(readFileSync(out)).toEqual(key)
+  })
+
+  it('C23 is drilled: the key comes back in memory alone, changes no file but the report, and is due in a year', () => {
+    const before = (name: string): string => readFileSync(workspace.file('.kvx', name)).toString('base64')
+    const kept = ['keyring.json', 'keys/master.v1.key'].map(before)
+    const texts = [0, 5, 4].map((at) => textOfPerson(second, at))
+    const drill = ['backup', 'drill', 'master', '--share-fd', '0']
+    const few = withInput(drill, texts.slice(1).join('\n'))
+    expect(few).toMatchObject({ exit: 7, error: { code: 'SHARE_MISSING' } })
+    const foreign = withInput(drill, [...texts.slice(1), textOfPerson(first, 0)].join('\n'))
+    expect(foreign).toMatchObject({ exit: 5, data: { reason: 'set' } })
+    expect(drills()).toMatchObject({ lastDrill: null })
+    const { exit, data, warnings } = withInput<Drill>(drill, texts.join('\n'))
+    expect({ exit, warnings }).toEqual({ exit: 0, warnings: [] })
+    const expected = { name: 'master', version: 1, source: 'shares', from: second.set, opened: 'canary' }
+    expect(data).toMatchObject(expected)
+    expect(data.participants.map(({ who }) => who)).toEqual(['A. Boole', 'L. Meitner', 'J. Kepler'])
+    expect(['keyring.json', 'keys/master.v1.key'].map(before)).toEqual(kept)
+    const report = readFileSync(data.report, 'utf8')
+    expect(verifyDocument(JSON.parse(report)).document).toMatchObject({
+      ...expected,
+      schema: 'kvx.drill-report/1',
+    })
+    expect(drills()).toEqual({ lastDrill: data.started, drillDue: data.nextDue })
+    expect(Date.parse(data.nextDue) - Date.parse(data.started)).toBeGreaterThan(364 * 86_400_000)
+    const key = readFileSync(workspace.file('.kvx/keys/master.v1.key'))
+    const secrets = [key.toString('hex'), key.toString('base64'), ...texts.map((one) => one.slice(30, 60))]
+    for (const secret of secrets) expect(JSON.stringify(data) + report).not.toContain(secret)
+  })
+
+  it('is drilled with an OpenPGP backup too, where its private key is', () => {
+    const recipient = ['--recipient', fingerprints[0] ?? '']
+    const made = workspace.ok<{ id: string; file: string }>('backup', 'create', 'master', ...recipient).data
+    const drill = ['backup', 'drill', 'master', '--gpg']
+    expect(workspace.json(...drill, made.id)).toMatchObject({ exit: 5 }) // the private key is elsewhere
+    const env = { ...workspace.env, GNUPGHOME: machines[0]?.path ?? '' }
+    for (const name of [made.id.toLowerCase(), made.file]) {
+      const { stdout } = kvx([...drill, name, '--json'], { cwd: workspace.path, env })
+      expect(JSON.parse(stdout)).toMatchObject({ exit: 0, data: { source: 'gpg', opened: 'canary' } })
+    }
+  })
+
+  it('counts no report of a drill that somebody changed', () => {
+    const folder = workspace.file('.kvx/backups/drills')
+    const reports = readdirSync(folder).map((name) => join(folder, name))
+    const texts = reports.map((path) => readFileSync(path, 'utf8'))
+    const { lastDrill } = drills()
+    expect(lastDrill).toMatch(/^20/)
+    reports.forEach((path, at) =>
+      writeFileSync(path, (texts[at] ?? '').replace(/"nextDue": "20/, '"nextDue": "30')),
+    )
+    expect(drills().lastDrill).toBe(null)
+    reports.forEach((path, at) => writeFileSync(path, texts[at] ?? ''))
+    expect(drills().lastDrill).toBe(lastDrill)
+  })
+
+  it('reminds of a drill after a year, of custodians after two weeks, and of shares that still open the key', async () => {
+    expect(await dueIn(0)).toEqual(['SHARES_OUTSTANDING'])
+    expect(await dueIn(15)).toEqual(['SHARES_OUTSTANDING', 'SET_PENDING'])
+    expect(await dueIn(366)).toContain('DRILL_DUE')
+    expect(workspace.json('status', '--due').exit).toBe(3)
+  })
+
+  it('trains with a key that is thrown away, and asks nobody where nobody is there', () => {
+    const trained = withInput(['backup', 'drill', 'master', '--dry-run'], '')
+    expect(trained).toMatchObject({ exit: 0, data: { training: true, report: null } })
   })
 
   it('closes a superseded set when every share of it is said to be destroyed, and no other set', () => {
@@ -187,9 +287,7 @@ describe('the life of a key among five custodians', () => {
       '--out',
       workspace.file('again.json'),
     ).data
-    const three = [5, 1, 3].map((at) =>
-      textIn(second.shares.find(({ custodian }) => custodian === people[at])?.file ?? '', at),
-    )
+    const three = [5, 1, 3].map((at) => textOfPerson(second, at))
     const key = workspace.publishedKey()
     rmSync(workspace.home, { recursive: true })
     rmSync(workspace.published)

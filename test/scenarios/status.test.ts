@@ -69,7 +69,18 @@ describe('kvx status', () => {
     expect(schema).toBe('kvx.status/1')
     const sealUntil = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/) as string
     expect(data).toEqual({
-      keys: [{ name: 'master', purpose: 'kek', seals: 1, ageDays: 0, sealUntil, backedUp: true }],
+      keys: [
+        {
+          name: 'master',
+          purpose: 'kek',
+          seals: 1,
+          ageDays: 0,
+          sealUntil,
+          backedUp: true,
+          lastDrill: null,
+          drillDue: sealUntil, // a year after the first backup that counts
+        },
+      ],
       runs: [],
       due: [],
     })

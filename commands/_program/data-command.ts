@@ -28,7 +28,7 @@ type DataFlags = {
   readonly config: string | undefined
   readonly home: string | undefined
   readonly progress: ProgressForm
-  readonly batch: number
+  readonly batch: number | undefined
   readonly rate: number | undefined
   readonly 'on-error': 'stop' | 'quarantine'
   readonly 'rolled-out': boolean

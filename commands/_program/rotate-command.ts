@@ -26,7 +26,7 @@ type RotateFlags = Parameters<typeof answersOf>[0] & {
   readonly unstage: boolean
   readonly offline: boolean
   readonly then: 'data' | undefined
-  readonly batch: number
+  readonly batch: number | undefined
   readonly rate: number | undefined
   readonly 'on-error': 'stop' | 'quarantine'
   readonly 'rolled-out': boolean

@@ -23,7 +23,7 @@ export type ApplyOptions = {
   readonly run: RunRow
   /** The version that everything shall lie under: the run's target, or on the way back where it came from. */
   readonly target: number
-  readonly batch: number
+  readonly batch: number | undefined
   readonly rate: number | undefined
   readonly before: readonly Counts[]
   readonly events: Events

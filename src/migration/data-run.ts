@@ -26,7 +26,7 @@ import { compileEnvelopes } from './envelope/compile-envelope.ts'
 import { refuseSharedColumns } from './envelope/shared-columns.ts'
 import type { DataWork } from './workload.ts'
 
-export type Throttle = { readonly batch: number; readonly rate: number | undefined }
+export type Throttle = { readonly batch: number | undefined; readonly rate: number | undefined }
 
 export type DataRequest = {
   readonly work: DataWork

@@ -10,6 +10,7 @@ import { type Opened, openPage, type OpenedRecord } from './envelope/open-record
 import type { OpenEnvelope } from './envelope-workload.ts'
 import { stopIfInterrupted } from './events.ts'
 import { countJoined } from './joined.ts'
+import { readAhead } from './read-ahead.ts'
 import { SealedTwice } from './sealed-twice.ts'
 import type { CensusOptions } from './workload.ts'
 
@@ -41,7 +42,8 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
   let controls = controlSample
   const inner = envelope.wraps.length === 0 ? new SealedTwice(book) : undefined
   try {
-    for await (const page of store.scan(envelope.set, pageSize)) {
+    const pages = store.scan(envelope.set, pageSize)
+    for await (const page of store.overlaps === true ? readAhead(pages) : pages) {
       if (room() <= 0) break
       const records = page.slice(0, room())
       countPage(records, openPage(records, { envelope, book, isFresh }), (record, one) => {

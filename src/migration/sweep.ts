@@ -9,13 +9,20 @@ import { proveFirst, sealFirst } from './envelope/seal-first.ts'
 import { sealPage, type SealTarget, type ToSeal } from './envelope/seal-record.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import { withoutPlaintext } from './plain-backup.ts'
+import { BatchSize } from './batch-size.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import { stopIfInterrupted } from './events.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
+import { readAhead } from './read-ahead.ts'
 import { breathe } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
 import type { Cells, StoredRecord } from '../stores/store.ts'
+
+/** So many records are opened and sealed at once. */
+const pageSize = 500
+/** A batch ends early where its records are large. */
+const maxBatchBytes = 16 * 1_048_576
 
 type Pending = {
   readonly record: StoredRecord
@@ -37,28 +44,101 @@ type Proof = { readonly before: OpenedRecord } | ((written: StoredRecord) => voi
 export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Promise<SweepResult> {
   const { envelope, store } = open
   const unreadable: QuarantineRow[] = []
-  let [seen, changed, lost] = [0, 0, 0]
   const started = performance.now()
-  for await (const page of store.scan(envelope.set, pageSize(options))) {
-    await breathe(options.run)
-    const pending = findPending(open, page, { ...options, unreadable })
-    try {
-      const outcomes = await swapPending(open, pending, options)
-      changed += outcomes.changed
-      lost += outcomes.lost
-    } finally {
-      for (const one of pending) one.wipe()
+  const overlaps = store.overlaps === true
+  const size = new BatchSize(options.batch, options.rate, overlaps)
+  const writer = new BatchWriter(open, options, size)
+  let seen = 0
+  try {
+    const pages = store.scan(envelope.set, Math.min(size.records, pageSize))
+    for await (const page of overlaps ? readAhead(pages) : pages) {
+      await breathe(options.run)
+      await writer.add(findPending(open, page, { ...options, unreadable }))
+      seen += page.length
+      options.events.progress({
+        phase: options.kind === 'seal' ? 'seal' : envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
+        envelope: envelope.name,
+        done: seen,
+        total: options.total,
+      })
+      if (options.rate !== undefined) await hold(started, seen, { rate: options.rate, run: options.run })
     }
-    seen += page.length
-    options.events.progress({
-      phase: options.kind === 'seal' ? 'seal' : envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
-      envelope: envelope.name,
-      done: seen,
-      total: options.total,
-    })
-    if (options.rate !== undefined) await hold(started, seen, { rate: options.rate, run: options.run })
+    const { changed, lost } = await writer.end()
+    return { seen, changed, lost, unreadable }
+  } finally {
+    await writer.abandon()
   }
-  return { seen, changed, lost, unreadable }
+}
+
+/**
+ * Gathers what is to be written and swaps it a batch at a time. Where the store lets it, the next batch is opened
+ * and sealed while the server writes the one before; there are never more than these two.
+ */
+class BatchWriter {
+  readonly #open: OpenEnvelope
+  readonly #options: SweepOptions
+  readonly #size: BatchSize
+  #waiting: Pending[] = []
+  #bytes = 0
+  #writing: Promise<void> | undefined
+  #changed = 0
+  #lost = 0
+
+  constructor(open: OpenEnvelope, options: SweepOptions, size: BatchSize) {
+    this.#open = open
+    this.#options = options
+    this.#size = size
+  }
+
+  async add(pending: readonly Pending[]): Promise<void> {
+    for (const one of pending) {
+      this.#waiting.push(one)
+      this.#bytes += sizeOf(one.record.cells)
+    }
+    if (this.#waiting.length < this.#size.records && this.#bytes < maxBatchBytes) return
+    await this.#writing
+    // What lies under more records than a batch takes, as after the last one was slow, is written piece by piece.
+    while (this.#waiting.length > this.#size.records)
+      await this.#write(this.#waiting.splice(0, this.#size.records))
+    const batch = this.#waiting.splice(0)
+    this.#bytes = 0
+    this.#writing = this.#write(batch)
+    // It is awaited with the next batch: until then nobody else hears of a failure.
+    this.#writing.catch(() => undefined)
+    if (this.#open.store.overlaps !== true) await this.#writing
+  }
+
+  async #write(batch: readonly Pending[]): Promise<void> {
+    const begun = performance.now()
+    try {
+      const outcomes = await swapPending(this.#open, batch, this.#options)
+      this.#changed += outcomes.changed
+      this.#lost += outcomes.lost
+    } finally {
+      for (const one of batch) one.wipe()
+    }
+    if (batch.length >= this.#size.records) this.#size.took(performance.now() - begun)
+  }
+
+  async end(): Promise<{ readonly changed: number; readonly lost: number }> {
+    await this.#writing
+    while (this.#waiting.length > 0) await this.#write(this.#waiting.splice(0, this.#size.records))
+    return { changed: this.#changed, lost: this.#lost }
+  }
+
+  /** Whatever happened: nothing is under way when it returns, and nothing is left open. */
+  async abandon(): Promise<void> {
+    await this.#writing?.catch(() => undefined)
+    for (const one of this.#waiting.splice(0)) one.wipe()
+  }
+}
+
+function sizeOf(cells: Cells): number {
+  let bytes = 0
+  for (const cell of Object.values(cells)) {
+    if (typeof cell === 'string' || cell instanceof Uint8Array) bytes += cell.length
+  }
+  return bytes
 }
 
 type Look = Pick<SweepOptions, 'target' | 'fresh' | 'kind'> & { readonly unreadable: QuarantineRow[] }
@@ -218,11 +298,6 @@ function backupEntry(
 
 function byId(records: readonly StoredRecord[]): ReadonlyMap<string, StoredRecord> {
   return new Map(records.map((record) => [idKey(record.id), record]))
-}
-
-/** No more records at once than a second may have. */
-function pageSize({ batch, rate }: SweepOptions): number {
-  return rate === undefined ? batch : Math.min(batch, Math.max(1, Math.floor(rate)))
 }
 
 /** Waits until the average since `started` is down to `rate` records a second; a signal is heard meanwhile. */

@@ -27,7 +27,8 @@ export type SweepOptions = {
   /** `runs/ID` under the home. */
   readonly runDirectory: string
   readonly backup: BackupWriter
-  readonly batch: number
+  /** Records in one transaction; as many as its time allows when undefined. */
+  readonly batch: number | undefined
   /** Records a second at most; without a limit when undefined. */
   readonly rate: number | undefined
   readonly events: Events

@@ -79,6 +79,12 @@ export type Store = {
    */
   scan(set: RecordSet, pageSize: number): AsyncIterable<readonly StoredRecord[]>
 
+  /**
+   * Pages can be read while a swap is under way, and a swap holds up other writers for as long as its records take:
+   * the engine overlaps the two, and sizes batches by time.
+   */
+  readonly overlaps?: boolean
+
   /** Whole records with every column of the table, for the ciphertext backup. Missing ones are left out. */
   fetch(set: RecordSet, ids: readonly RecordId[]): Promise<readonly StoredRecord[]>
 

@@ -86,10 +86,17 @@ export function underKey({ wraps, values }: Envelope): readonly Sealed[] {
   return outer === undefined ? values : [outer]
 }
 
+const bound = new WeakMap<Form, ReadonlySet<string>>()
+
 /** The columns that a form's expressions read besides those that it lies in. */
-export function boundColumns({ aad, derive, nonce }: Form): ReadonlySet<string> {
+export function boundColumns(form: Form): ReadonlySet<string> {
+  const known = bound.get(form)
+  if (known !== undefined) return known
+  const { aad, derive, nonce } = form
   const read = [aad, derive, nonce].flatMap((one) => [...(one?.columns ?? []), ...(one?.newColumns ?? [])])
-  return new Set(read)
+  const columns = new Set(read)
+  bound.set(form, columns)
+  return columns
 }
 
 /** The columns that hold the bytes themselves. */

@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Cells, StoredRecord } from '../../stores/store.ts'
-import { boundColumns, columnsOf, type Envelope } from './envelope.ts'
+import { boundColumns, columnsOf, type Envelope, type Sealed } from './envelope.ts'
 import { stateOf } from './instance.ts'
 import { openMany, type PlaceOfRecord } from './open-many.ts'
 import { isUnder, openRecord, type OpenedRecord } from './open-record.ts'
@@ -75,16 +75,26 @@ function leavesLowerLevels(
   if (outer === undefined) return false
   const lower = [...wraps, ...envelope.values]
   if (lower.some(({ forms }) => forms.length > 1)) return false
-  const read = lower.flatMap((sealed) => [
-    ...columnsOf(sealed),
-    ...sealed.forms.flatMap((form) => [...boundColumns(form)]),
-  ])
-  return read.every((column) => {
+  return lowerColumns(envelope, lower).every((column) => {
     const id = envelope.set.id.indexOf(column)
     return id !== -1
       ? sameCell(record.id[id], written.id[id])
       : !Object.hasOwn(change, column) && sameCell(record.cells[column], written.cells[column])
   })
+}
+
+const lowerColumnsOf = new WeakMap<Envelope, readonly string[]>()
+
+/** Every column that the lower levels lie in or are bound to. */
+function lowerColumns(envelope: Envelope, lower: readonly Sealed[]): readonly string[] {
+  const known = lowerColumnsOf.get(envelope)
+  if (known !== undefined) return known
+  const columns = lower.flatMap((sealed) => [
+    ...columnsOf(sealed),
+    ...sealed.forms.flatMap((form) => [...boundColumns(form)]),
+  ])
+  lowerColumnsOf.set(envelope, columns)
+  return columns
 }
 
 function sameCell(a: unknown, b: unknown): boolean {

@@ -39,7 +39,7 @@ export function joinsId(table: Table, set: RecordSet): string {
 }
 
 const chunkBytes = 16 * 1_048_576
-const chunkRows = 1000
+const chunkRows = 4000
 
 /** Cuts a batch so that no statement carries more than some megabytes. */
 export function chunksOf<T>(items: readonly T[], sizeOf: (item: T) => number): readonly (readonly T[])[] {

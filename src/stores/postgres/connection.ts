@@ -31,6 +31,8 @@ export type Connection = {
    * @throws STORE_UNAVAILABLE with `outcome: unknown` when the connection was lost while it committed
    */
   transaction<T>(mode: 'READ ONLY' | 'READ WRITE', work: () => Promise<T>): Promise<T>
+  /** The same as `rows`, after the transactions that wait before it: its statement runs in none of them. */
+  rowsInTurn(sql: string, values?: Values): Promise<readonly Row[]>
   /** True once the server or the network ended the session. */
   readonly isLost: boolean
   /** Runs when the server or the network ended the session. */
@@ -143,6 +145,7 @@ function wrap(client: Client, { target, token, version, isLost }: Session): Conn
     target,
     version,
     rows,
+    rowsInTurn: async (sql, values) => await inTurn(async () => await rows(sql, values)),
     transaction: async (mode, work) => await inTurn(async () => await transact(mode, work)),
     get isLost() {
       return isLost()

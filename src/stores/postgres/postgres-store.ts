@@ -44,6 +44,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   return {
     name: options.name,
     driver: 'postgres',
+    overlaps: true,
     inspect: async (set) => {
       known.clear()
       const forWriting = options.forWriting === true

@@ -31,10 +31,11 @@ export async function* scanPages(
   }
 }
 
-function nextLimit(rows: readonly Row[], pageSize: number): number {
+/** How many rows like these an answer may have. */
+export function nextLimit(rows: readonly Row[], pageSize: number, most = pageBytes): number {
   const bytes = rows.reduce((sum, row) => row.reduce((all, cell) => all + (cell?.length ?? 0), sum), 1)
   const each = Math.ceil(bytes / Math.max(rows.length, 1))
-  return Math.max(1, Math.min(pageSize, Math.floor(pageBytes / each)))
+  return Math.max(1, Math.min(pageSize, Math.floor(most / each)))
 }
 
 type PageRequest = {
@@ -51,7 +52,7 @@ async function readPage(connection: Connection, table: Table, { set, limit, curs
     cursor === undefined
       ? ''
       : `WHERE (${order.join(', ')}) > (${table.order.map((one, index) => cursorValue(one, index)).join(', ')})`
-  return await connection.rows(
+  return await connection.rowsInTurn(
     `SELECT ${list} FROM ${table.sql} AS t ${behind} ORDER BY ${order.join(', ')} LIMIT ${limit}`,
     cursor ?? [],
   )

@@ -3,14 +3,16 @@ import { chunksOf, encodeId, joinsId, sizeOfCell, sourceOf } from './batch.ts'
 import type { Connection } from './connection.ts'
 import { encodeChange, quoted, typed } from './columns.ts'
 import { shapeError, shown } from './postgres-errors.ts'
-import { cellsOf } from './scan.ts'
+import { cellsOf, nextLimit } from './scan.ts'
 import { selectWritten, unfit } from './swap.ts'
 import { columnOf, type Table } from './table.ts'
 
 type Whole = { readonly table: Table; readonly set: RecordSet }
 
-/** So many whole records in one answer of the server. */
-const fetchRows = 100
+/** So many whole records in the first answer of the server; then as many as are likely to have this size. */
+const firstRows = 100
+const answerBytes = 16 * 1_048_576
+const mostRows = 2000
 
 /** Whole records, generated columns left out, in the order of their ids. Missing ones are left out. */
 export async function fetchRecords(
@@ -25,8 +27,8 @@ export async function fetchRecords(
     const texts = encodeId(table, set, id)
     return texts === undefined ? [] : [{ at, id, texts }]
   })
-  for (let from = 0; from < known.length; from += fetchRows) {
-    const part = known.slice(from, from + fetchRows)
+  let limit = firstRows
+  for (let from = 0, part = known.slice(0, limit); part.length > 0; part = known.slice(from, from + limit)) {
     const source = sourceOf(
       set.id.length,
       part.map(({ texts }) => texts),
@@ -39,6 +41,8 @@ export async function fetchRecords(
       const one = part[Number(n) - 1]
       if (one !== undefined) found.set(one.at, { id: one.id, cells: cellsOf(table, names, row) })
     }
+    from += part.length
+    limit = nextLimit(rows, mostRows, answerBytes)
   }
   return [...found].sort(([a], [b]) => a - b).map(([, record]) => record)
 }

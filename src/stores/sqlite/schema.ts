@@ -1,4 +1,4 @@
-import type { RecordSet } from '../store.ts'
+import type { Cell, RecordSet } from '../store.ts'
 import type { Database } from './database.ts'
 import { shapeError, shellWord } from './sqlite-errors.ts'
 
@@ -41,6 +41,19 @@ export const rowid = 'rowid'
  * @throws STORE_SHAPE
  */
 export function readTable(database: Database, set: RecordSet, use: 'look' | 'work' = 'work'): Table {
+  // SQLite counts every change of the schema: nothing else makes a table another one.
+  const version = database.rows('PRAGMA main.schema_version')[0]?.[0] ?? null
+  let known = tables.get(database)
+  if (known?.version !== version) tables.set(database, (known = { version, read: new Map() }))
+  const key = JSON.stringify([use, set.table, set.id, set.columns])
+  const table = known.read.get(key) ?? lookUp(database, set, use)
+  known.read.set(key, table)
+  return table
+}
+
+const tables = new WeakMap<Database, { readonly version: Cell; readonly read: Map<string, Table> }>()
+
+function lookUp(database: Database, set: RecordSet, use: 'look' | 'work'): Table {
   const name = set.table
   const create = readCreateStatement(database, name)
   const columns = database.rows("SELECT name, hidden, pk, type FROM pragma_table_xinfo(?, 'main')", [name])

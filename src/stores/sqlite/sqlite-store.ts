@@ -42,6 +42,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   return {
     name: options.name,
     driver: 'sqlite',
+    overlaps: true,
     inspect: async (set) => withLinkWarning(inspectRecords(database, set), target, links),
     scan: (set, pageSize) => scanPages(database, set, pageSize),
     fetch: async (set, ids) => database.transaction('DEFERRED', () => fetchRecords(database, set, ids)),

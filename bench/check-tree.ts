@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beside, type Row, timed } from './measure.ts'
+import { beside, type Row, type Scale, timed } from './measure.ts'
 
 const bin = join(import.meta.dirname, '../bin/kvx')
 const files = 10_000
 const line = 'const name = "value"; // a line of a program that is about nothing in particular\n'
 
 /** A look for keys through a repository's worth of text, beside one for a pattern of the kind by grep. */
-export async function checkTree(): Promise<readonly Row[]> {
+export async function checkTree({ rounds }: Scale): Promise<Row> {
   const folder = mkdtempSync('/var/tmp/kvx-bench-')
   try {
     for (let at = 0; at < files; at++) {
@@ -25,11 +25,10 @@ export async function checkTree(): Promise<readonly Row[]> {
       what: `\`kvx check --recursive\` of ${files.toLocaleString('en')} files, 64 MB`,
       beside: '`grep -rE` with one pattern',
     }
-    const measured = await beside(names, async () => ({
+    return await beside(names, rounds, async () => ({
       besideMs: await timed(() => run('grep', ['-rEi', pattern, '.'])),
       ms: await timed(() => run(bin, ['check', '--recursive', '.', '--only', 'secrets'])),
     }))
-    return [measured]
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -8,9 +8,20 @@ export type Row = {
   readonly besideMs: number
   /** How much longer it takes: the median over the rounds. */
   readonly ratio: number
+  /** What the ratio should be at most; undefined where nothing was promised. */
+  readonly target?: number | undefined
 }
 
-export const rounds = 5
+/** How much is measured. */
+export type Scale = {
+  readonly rounds: number
+  /** Records of a database. */
+  readonly rows: number
+  /** Records whose growth is measured, the smaller numbers first. */
+  readonly growth: readonly number[]
+  readonly vaultMiB: number
+  readonly memoryRecords: number
+}
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b)
@@ -23,13 +34,17 @@ export async function timed(work: () => unknown): Promise<number> {
   return performance.now() - begun
 }
 
+type Names = Pick<Row, 'what' | 'beside' | 'target'>
+type Pair = { readonly ms: number; readonly besideMs: number }
+
 /** Measures both in each round, one after the other, so that a busy moment hits them alike. */
-export async function beside(
-  names: { readonly what: string; readonly beside: string },
-  measure: () => Promise<{ readonly ms: number; readonly besideMs: number }>,
-): Promise<Row> {
-  const pairs = []
+export async function beside(names: Names, rounds: number, measure: () => Promise<Pair>): Promise<Row> {
+  const pairs: Pair[] = []
   for (let round = 0; round < rounds; round++) pairs.push(await measure())
+  return rowOf(names, pairs)
+}
+
+export function rowOf(names: Names, pairs: readonly Pair[]): Row {
   return {
     ...names,
     ms: median(pairs.map(({ ms }) => ms)),
@@ -40,12 +55,20 @@ export async function beside(
 
 export function table(rows: readonly Row[]): string {
   const lines = rows.map(
-    ({ what, beside, ms, besideMs, ratio }) =>
-      `| ${what} | ${beside} | ${ratio.toFixed(ratio < 10 ? 2 : 1)} | ${shown(ms)} | ${shown(besideMs)} |`,
+    ({ what, beside, ms, besideMs, ratio, target }) =>
+      `| ${what} | ${beside} | ${digits(ratio)} | ${target === undefined ? '' : target} | ${shown(ms)} | ${shown(besideMs)} |`,
   )
-  return ['| what | beside | times as long | ms | ms |', '|---|---|---:|---:|---:|', ...lines].join('\n')
+  return [
+    '| what | beside | times as long | aim | ms | ms |',
+    '|---|---|---:|---:|---:|---:|',
+    ...lines,
+  ].join('\n')
 }
 
-function shown(ms: number): string {
+export function digits(ratio: number): string {
+  return ratio.toFixed(ratio < 10 ? 2 : 1)
+}
+
+export function shown(ms: number): string {
   return ms < 10 ? ms.toFixed(1) : Math.round(ms).toLocaleString('en')
 }

@@ -1,42 +1,75 @@
 /**
- * `npm run bench`: a Markdown table of ratios, each measured in this one run; `--write` puts it into
- * `docs/benchmarks.md`. `--rows N` takes another number of rows than 100,000.
+ * `npm run bench`: tables of ratios, each measured in this one run; `--write` puts them into `docs/performance.md`.
+ * `--rows N` takes another number of rows than 100,000 (`--rows 1000000`), `--quick` a minute, `--json` prints data.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkTree } from './check-tree.ts'
-import { rounds, type Row, table } from './measure.ts'
-import { inPostgres } from './postgres.ts'
-import { inMemory, throughTheCli } from './rewrap.ts'
+import { growth, growthTable, scaleTable } from './growth.ts'
+import { machineFacts } from './machine.ts'
+import { type Row, type Scale, table } from './measure.ts'
+import { inPostgres, withPostgres } from './postgres.ts'
+import { inMemory } from './rewrap.ts'
+import { inSqlite } from './sqlite.ts'
 import { startUp } from './start-up.ts'
 import { benchVault } from './vault.ts'
 
 const { values } = parseArgs({
-  options: { write: { type: 'boolean', default: false }, rows: { type: 'string', default: '100000' } },
+  options: {
+    write: { type: 'boolean', default: false },
+    quick: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    rows: { type: 'string' },
+  },
 })
 
-const rows: Row[] = []
-for (const measure of [
-  startUp,
-  checkTree,
-  async () => [await inMemory()],
-  async () => [await throughTheCli(Number(values.rows))],
-  async () => inPostgres(Number(values.rows)),
-  async () => benchVault(),
-]) {
-  rows.push(...(await measure()))
-}
+const rows = Number(values.rows ?? (values.quick ? 2000 : 100_000))
+const scale: Scale = values.quick
+  ? { rounds: 1, rows, growth: [Math.ceil(rows / 4), rows], vaultMiB: 16, memoryRecords: 2000 }
+  : {
+      rounds: 5,
+      rows,
+      growth: [10_000, 30_000, Math.max(rows, 100_000)],
+      vaultMiB: 512,
+      memoryRecords: 20_000,
+    }
+// A whole run of a million rows takes minutes: three rounds tell as much as five.
+const large = { ...scale, rounds: Math.min(scale.rounds, rows > 300_000 ? 1 : 3) }
 
-const machine = `Node ${process.versions.node}, ${cpus().length} processors, medians of ${rounds} rounds.`
-const text = `${table(rows)}\n\n${machine}\n`
-process.stdout.write(text)
+const measured: Row[] = []
+const add = (...more: readonly Row[]): void => {
+  measured.push(...more)
+  for (const { what } of more) process.stderr.write(`measured: ${what}\n`)
+}
+add(...(await startUp(scale)))
+if (!values.quick) add(await checkTree(scale))
+add(await inMemory(scale))
+add(await benchVault(scale))
+add(await inSqlite(large))
+const withServer = await withPostgres(async (server) => {
+  add(...(await inPostgres(server, large)))
+  return await growth(server, scale.growth)
+})
+const grown = withServer ?? (await growth(undefined, scale.growth))
+
+const machine = machineFacts(scale.rounds)
+const text = [
+  table(measured),
+  machine,
+  'Growth of the whole command:',
+  growthTable(grown),
+  'What more records need, by the slope between the last two of each store:',
+  scaleTable(grown),
+].join('\n\n')
+process.stdout.write(
+  values.json ? `${JSON.stringify({ rows: measured, growth: grown, machine })}\n` : `${text}\n`,
+)
 
 if (values.write) {
-  const page = join(import.meta.dirname, '../docs/benchmarks.md')
+  const page = join(import.meta.dirname, '../docs/performance.md')
   const [begin, end] = ['<!-- measured -->', '<!-- /measured -->']
   const current = readFileSync(page, 'utf8')
   const [head, tail] = [current.split(begin)[0] ?? '', current.split(end)[1] ?? '']
-  writeFileSync(page, `${head}${begin}\n\n${text}\n${end}${tail}`)
+  writeFileSync(page, `${head}${begin}\n\n${text}\n\n${end}${tail}`)
 }

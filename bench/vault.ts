@@ -13,10 +13,10 @@ import { directoryMemory } from '../src/vault/generations.ts'
 import { createTestKeyProvider, providedKeys } from '../src/vault/key-provider.ts'
 import { type Vault, vaultPath } from '../src/vault/vaults.ts'
 import { writeVault } from '../src/vault/write-vault.ts'
-import { beside, type Row, table, timed } from './measure.ts'
+import { beside, type Row, type Scale, timed } from './measure.ts'
 
-/** @param bytes of plaintext; 512 MiB unless told */
-export async function benchVault(bytes = 512 * 1_048_576): Promise<(Row & { readonly name: string })[]> {
+export async function benchVault({ vaultMiB, rounds }: Pick<Scale, 'vaultMiB' | 'rounds'>): Promise<Row> {
+  const bytes = vaultMiB * 1_048_576
   const directory = mkdtempSync('/var/tmp/kvx-bench-')
   chmodSync(directory, 0o700)
   try {
@@ -25,10 +25,11 @@ export async function benchVault(bytes = 512 * 1_048_576): Promise<(Row & { read
     const path = vaultPath({ name: 'tk', directory })
     let round = 0
     const names = {
-      what: `reencrypt a vault of ${Math.round(bytes / 1_048_576)} MiB`,
+      what: `reencrypt a vault of ${vaultMiB} MiB`,
       beside: '`cp` and `sync`',
+      target: 2,
     }
-    const row = await beside(names, async () => {
+    return await beside(names, rounds, async () => {
       const [from, to] = round++ % 2 === 0 ? keys : [keys[1], keys[0]]
       const besideMs = await timed(() => {
         execFileSync('cp', [path, join(directory, 'copy')])
@@ -46,7 +47,6 @@ export async function benchVault(bytes = 512 * 1_048_576): Promise<(Row & { read
       rmSync(backup)
       return { ms, besideMs }
     })
-    return [{ ...row, name: row.what }]
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
@@ -62,5 +62,3 @@ async function* content(bytes: number): AsyncGenerator<Buffer> {
   const piece = Buffer.alloc(1_048_576, 'x')
   for (let left = bytes; left > 0; left -= piece.length) yield piece.subarray(0, left)
 }
-
-if (import.meta.main) process.stdout.write(`${table(await benchVault())}\n`)

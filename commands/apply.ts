@@ -30,7 +30,7 @@ import { answersOf, throttleFlags, withProgress } from './_program/run-flags.ts'
 
 type ApplyFlags = Parameters<typeof answersOf>[0] &
   Parameters<typeof withProgress>[0] & {
-    readonly batch: number
+    readonly batch: number | undefined
     readonly rate: number | undefined
     readonly 'dry-run': boolean
     readonly json: boolean

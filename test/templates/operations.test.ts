@@ -187,7 +187,8 @@ describe('template kubernetes', () => {
     const material = readFileSync(join(at, '.kvx/keys/master.v1.key'))
     const valueOf = (name: string, key: string): Buffer => {
       const [secret] = documents(join(at, `${name}.yaml`))
-      return Buffer.from((secret?.['data'] as Record<string, string>)[key] ?? '', 'base64')
+      const data = secret?.['data'] as Record<string, string> | undefined
+      return Buffer.from(data?.[key] ?? '', 'base64')
     }
     expect(valueOf('secret-once', 'kek')).toEqual(material)
     expect(Buffer.from(valueOf('secret-twice', 'APP_KEK').toString('latin1'), 'base64')).toEqual(material)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { canonicalJson } from '../core/canonical-json.ts'
 import type { Cell, Cells, RecordId } from '../stores/store.ts'
 
 /** A cell as JSON that loses nothing: text as it is, bytes as base64, integers as text. */
@@ -44,6 +45,34 @@ export function digestOfCells(cells: Cells): string {
     .sort()
     .map((name) => [name, encodeCell(cells[name] ?? null)])
   return createHash('sha256').update(JSON.stringify(sorted)).digest('hex')
+}
+
+/**
+ * The same by what cells hold and not by how a store spells it: a column of documents (jsonb) keeps neither spaces
+ * nor the order of members, and a column of text keeps a number as its digits.
+ */
+export function digestOfValues(cells: Cells): string {
+  const values = Object.entries(cells).map(([name, cell]) => [name, valueOf(cell)] as const)
+  return digestOfCells(Object.fromEntries(values))
+}
+
+function valueOf(cell: Cell): Cell {
+  if (typeof cell === 'bigint') return cell.toString()
+  return typeof cell === 'string' ? (documentText(cell) ?? cell) : cell
+}
+
+type Reviver = (this: unknown, name: string, value: unknown, context: { readonly source?: string }) => unknown
+
+/** A JSON object or array without spaces, its members in order, its numbers as they are written. */
+function documentText(text: string): string | undefined {
+  if (!/^\s*[[{]/.test(text)) return undefined
+  const keepNumbers: Reviver = (_name, value, { source }) =>
+    typeof value === 'number' ? { number: source ?? '' } : value
+  try {
+    return canonicalJson(JSON.parse(text, keepNumbers as Parameters<typeof JSON.parse>[1])).toString()
+  } catch {
+    return undefined
+  }
 }
 
 /** A record's id for people and reports: JSON of its columns, without control characters, at most 80 long. */

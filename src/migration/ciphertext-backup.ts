@@ -5,7 +5,15 @@ import { exists, listDirectory, makeDirectory } from '../platform/files.ts'
 import { readLines } from '../platform/read-lines.ts'
 import type { PlainCells } from './plain-backup.ts'
 import type { Cells, RecordId } from '../stores/store.ts'
-import { decodeCell, decodeCells, digestOfCells, encodeCell, encodeCells, type EncodedCell } from './cells.ts'
+import {
+  decodeCell,
+  decodeCells,
+  digestOfCells,
+  digestOfValues,
+  encodeCell,
+  encodeCells,
+  type EncodedCell,
+} from './cells.ts'
 
 /**
  * The bytes that a run replaced: JSON Lines under `runs/ID/backup/`, a header that binds it to the plan, then one
@@ -21,6 +29,8 @@ export type BackupEntry = {
   readonly changed: readonly string[]
   /** SHA-256 of the changed columns as the run wrote them. */
   readonly wrote: string
+  /** The same by what they hold, where stores may spell it in another way. */
+  readonly wroteValues?: string
   /** Of a run that makes new DEKs: the fingerprint of the record's new one, and how it lies wrapped. */
   readonly dek?: string
   readonly wrapped?: Cells
@@ -118,6 +128,7 @@ type EncodedEntry = {
   readonly row: Readonly<Record<string, EncodedCell>>
   readonly changed: readonly string[]
   readonly wrote: string
+  readonly wroteValues?: string
   readonly dek?: string
   readonly wrapped?: Readonly<Record<string, EncodedCell>>
   readonly plain?: PlainCells
@@ -131,6 +142,7 @@ function encodeEntry(entry: BackupEntry): string {
     row: encodeCells(entry.row),
     changed: entry.changed,
     wrote: entry.wrote,
+    ...(entry.wroteValues === undefined ? {} : { wroteValues: entry.wroteValues }),
     ...(entry.dek === undefined ? {} : { dek: entry.dek }),
     ...(entry.wrapped === undefined ? {} : { wrapped: encodeCells(entry.wrapped) }),
     ...(entry.plain === undefined ? {} : { plain: entry.plain }),
@@ -193,12 +205,14 @@ export function makeEntry(
   before: { readonly row: Cells; readonly used: Cells },
   change: Cells,
 ): BackupEntry {
+  const [wrote, wroteValues] = [digestOfCells(change), digestOfValues(change)]
   return {
     envelope,
     id,
     // The columns that were used come from the very look that the change was made from.
     row: { ...before.row, ...before.used },
     changed: Object.keys(change).sort(),
-    wrote: digestOfCells(change),
+    wrote,
+    ...(wroteValues === wrote ? {} : { wroteValues }),
   }
 }

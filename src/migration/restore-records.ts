@@ -1,5 +1,5 @@
 import type { Cells, RecordSet, StoredRecord, Swap } from '../stores/store.ts'
-import { digestOfCells, displayId, idKey } from './cells.ts'
+import { digestOfCells, digestOfValues, displayId, idKey } from './cells.ts'
 import { openRecord } from './envelope/open-record.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import type { Envelope } from './envelope/envelope.ts'
@@ -101,10 +101,15 @@ function stepFor(
   const now = pick(current.cells, entry.changed)
   const old = pick(entry.row, entry.changed)
   if (digestOfCells(now) === digestOfCells(old)) return undefined
-  if (digestOfCells(now) === entry.wrote) return { entry, kind: 'restored', current, change: old }
+  if (isWritten(now, entry)) return { entry, kind: 'restored', current, change: old }
   // What something else wrote may lie under a DEK of its own: all that belongs together goes back together.
   const change = differing(setOf(envelope, entry), current.cells, entry.row)
   return { entry, kind: 'changedSince', current, change }
+}
+
+/** Whether the record still holds what the run wrote, however the store spells it. */
+function isWritten(now: Cells, { wrote, wroteValues }: BackupEntry): boolean {
+  return digestOfCells(now) === wrote || (wroteValues !== undefined && digestOfValues(now) === wroteValues)
 }
 
 /** Opens the record as it would be afterwards, through the whole declared chain, with the keys at hand. */

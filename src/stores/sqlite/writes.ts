@@ -115,7 +115,7 @@ function exists(database: Database, table: Table, where: Condition): boolean {
 
 /**
  * Reads a changed record inside its transaction and compares it with what was written, storage class included: a
- * trigger or a column's affinity can have changed it.
+ * trigger or a column's affinity can have changed it. A number in a column of text is the one exception.
  */
 function readChanged(database: Database, { table, set, swap }: One): StoredRecord {
   const { sql, values } = selectById(table, set.columns, matchesId(table, set.id, swap.id))
@@ -141,7 +141,8 @@ function requireWritten(database: Database, table: Table, { wanted, found }: Wri
 
 function sameCell(wanted: Cell | undefined, found: Cell | undefined): boolean {
   if (wanted instanceof Uint8Array && found instanceof Uint8Array) return Buffer.compare(wanted, found) === 0
-  return wanted === found
+  // A column of text keeps a number as its digits.
+  return wanted === found || (typeof wanted === 'bigint' && found === String(wanted))
 }
 
 /** The `insertMissing` of the store contract: one transaction, read back before it commits. */

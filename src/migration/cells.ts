@@ -63,11 +63,12 @@ function valueOf(cell: Cell): Cell {
 
 type Reviver = (this: unknown, name: string, value: unknown, context: { readonly source?: string }) => unknown
 
+const keepNumbers: Reviver = (_name, value, { source }) =>
+  typeof value === 'number' ? { number: source ?? '' } : value
+
 /** A JSON object or array without spaces, its members in order, its numbers as they are written. */
 function documentText(text: string): string | undefined {
   if (!/^\s*[[{]/.test(text)) return undefined
-  const keepNumbers: Reviver = (_name, value, { source }) =>
-    typeof value === 'number' ? { number: source ?? '' } : value
   try {
     return canonicalJson(JSON.parse(text, keepNumbers as Parameters<typeof JSON.parse>[1])).toString()
   } catch {

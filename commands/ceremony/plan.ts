@@ -6,6 +6,7 @@ import { ceremonyKinds, makePlan, type Person } from '../../src/ceremony/plan.ts
 import { programDigest } from '../../src/ceremony/site.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { configIfThere } from '../../src/keyring/site-values.ts'
+import { configuredKey } from '../../src/keyring/workspace.ts'
 import { isoNow } from '../../src/platform/clock.ts'
 import { randomBytes, randomId } from '../../src/platform/random.ts'
 import { kvxVersion } from '../../src/version.ts'
@@ -59,7 +60,7 @@ export default class CeremonyPlan extends KvxCommand {
       const config = await configIfThere(flags)
       const id = randomId()
       const custodians = (flags.custodian ?? []).map(parsePerson)
-      const known = config?.keys[args.name]?.backup?.shares?.custodians ?? []
+      const known = (config && configuredKey(config, args.name))?.backup?.shares?.custodians ?? []
       const made = await makePlan({
         kind: args.kind,
         key: args.name,

@@ -1,6 +1,11 @@
 import { digestLines, type Digest } from './digest.ts'
 import type { Plan, PlanStep } from './plan.ts'
 
+/** `@set@` is known only when the set was made. */
+export function shownCommand(words: readonly string[]): string {
+  return words.map((word) => (word === '@set@' ? 'SET' : word)).join(' ')
+}
+
 const blank = (width: number): string => '_'.repeat(width)
 
 /** The printable script: numbered steps with room for initials and times. Each page can be read by itself. */
@@ -64,7 +69,7 @@ function stepText(step: PlanStep, number: number): readonly string[] {
     `*${step.role}*`,
     '',
     ...(step.text === '' ? [] : [step.text, '']),
-    ...(step.run === undefined ? [] : [`    kvx ${step.run.join(' ')}`, '']),
+    ...(step.run === undefined ? [] : [`    kvx ${shownCommand(step.run)}`, '']),
     ...(step.expect === undefined ? [] : [`Expected: ${step.expect}`, '']),
     ...Object.values(step.ask).flatMap((question) => [`${question}: ${blank(40)}`, '']),
     `    Initials: ${blank(8)}   Time (UTC): ${blank(10)}   Deviation: ${blank(30)}`,

@@ -99,6 +99,11 @@ const maxPlanBytes = 262_144
 export async function makePlan(request: PlanRequest): Promise<Plan> {
   const { kind, id, nonce, created, kvx, key, people, custodians } = request
   const drawn = await readOutline(request)
+  if (custodians.length === 0 && needsCustodians(drawn)) {
+    throw new KvxError('USAGE', 'the plan deals shares, and no custodian is named', {
+      hint: `Name them under \`backup.shares\` of ${key} in kvx.yaml, or here: \`kvx ceremony plan ${kind} ${key} --custodian NAME\`, repeated.`,
+    })
+  }
   const values = { key, of: String(custodians.length) }
   const unknown = Object.keys(people).find((name) => !Object.hasOwn(drawn.roles, name))
   if (unknown !== undefined) {
@@ -137,6 +142,10 @@ export async function makePlan(request: PlanRequest): Promise<Plan> {
     },
     'the plan',
   )
+}
+
+function needsCustodians({ title, steps }: Outline): boolean {
+  return title.includes('@of@') || steps.some(({ each }) => each === 'custodian')
 }
 
 async function readOutline({ kind, outline: named }: PlanRequest): Promise<Outline> {

@@ -1,6 +1,7 @@
 import { nextStep } from '../ceremony/build-record.ts'
 import { digestLines } from '../ceremony/digest.ts'
 import type { EventLog, LoadedPlan } from '../ceremony/folder.ts'
+import { shownCommand } from '../ceremony/plan-text.ts'
 import type { PlanRole, PlanStep } from '../ceremony/plan.ts'
 import type { CeremonyEvent } from '../ceremony/record.ts'
 import { secretIn } from '../ceremony/self-scan.ts'
@@ -109,7 +110,7 @@ export class CeremonyDialogue {
       '',
       `Step ${number} of ${plan.steps.length}: ${step.title}  [${step.role}, ${this.#nameOf(step.role)}]`,
       ...step.text.split('\n').map((line) => `  ${line}`),
-      ...(words === undefined ? [] : [`  runs: kvx ${words.join(' ')}`]),
+      ...(words === undefined ? [] : [`  runs: kvx ${shownCommand(words)}`]),
       ...(step.expect === undefined ? [] : [`  expected: ${step.expect}`]),
     )
     const choice = await this.#choose(

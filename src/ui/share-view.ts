@@ -124,7 +124,7 @@ export function splitLines(
     `set ${shownSet(set)} of ${set.name}@${set.version} (check value ${set.checkValue}): any ${set.threshold} of ${set.of} shares rebuild the key; ${stateText(set)}`,
     ...custodianLines(custodians),
     `  ${folder}`,
-    `Next: give each custodian the .asc file with their number, and ${shownSet(set)}.json, recover.py and README.txt.`,
+    `Next: give each custodian the .asc file with their number, ${shownSet(set)}.json, and the recovery kit that lies beside them: README.txt says what it is.`,
     `Each runs \`gpg --decrypt FILE | kvx share verify --share-fd 0 --manifest ${shownSet(set)}.json\` and reads the receipt out; then kvx backup confirm ${shownSet(set)} --index I`,
     `It counts as a backup once all ${set.of} are confirmed.`,
   ]

@@ -58,7 +58,7 @@ describe('a ceremony in which a key is made and divided', () => {
     const script = readFileSync(join(folder, 'plan.md'), 'utf8')
     expect(script.match(/^### \d+\. /gm)).toHaveLength(9)
     expect(script.match(/Initials: _{8} {3}Time \(UTC\): _/g)).toHaveLength(9)
-    expect(script).toContain('    kvx backup confirm @set@ --index 3')
+    expect(script).toContain('    kvx backup confirm SET --index 3')
     const sum = execFileSync('sha256sum', [join(folder, 'plan.yaml')])
       .toString()
       .slice(0, 64)

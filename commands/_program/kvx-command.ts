@@ -1,6 +1,7 @@
 import { Command, Flags } from '@oclif/core'
 import type { KvxError } from '../../src/core/errors.ts'
 import { isoNow } from '../../src/platform/clock.ts'
+import { settleBackground } from '../../src/platform/background.ts'
 import { hardenLight, hardenProcess } from '../../src/platform/harden.ts'
 import { takeNotices } from '../../src/platform/notices.ts'
 import { colours } from '../../src/ui/colours.ts'
@@ -58,8 +59,11 @@ export abstract class KvxCommand extends Command {
     try {
       refuseSecretsIn(this.argv)
       await (this.holdsKeys ? hardenProcess() : hardenLight())
-      this.print(schema, await work())
+      const outcome = await work()
+      await settleBackground()
+      this.print(schema, outcome)
     } catch (error) {
+      await settleBackground()
       this.fail(schema, toKvxError(error))
     }
   }

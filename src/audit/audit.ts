@@ -10,12 +10,15 @@ import { logPath } from './log-lines.ts'
 import type { KeyLookup, LogTail } from './log-tail.ts'
 import { readTail } from './log-tail.ts'
 import type { Signer } from './signer.ts'
+import type { Sink } from './sink.ts'
 
 export type AuditOptions = {
   readonly signer: Signer
   /** UTC to the second, `2026-01-01T00:00:00Z`. */
   readonly now?: () => string
   readonly actor?: string
+  /** Where entries go besides. */
+  readonly sink?: Sink | undefined
 }
 
 export type LogState = Head & {
@@ -46,6 +49,7 @@ export function openAudit(directory: string, options: AuditOptions): Audit {
     append(draft) {
       const turn = queue.then(() => withLogLock(directory, () => appendLocked(writer, draft)))
       queue = turn.catch(() => undefined)
+      void turn.then(() => options.sink?.notify()).catch(() => undefined)
       return turn
     },
     async head() {
@@ -55,7 +59,7 @@ export function openAudit(directory: string, options: AuditOptions): Audit {
   }
 }
 
-export type LogWriter = Required<AuditOptions> & {
+export type LogWriter = Required<Omit<AuditOptions, 'sink'>> & {
   readonly directory: string
   /** True while a lost key is replaced and its public key is lost too. */
   readonly acceptUnknownKey?: boolean

@@ -2,6 +2,7 @@ import { openAudit, type Audit } from '../audit/audit.ts'
 import { loadAuditKey, readPublicKeys } from '../audit/audit-key.ts'
 import { openSideLog } from '../audit/side-log.ts'
 import type { Signer } from '../audit/signer.ts'
+import { openSink, type Sink } from '../audit/sink.ts'
 import { verify } from '../core/signature.ts'
 import { loadConfig, type Config, type ConfigOptions } from '../config/config.ts'
 import { nearest } from '../config/nearest.ts'
@@ -33,8 +34,28 @@ export async function openWorkspace(
   const { signer } = await loadAuditKey(opened.audit)
   const home = withMirror(opened, config, signer)
   const audit =
-    options.auditTo === undefined ? openAudit(home.audit, { signer }) : openSideLog(options.auditTo, signer)
+    options.auditTo === undefined
+      ? openAudit(home.audit, { signer, sink: sinkOf(config, home) })
+      : openSideLog(options.auditTo, signer)
   return { config, home, audit, signer, verify: await verifierOf(home) }
+}
+
+function sinkOf({ audit: { sink } }: Config, home: Home): Sink | undefined {
+  if (sink === undefined) return undefined
+  if ('command' in sink) {
+    const [program = '', ...args] = sink.command
+    return openSink(home.audit, [program, ...args])
+  }
+  // Its lines are longer than the kibibyte at which logger would cut them.
+  return openSink(home.audit, [
+    'logger',
+    '--tag',
+    'kvx',
+    '--priority',
+    `${sink.syslog}.notice`,
+    '--size',
+    '32KiB',
+  ])
 }
 
 async function verifierOf(home: Home): Promise<Workspace['verify']> {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
 import { documentChecks, type DocumentReaders } from '../src/checks/documents.ts'
 import { type CheckOptions, type CheckResult, type GivenKey, runChecks } from '../src/checks/run-checks.ts'
 import { type RuleGroup, ruleGroups, type RuleId, ruleIds, rules, wantsGroup } from '../src/checks/rules.ts'
@@ -160,7 +161,18 @@ async function checkOptions(flags: CheckFlags): Promise<CheckOptions> {
 const documentReaders: DocumentReaders = {
   readConfig: async (path, bytes) => {
     const { parseConfig } = await import('../src/config/config.ts')
-    parseConfig(path, bytes)
+    const config = parseConfig(resolve(path), bytes)
+    const { policyFaults } = await import('../src/config/policy-faults.ts')
+    const { unkeptByHome } = await import('../src/migration/policy-kept.ts')
+    const due = await unkeptByHome(config)
+    return [
+      ...policyFaults(config).map((fault) => ({ rule: 'POLICY_UNKEPT' as const, ...fault })),
+      ...due.map(({ message, command }) => ({
+        rule: 'POLICY_DUE' as const,
+        message,
+        remedy: `\`${command}\``,
+      })),
+    ]
   },
   readManifest: async (path, bytes) => {
     const { parseManifest } = await import('../src/backup/manifest.ts')

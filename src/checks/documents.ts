@@ -12,13 +12,19 @@ export type DocumentChecks = (target: Target) => Promise<readonly Finding[]>
 
 /** What the rules need of the rest of kvx, so that they depend on none of it. */
 export type DocumentReaders = {
-  /** @throws CONFIG_INVALID */
-  readonly readConfig: (path: string, bytes: Buffer) => Promise<void>
+  /** What the policy asks for and is not kept. @throws CONFIG_INVALID */
+  readonly readConfig: (path: string, bytes: Buffer) => Promise<readonly PolicyFinding[]>
   /** @throws DAMAGED */
   readonly readManifest: (path: string, bytes: Buffer) => Promise<Recorded>
   readonly sha256: (bytes: Buffer) => string
   /** What is wrong with the framing of an OpenPGP message. */
   readonly messageProblem: (bytes: Buffer) => Promise<string | undefined>
+}
+
+export type PolicyFinding = {
+  readonly rule: 'POLICY_UNKEPT' | 'POLICY_DUE'
+  readonly message: string
+  readonly remedy: string
 }
 
 /** What a manifest says of its backup. */
@@ -50,7 +56,8 @@ async function checkConfig(path: string, readers: DocumentReaders): Promise<read
   const { bytes, facts } = await readFileCapped(path, { maxBytes: maxDocumentBytes, follow: true })
   const findings: Finding[] = []
   try {
-    await readers.readConfig(path, bytes)
+    for (const { rule, message, remedy } of await readers.readConfig(path, bytes))
+      findings.push(error(rule, path, message, remedy))
   } catch (found) {
     if (!isKvxError(found)) throw found
     findings.push(refusal('CONFIG_INVALID', path, found))

@@ -28,6 +28,11 @@ export const rules = {
   HARD_LINK: { group: 'files', finds: 'a second name of the same file' },
   LEFTOVER: { group: 'files', finds: 'an unfinished key file of a run that died' },
   CONFIG_INVALID: { group: 'config', finds: 'a kvx.yaml that kvx refuses' },
+  POLICY_UNKEPT: { group: 'config', finds: 'a policy that its own kvx.yaml cannot keep' },
+  POLICY_DUE: {
+    group: 'config',
+    finds: 'what the policy asks for and the home, where there is one, does not keep',
+  },
   CONFIG_WRITABLE: { group: 'config', finds: 'a kvx.yaml that others can write' },
   MANIFEST_INVALID: { group: 'manifest', finds: 'a backup manifest that was changed or damaged' },
   MANIFEST_BACKUP_DIFFERS: { group: 'manifest', finds: 'a backup that is missing or not the one recorded' },

@@ -46,16 +46,9 @@ function sinkOf({ audit: { sink } }: Config, home: Home): Sink | undefined {
     const [program = '', ...args] = sink.command
     return openSink(home.audit, [program, ...args])
   }
-  // Its lines are longer than the kibibyte at which logger would cut them.
-  return openSink(home.audit, [
-    'logger',
-    '--tag',
-    'kvx',
-    '--priority',
-    `${sink.syslog}.notice`,
-    '--size',
-    '32KiB',
-  ])
+  // Lines are longer than the kibibyte at which logger cuts, and a log that is not there would end in 0.
+  const options = ['--socket-errors=on', '--size', '32KiB']
+  return openSink(home.audit, ['logger', '--tag', 'kvx', '--priority', `${sink.syslog}.notice`, ...options])
 }
 
 async function verifierOf(home: Home): Promise<Workspace['verify']> {

@@ -1,6 +1,7 @@
 import { usableBackups } from '../backup/backups.ts'
 import { outstanding, shownSet, verifyShareSet } from '../backup/shares/share-set.ts'
 import { activeShareSets, listShareSets } from '../backup/shares/share-sets.ts'
+import { parseDuration } from '../core/duration.ts'
 import { drillPeriodMs } from '../keyring/drill.ts'
 import { lastDrill } from '../keyring/drill-reports.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
@@ -12,7 +13,7 @@ import type { DueItem } from './status.ts'
 export type DrillStatus = {
   /** UTC; null where there was none. */
   readonly lastDrill: string | null
-  /** A year after the last one, or after the first backup that counts; null without one. */
+  /** After the policy's interval, a year without one, from the last one or the first backup that counts. */
   readonly drillDue: string | null
 }
 
@@ -25,7 +26,11 @@ export async function drillStatus(workspace: Workspace, ring: Keyring, name: str
   const version = keyOf(ring, name).seals
   if (version === null) return { lastDrill: null, drillDue: null }
   const last = await lastDrill(workspace, name, version)
-  if (last !== undefined) return { lastDrill: last.started, drillDue: last.nextDue }
+  const periodMs = parseDuration(workspace.config.policy.drill ?? '')
+  if (last !== undefined) {
+    const drillDue = periodMs === undefined ? last.nextDue : isoOf(Date.parse(last.started) + periodMs)
+    return { lastDrill: last.started, drillDue }
+  }
   const { fingerprint } = versionOf(keyOf(ring, name), name, version)
   if (fingerprint === null) return { lastDrill: null, drillDue: null }
   const trust = { fingerprint, verify: workspace.verify }
@@ -33,7 +38,10 @@ export async function drillStatus(workspace: Workspace, ring: Keyring, name: str
   const backups = await usableBackups(workspace.home.backups, name, version, trust)
   const times = [...sets.map(({ set }) => set.created), ...backups.map(({ manifest }) => manifest.created)]
   const [first] = times.sort()
-  return { lastDrill: null, drillDue: first === undefined ? null : isoOf(Date.parse(first) + drillPeriodMs) }
+  return {
+    lastDrill: null,
+    drillDue: first === undefined ? null : isoOf(Date.parse(first) + (periodMs ?? drillPeriodMs)),
+  }
 }
 
 export function drillItem(name: string, version: number | null, status: DrillStatus): readonly DueItem[] {

@@ -73,7 +73,6 @@ export function limitItems(
   key: KeyRecord,
   limits: readonly VersionLimits[],
 ): readonly DueItem[] {
-  const isOver = (end: string | null): boolean => end !== null && Date.parse(end) < now().getTime()
   return limits.flatMap(({ version, sealUntil, openUntil, values, maxValues }) => {
     const subject = `${name}@${version}`
     const items: DueItem[] = []
@@ -91,6 +90,10 @@ export function limitItems(
     }
     return items
   })
+}
+
+function isOver(end: string | null): boolean {
+  return end !== null && Date.parse(end) < now().getTime()
 }
 
 function day(time: string | null): string {

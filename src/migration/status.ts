@@ -6,6 +6,15 @@ import { publicationDrift } from '../keyring/publish/publish.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { now } from '../platform/clock.ts'
 import { drillItem, type DrillStatus, drillStatus, shareSetItems } from './backup-status.ts'
+import {
+  activatedAt,
+  backupCountItem,
+  countBackups,
+  limitItems,
+  limitsOf,
+  sinkItem,
+  type VersionLimits,
+} from './policy-due.ts'
 import { dueDestructions } from './destroy.ts'
 import { hasProvenBackup } from './gates.ts'
 import type { Journal, RunRow } from './journal.ts'
@@ -26,6 +35,9 @@ export type DueItem = {
     | 'DRILL_DUE'
     | 'SET_PENDING'
     | 'SHARES_OUTSTANDING'
+    | 'BACKUPS_FEWER'
+    | 'VALUES_LIMIT'
+    | 'AUDIT_SINK_BEHIND'
   readonly subject: string
   readonly message: string
   readonly command: string
@@ -40,6 +52,10 @@ export type KeyStatus = {
   /** When it should stop sealing, UTC; null without a cryptoperiod. */
   readonly sealUntil: string | null
   readonly backedUp: boolean
+  /** Proven backups of the version that seals. */
+  readonly backups: number
+  /** Of versions that are neither retired nor destroyed. */
+  readonly limits: readonly VersionLimits[]
 } & DrillStatus
 
 export type Status = {
@@ -61,17 +77,14 @@ export async function takeStatus(workspace: Workspace, journal: Journal): Promis
     keys.push(status)
     due.push(...drillItem(name, key.seals, status))
     due.push(...(await keyItems(workspace, ring, name, key)))
+    due.push(...backupCountItem(workspace, name, key.seals, status.backups))
+    due.push(...limitItems(name, key, status.limits))
   }
   due.push(...dueDestructions(ring).map(destruction))
   due.push(...(await expiringRecipients(workspace, ring)))
   due.push(...(await shareSetItems(workspace)))
+  due.push(...(await sinkItem(workspace)))
   return { keys, runs: journal.unfinished(), due }
-}
-
-function activatedAt(key: KeyRecord, version: number): Date | undefined {
-  // A version that was suspended, or that a rollback took up again, goes on with the age that it has.
-  const step = key.versions[String(version)]?.history.find(({ to }) => to === 'active')
-  return step === undefined ? undefined : new Date(step.at)
 }
 
 async function statusOf(
@@ -80,6 +93,11 @@ async function statusOf(
   name: string,
   key: KeyRecord,
 ): Promise<KeyStatus> {
+  const fingerprint = key.seals === null ? null : versionOf(key, name, key.seals).fingerprint
+  const backups =
+    key.seals === null || fingerprint === null
+      ? 0
+      : await countBackups(workspace, name, key.seals, fingerprint)
   const since = key.seals === null ? undefined : activatedAt(key, key.seals)
   const period = parseDuration(workspace.config.keys[name]?.cryptoperiod?.seal ?? '')
   return {
@@ -88,7 +106,9 @@ async function statusOf(
     seals: key.seals,
     ageDays: since === undefined ? null : Math.floor((now().getTime() - since.getTime()) / dayMs),
     sealUntil: since === undefined || period === undefined ? null : isoOf(since.getTime() + period),
-    backedUp: key.seals !== null && (await hasProvenBackup(workspace, ring, name, key.seals)),
+    backedUp: backups > 0,
+    backups,
+    limits: await limitsOf(workspace, name, key),
     ...(await drillStatus(workspace, ring, name)),
   }
 }
@@ -104,10 +124,7 @@ async function keyItems(
   key: KeyRecord,
 ): Promise<readonly DueItem[]> {
   const config = workspace.config.keys[name]
-  const items: DueItem[] = [
-    ...(await backupItems(workspace, ring, name, key)),
-    ...periodItems(workspace, name, key),
-  ]
+  const items: DueItem[] = [...(await backupItems(workspace, ring, name, key))]
   for (const place of config === undefined ? [] : await publicationDrift(ring, name, config)) {
     items.push({
       code: 'PUBLICATION_DIFFERS',
@@ -155,37 +172,6 @@ async function backupItems(
   }
   const message = `${subject} has no backup that was tested or confirmed`
   return [{ code: 'NO_TESTED_BACKUP', subject, message, command: `kvx backup create ${subject}` }]
-}
-
-function periodItems(workspace: Workspace, name: string, key: KeyRecord): readonly DueItem[] {
-  const period = workspace.config.keys[name]?.cryptoperiod
-  const items: DueItem[] = []
-  for (const [version, record] of versionsOf(key)) {
-    const since = activatedAt(key, version)
-    if (since === undefined || record.retired !== null || record.state === 'destroyed') continue
-    const subject = `${name}@${version}`
-    const over = (limit: string | undefined): boolean => {
-      const ms = parseDuration(limit ?? '')
-      return ms !== undefined && since.getTime() + ms < now().getTime()
-    }
-    if (key.seals === version && over(period?.seal)) {
-      items.push({
-        code: 'CRYPTOPERIOD_SEAL',
-        subject,
-        message: `${subject} has sealed for longer than ${period?.seal ?? ''}`,
-        command: `kvx rotate ${name}`,
-      })
-    }
-    if (over(period?.open)) {
-      items.push({
-        code: 'CRYPTOPERIOD_OPEN',
-        subject,
-        message: `${subject} has opened for longer than ${period?.open ?? ''}`,
-        command: 'kvx verify',
-      })
-    }
-  }
-  return items
 }
 
 function openRun(run: RunRow): DueItem {

@@ -277,3 +277,11 @@ export const retirement = z.object({
   scans: z.array(z.array(counts)).optional(),
   published: z.array(place).optional(),
 })
+
+export const versionLimits = z.object({
+  version,
+  sealUntil: time.nullable().describe('when it stops sealing'),
+  openUntil: time.nullable().describe('when it stops opening'),
+  values: count.nullable().describe('found under it by the last full verify; null before one'),
+  maxValues: count,
+})

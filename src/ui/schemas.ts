@@ -30,6 +30,7 @@ import {
   time,
   version,
   wordedDigest,
+  versionLimits,
 } from './schema-parts.ts'
 
 /**
@@ -248,7 +249,9 @@ export const documentData = {
         lastDrill: time.nullable(),
         drillDue: time
           .nullable()
-          .describe('a year after the last drill, or after the first backup that counts'),
+          .describe('the policy’s interval, or a year, after the last drill or the first backup that counts'),
+        backups: count.describe('proven ones of the version that seals'),
+        limits: z.array(versionLimits).describe('of versions that are neither retired nor destroyed'),
       }),
     ),
     runs: z.array(run),

@@ -79,6 +79,8 @@ describe('kvx status', () => {
           backedUp: true,
           lastDrill: null,
           drillDue: sealUntil, // a year after the first backup that counts
+          backups: 1,
+          limits: [{ version: 1, sealUntil, openUntil: null, values: null, maxValues: 2 ** 32 }],
         },
       ],
       runs: [],
@@ -130,7 +132,7 @@ describe('what is due', () => {
     withMember(workspace, 'cryptoperiod: { seal: 1s, open: 1h }')
     await sleep(2000)
     expect(due(workspace)).toEqual([['CRYPTOPERIOD_SEAL', 'kvx rotate master']])
-    withMember(workspace, 'cryptoperiod: { seal: 1h, open: 1s }')
+    withMember(workspace, 'cryptoperiod: { open: 1s }')
     expect(due(workspace)).toEqual([['CRYPTOPERIOD_OPEN', 'kvx verify']])
   })
 

@@ -1,11 +1,12 @@
 import { Flags } from '@oclif/core'
 import { KvxError } from '../src/core/errors.ts'
+import { restoreForeign } from '../src/keyring/restore-foreign.ts'
 import { restoreKey } from '../src/keyring/restore-key.ts'
 import { restoreFromShares } from '../src/keyring/restore-shares.ts'
 import { type Answers, confirmTyped } from '../src/ui/prompts.ts'
 import { shareSource } from '../src/ui/collect-shares.ts'
-import { openShareInput } from '../src/ui/share-reader.ts'
-import { restoredData, restoredLines } from '../src/ui/share-view.ts'
+import { openShareInput, readForeignLines } from '../src/ui/share-reader.ts'
+import { foreignData, foreignLines, restoredData, restoredLines } from '../src/ui/share-view.ts'
 import { optionalArgument } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import { restoreHomeCommand } from './_program/restore-home-command.ts'
@@ -34,18 +35,22 @@ export default class Restore extends KvxCommand {
         '<%= config.bin %> restore --from shares --manifest KVXDEM.json --out ./master.key --share-fd 3 3< /dev/shm/shares',
     },
     {
+      description: 'Three shares that ssss-split made; what comes out is split again afterwards',
+      command: '<%= config.bin %> restore --from ssss --threshold 3 --out ./master.key',
+    },
+    {
       description: 'Without a home, against a fingerprint from a card or a report',
       command:
         '<%= config.bin %> restore --from gpg master.v2.B7K2M9.asc --out ./master.key --expect-fingerprint 50a3461d7a131425…',
     },
   ]
   static override args = {
-    file: optionalArgument({ description: 'the encrypted backup; none for --from shares' }),
+    file: optionalArgument({ description: 'the encrypted backup; none where shares are entered' }),
   }
   static override flags = {
     from: Flags.option({
       description: 'what the key comes from',
-      options: ['gpg', 'shares', 'home'] as const,
+      options: ['gpg', 'shares', 'ssss', 'vault', 'home'] as const,
       required: true,
     })(),
     out: Flags.string({
@@ -70,6 +75,12 @@ export default class Restore extends KvxCommand {
       min: 0,
       helpValue: 'N',
     }),
+    threshold: Flags.integer({
+      description: 'how many shares of ssss or Vault rebuild the key; as many as are given unless told',
+      min: 2,
+      max: 255,
+      helpValue: 'K',
+    }),
   }
 
   async run(): Promise<void> {
@@ -78,6 +89,12 @@ export default class Restore extends KvxCommand {
       refuseUnused(flags)
       if (flags.from === 'shares') {
         if (args.file === undefined) return await fromShares(flags, answersOf(flags))
+        throw new KvxError('USAGE', 'shares are never given as an argument', {
+          hint: 'Enter them at the terminal, or give them with `--share-fd 3 3< FILE`.',
+        })
+      }
+      if (flags.from === 'ssss' || flags.from === 'vault') {
+        if (args.file === undefined) return await fromForeign(flags.from, flags, answersOf(flags))
         throw new KvxError('USAGE', 'shares are never given as an argument', {
           hint: 'Enter them at the terminal, or give them with `--share-fd 3 3< FILE`.',
         })
@@ -125,12 +142,14 @@ export default class Restore extends KvxCommand {
 
 /** What a source has no use for. A flag that does nothing is refused: it may be the one that matters. */
 const unused = {
-  gpg: ['manifest', 'share-fd'],
-  shares: [],
-  home: ['out', 'audit-to', 'manifest', 'share-fd'],
+  gpg: ['manifest', 'share-fd', 'threshold'],
+  shares: ['threshold'],
+  ssss: ['manifest'],
+  vault: ['manifest'],
+  home: ['out', 'audit-to', 'manifest', 'share-fd', 'threshold'],
 } as const
 
-type SourceFlags = Pick<ShareFlags, 'out' | 'audit-to' | 'manifest' | 'share-fd'> & {
+type SourceFlags = Pick<ShareFlags, 'out' | 'audit-to' | 'manifest' | 'share-fd' | 'threshold'> & {
   readonly from: keyof typeof unused
 }
 
@@ -154,8 +173,30 @@ type ShareFlags = {
   readonly out?: string | undefined
   readonly 'expect-fingerprint'?: string | undefined
   readonly 'share-fd'?: number | undefined
+  readonly threshold?: number | undefined
   readonly 'audit-to'?: string | undefined
   readonly 'dry-run': boolean
+}
+
+/** Shares that ssss or Vault made, to be split again by kvx. */
+async function fromForeign(kind: 'ssss' | 'vault', flags: ShareFlags, answers: Answers): Promise<Outcome> {
+  const restored = await restoreForeign({
+    kind,
+    threshold: flags.threshold,
+    out: flags.out,
+    expectFingerprint: flags['expect-fingerprint'],
+    config: flags.config,
+    home: flags.home,
+    auditTo: flags['audit-to'],
+    dryRun: flags['dry-run'],
+    collect: async () => readForeignLines(flags['share-fd'], answers, flags.threshold),
+    confirm: async (subject) => confirmTyped(`Put ${subject} back?`, subject, answers),
+  })
+  return {
+    data: foreignData(restored),
+    lines: foreignLines(restored, flags['dry-run']),
+    warnings: restored.warnings,
+  }
 }
 
 async function fromShares(flags: ShareFlags, answers: Answers): Promise<Outcome> {

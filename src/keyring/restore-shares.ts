@@ -1,4 +1,4 @@
-import { dirname, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import type { BackupWarning } from '../backup/errors.ts'
 import { readTravellingManifest } from '../backup/shares/examine.ts'
 import { RestoreSession } from '../backup/shares/restore-session.ts'
@@ -6,13 +6,11 @@ import { type ShareSet, shownSet } from '../backup/shares/share-set.ts'
 import { KvxError } from '../core/errors.ts'
 import { checkValueOf } from '../core/fingerprint.ts'
 import type { Rebuilt } from '../core/share/recombine.ts'
-import { quotedPath, shownPath } from '../platform/file-errors.ts'
-import { exists } from '../platform/files.ts'
-import { checkDirectoryTrust } from '../platform/trust.ts'
 import { readKeyring, versionsOf } from './keyring.ts'
 import type { Keyring } from './keyring-file.ts'
 import { writeBareMaterial } from './material.ts'
 import { isKeyringProven, putKeyBack } from './put-key-back.ts'
+import { freeTarget, normalFingerprint, recordedAs } from './restore-target.ts'
 import { ownSets, rebuildFrom, type ShareSource } from './share-source.ts'
 import { openWorkspace } from './workspace.ts'
 
@@ -79,13 +77,7 @@ async function intoFile(
   request: SharesRequest,
   known: Known & { readonly out: string },
 ): Promise<RestoredFromShares> {
-  const path = resolve(known.out)
-  await checkDirectoryTrust(dirname(path))
-  if (await exists(path)) {
-    throw new KvxError('TARGET_EXISTS', `${shownPath(path)} exists already and is not overwritten`, {
-      hint: `choose another name, or look at it with \`ls -l ${quotedPath(path)}\``,
-    })
-  }
+  const path = await freeTarget(known.out)
   const session = new RestoreSession(known.named.set)
   const rebuilt = await rebuildFrom(request, session, () => known.given ?? known.named.set?.fingerprint)
   try {
@@ -109,7 +101,7 @@ async function intoHome(request: SharesRequest, known: Known): Promise<RestoredF
     known.given ?? session.set?.fingerprint ?? onlyFingerprint(ring, session.checkValue)
   const rebuilt = await rebuildFrom(request, session, expected)
   try {
-    const { name, version } = recordedAs(ring, rebuilt)
+    const { name, version } = recordedAs(ring, rebuilt.fingerprint)
     const { fingerprint, material } = rebuilt
     const source = { source: 'shares', set: session.setId?.toUpperCase() ?? '' }
     const put = await putKeyBack(workspace, { name, version, fingerprint, material }, { ...request, source })
@@ -129,18 +121,6 @@ function onlyFingerprint(ring: Keyring, checkValue: string | undefined): string 
   )
   const fitting = all.filter((fingerprint) => checkValueOf(fingerprint) === checkValue)
   return fitting.length === 1 ? fitting[0] : undefined
-}
-
-/** The keyring knows every key by its full fingerprint: it says which one this is. */
-function recordedAs(ring: Keyring, rebuilt: Rebuilt): { readonly name: string; readonly version: number } {
-  for (const [name, key] of Object.entries(ring.keys)) {
-    const found = versionsOf(key).find(([, { fingerprint }]) => fingerprint === rebuilt.fingerprint)
-    if (found !== undefined) return { name, version: found[0] }
-  }
-  const checkValue = checkValueOf(rebuilt.fingerprint)
-  throw new KvxError('VERSION_UNKNOWN', `the keyring knows no key with the check value ${checkValue}`, {
-    hint: 'Write it to a file with `--out FILE`, then take it over: `kvx key import NAME --from file:FILE --encoding raw`.',
-  })
 }
 
 function restored(
@@ -169,13 +149,4 @@ function restored(
     used: rebuilt.used,
     suspects: rebuilt.suspects,
   }
-}
-
-function normalFingerprint(typed: string | undefined): string | undefined {
-  if (typed === undefined) return undefined
-  const digits = typed.replaceAll(/[\s:]/g, '').toLowerCase()
-  if (/^[0-9a-f]{64}$/.test(digits)) return digits
-  throw new KvxError('USAGE', 'the expected fingerprint is not 64 hex digits', {
-    hint: 'the 10 digits of a check value are not enough; the manifest and `kvx key show` have the whole',
-  })
 }

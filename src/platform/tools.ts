@@ -16,6 +16,7 @@ const packages: Readonly<Record<string, string>> = {
   perl: 'perl-base',
   prlimit: 'util-linux',
   setfacl: 'acl',
+  'ssss-combine': 'ssss',
   'ssh-keygen': 'openssh-client',
 }
 

@@ -214,6 +214,13 @@ export const restored = z.union([
     suspects: z.array(z.int()),
   }),
   z.object({
+    ...restoredKey,
+    name: text.nullable(),
+    version: version.nullable(),
+    source: z.enum(['ssss', 'vault']),
+    used: z.array(z.int()),
+  }),
+  z.object({
     source: z.literal('home'),
     home: text,
     config: text,

@@ -3,6 +3,7 @@ import { isatty } from 'node:tty'
 import { KvxError } from '../core/errors.ts'
 import { placeOf, shareFaultOf } from '../core/share/faults.ts'
 import { fillUnreadable } from '../core/share/fill.ts'
+import { trimmedLines } from '../core/share/foreign-lines.ts'
 import { readShare } from '../core/share/locate.ts'
 import { splitShareTexts } from '../core/share/share-lines.ts'
 import { decodeShare, type Share } from '../core/share/share-text.ts'
@@ -27,17 +28,10 @@ const maxInput = 64 * 1024
  */
 export async function openShareInput(fd: number | undefined, answers: Answers): Promise<ShareInput> {
   if (fd === undefined) {
-    if (!answers.noInput && process.stdin.isTTY && process.stderr.isTTY) return new TerminalShares()
-    throw new KvxError('NO_TERMINAL', 'shares are typed at a terminal, and there is none', {
-      hint: 'Give them on an open descriptor: `kvx … --share-fd 3 3< FILE`. Shares are never arguments.',
-    })
+    if (isPersonHere(answers)) return new TerminalShares()
+    throw noTerminal()
   }
-  if (isatty(fd)) {
-    throw new KvxError('USAGE', 'that descriptor is a terminal, where shares would stay on the screen', {
-      hint: 'Leave `--share-fd` out: kvx asks for them and shows nothing.',
-    })
-  }
-  const bytes = await readDescriptor(fd)
+  const bytes = await readShareDescriptor(fd)
   const texts = [...splitShareTexts(bytes)]
   bytes.fill(0)
   return {
@@ -45,6 +39,26 @@ export async function openShareInput(fd: number | undefined, answers: Answers): 
     next: async () => texts.shift(),
     close: () => texts.splice(0).forEach((text) => text.fill(0)),
   }
+}
+
+function isPersonHere(answers: Answers): boolean {
+  return !answers.noInput && process.stdin.isTTY && process.stderr.isTTY
+}
+
+function noTerminal(): KvxError {
+  return new KvxError('NO_TERMINAL', 'shares are typed at a terminal, and there is none', {
+    hint: 'Give them on an open descriptor: `kvx … --share-fd 3 3< FILE`. Shares are never arguments.',
+  })
+}
+
+/** @throws KvxError USAGE for a terminal, IO_ERROR, RESOURCE_LIMIT */
+async function readShareDescriptor(fd: number): Promise<Buffer> {
+  if (isatty(fd)) {
+    throw new KvxError('USAGE', 'that descriptor is a terminal, where shares would stay on the screen', {
+      hint: 'Leave `--share-fd` out: kvx asks for them and shows nothing.',
+    })
+  }
+  return readDescriptor(fd)
 }
 
 /** A pipe or a socket is read as it is, a file by its name under /dev/fd. */
@@ -99,8 +113,7 @@ export async function takeShare(
   try {
     return readShare(typed, use)
   } catch (error) {
-    const canAsk = !answers.noInput && process.stdin.isTTY && process.stderr.isTTY
-    if (shareFaultOf(error) !== 'UNREADABLE' || !canAsk) throw error
+    if (shareFaultOf(error) !== 'UNREADABLE' || !isPersonHere(answers)) throw error
     return await askFilled(typed)
   } finally {
     typed.fill(0)
@@ -127,6 +140,39 @@ export async function readOneShare(fd: number | undefined, answers: Answers): Pr
     throw new KvxError('USAGE', 'there is more than one share: they are taken one at a time', {
       hint: 'two shares should not lie in one place; let each custodian handle their own',
     })
+  } finally {
+    input.close()
+  }
+}
+
+/**
+ * Lines of another program's shares, one share each, without white space around them. A person ends the list with
+ * an empty line, unless it is known how many there must be. The caller wipes them.
+ * @throws KvxError as `openShareInput`
+ */
+export async function readForeignLines(
+  fd: number | undefined,
+  answers: Answers,
+  count: number | undefined,
+): Promise<readonly Uint8Array[]> {
+  if (fd !== undefined) {
+    const bytes = await readShareDescriptor(fd)
+    const lines = trimmedLines(bytes)
+    bytes.fill(0)
+    return lines
+  }
+  if (!isPersonHere(answers)) throw noTerminal()
+  const input = new TerminalShares('at-line')
+  const lines: Uint8Array[] = []
+  try {
+    while (count === undefined || lines.length < count) {
+      const of = count === undefined ? '; an empty line ends the list' : ` of ${count}`
+      const typed = await input.next(`Share ${lines.length + 1}${of}, typed or pasted; nothing is shown:`)
+      if (typed === undefined) break
+      lines.push(...trimmedLines(typed))
+      typed.fill(0)
+    }
+    return lines
   } finally {
     input.close()
   }

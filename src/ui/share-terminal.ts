@@ -23,10 +23,16 @@ export class TerminalShares implements ShareInput {
   #inPaste = false
   #escape: string | undefined
   #isOpen = false
+  /** A share of kvx is complete with its last character, a line of another program at its end. */
+  readonly #ends: 'at-length' | 'at-line'
   readonly #restore = (): void => this.close()
   readonly #onSignal = (signal: keyof typeof signalExits): void => {
     this.close()
     process.exit(signalExits[signal])
+  }
+
+  constructor(ends: 'at-length' | 'at-line' = 'at-length') {
+    this.#ends = ends
   }
 
   async next(question: string): Promise<Uint8Array | undefined> {
@@ -117,7 +123,7 @@ export class TerminalShares implements ShareInput {
     else if (code === 0x7f || code === 0x08) this.#rubOut()
     else if (code === 0x0d || code === 0x0a) return this.#lineBreak(rest)
     else if (this.#length < maxTyped) this.#typed[this.#length++] = code
-    if (!isWhole(this.#typed.subarray(0, this.#length))) return undefined
+    if (this.#ends === 'at-line' || !isWhole(this.#typed.subarray(0, this.#length))) return undefined
     const [follows] = rest
     // More characters in the same paste make the text too long, which its check says.
     const isOver = follows === undefined || follows === 0x0d || follows === 0x0a || follows === 0x1b
@@ -126,6 +132,7 @@ export class TerminalShares implements ShareInput {
 
   /** A line break joins lines. On an empty line it hands over an unfinished text, unless it was pasted. */
   #lineBreak(rest: Buffer): Ending | undefined {
+    if (this.#ends === 'at-line') return { kind: this.#isEmpty ? 'end' : 'text' }
     if (this.#isEmpty) return undefined
     const before = this.#typed[this.#length - 1]
     const isEmptyLine = before === 0x0d || before === 0x0a

@@ -4,6 +4,7 @@ import type { ShareSetList, StoredShareSet } from '../backup/shares/share-sets.t
 import type { Share } from '../core/share/share-text.ts'
 import type { Recreated } from '../keyring/recreate-share.ts'
 import type { Reshared } from '../keyring/reshare-key.ts'
+import type { RestoredForeign } from '../keyring/restore-foreign.ts'
 import type { RestoredFromShares } from '../keyring/restore-shares.ts'
 import type { SplitOfKey } from '../keyring/split-key.ts'
 import { columns } from './columns.ts'
@@ -226,7 +227,19 @@ export function restoredData(restored: RestoredFromShares): object {
   return { ...data, source: 'shares' }
 }
 
-export function restoredLines(restored: RestoredFromShares, dryRun: boolean): readonly string[] {
+/** `data` of `kvx.restore/1` for shares of another program. */
+export function foreignData({ warnings: _, ...data }: RestoredForeign): object {
+  return data
+}
+
+export function foreignLines(restored: RestoredForeign, dryRun: boolean): readonly string[] {
+  return restoredLines({ ...restored, set: restored.source, suspects: [] }, dryRun)
+}
+
+export function restoredLines(
+  restored: Omit<RestoredFromShares, 'warnings'>,
+  dryRun: boolean,
+): readonly string[] {
   const subject = restored.name === null ? 'the key' : `${restored.name}@${restored.version ?? ''}`
   const label = restored.proven
     ? 'proven'

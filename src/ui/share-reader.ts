@@ -145,6 +145,9 @@ export async function readOneShare(fd: number | undefined, answers: Answers): Pr
   }
 }
 
+/** More shares than any program makes. */
+const mostForeign = 1024
+
 /**
  * Lines of another program's shares, one share each, without white space around them. A person ends the list with
  * an empty line, unless it is known how many there must be. The caller wipes them.
@@ -165,7 +168,7 @@ export async function readForeignLines(
   const input = new TerminalShares('at-line')
   const lines: Uint8Array[] = []
   try {
-    while (count === undefined || lines.length < count) {
+    while (lines.length < (count ?? mostForeign)) {
       const of = count === undefined ? '; an empty line ends the list' : ` of ${count}`
       const typed = await input.next(`Share ${lines.length + 1}${of}, typed or pasted; nothing is shown:`)
       if (typed === undefined) break

@@ -228,7 +228,8 @@ export function restoredData(restored: RestoredFromShares): object {
 }
 
 /** `data` of `kvx.restore/1` for shares of another program. */
-export function foreignData({ warnings: _, ...data }: RestoredForeign): object {
+export function foreignData(restored: RestoredForeign): object {
+  const { warnings: _, ...data } = restored
   return data
 }
 

@@ -123,7 +123,7 @@ describe('createBackup', () => {
     }
   })
 
-  it('calls it tested, with the keys that opened it, where a private key is at hand', async () => {
+  it('C34 calls it tested, with the keys that opened it, where a private key is at hand', async () => {
     const { backup, tested, warnings } = await createBackup(request())
     expect([tested, warnings]).toEqual([true, []])
     expect(backup.manifest).toMatchObject({ state: 'tested', testedWith: [recipients[0]?.subkey] })
@@ -143,7 +143,7 @@ describe('createBackup', () => {
     }
   })
 
-  it('calls it untested where no private key is here, opens no gate with it and says what to do', async () => {
+  it('C34 calls it untested where no private key is here, opens no gate with it and says what to do', async () => {
     const { backup, tested, warnings } = await createBackup(request({ gpgEnv: empty.env }))
     expect([tested, backup.manifest.state, backup.manifest.testedAt]).toEqual([false, 'untested', null])
     expect(warnings.map((warning) => warning.code)).toEqual(['BACKUP_UNTESTED'])
@@ -209,7 +209,7 @@ describe('listBackups and findBackup', () => {
 })
 
 describe('confirmBackup', () => {
-  it('takes the receipt that a recipient read elsewhere, however it was typed', async () => {
+  it('C34 takes the receipt that a recipient read elsewhere, however it was typed', async () => {
     const backup = await makeBackup(empty)
     const typed = receiptOf(backup)
       .toLowerCase()
@@ -278,7 +278,7 @@ describe('testBackup', () => {
     })
   })
 
-  it('refuses a file that opens to another key than its manifest says, made by a stranger for the same people', async () => {
+  it('C33 refuses a file that opens to another key than its manifest says, made by a stranger for the same people', async () => {
     const backup = await makeBackup()
     const stranger = {
       ...backup.manifest,
@@ -339,7 +339,7 @@ describe('verifyBackup and usableBackups', () => {
     expect(await problemsOf(backup)).toEqual(['FILE_MISSING'])
   })
 
-  it('count no backup for the gate that is forged, changed, missing or of another key', async () => {
+  it('C34 count no backup for the gate that is forged, changed, missing or of another key', async () => {
     const backup = await makeBackup(empty)
     const forged = { ...backup.manifest, state: 'confirmed' } as const
     writeFileSync(backup.manifestPath, encodeManifest(forged, makeAuditKey().signer))
@@ -355,7 +355,7 @@ describe('verifyBackup and usableBackups', () => {
     expect(await usableBackups(home.directory, 'master', 2)).toHaveLength(1) // the forged one: why gates verify
   })
 
-  it('warn of recipients whose keys expired or will within a year', async () => {
+  it('C35 warn of recipients whose keys expired or will within a year', async () => {
     const backup = await makeBackup()
     const at = (expires: string): StoredBackup => {
       const [first, ...others] = backup.manifest.recipients

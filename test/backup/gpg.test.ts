@@ -71,7 +71,7 @@ async function expectRefusal(source: Uint8Array | string, code: string, reason: 
 }
 
 describe('decryptWithGpg', () => {
-  it('opens a message and names the subkey and the key that opened it', async () => {
+  it('C32 opens a message and names the subkey and the key that opened it', async () => {
     const opened = await decryptWithGpg(message, { gpgEnv: gpg.env })
     expect(opened.plaintext.lend((bytes) => bytes.equals(plaintext))).toBe(true)
     expect([opened.primaryFingerprint, opened.keyFingerprint]).toEqual(gpg.fingerprints(alice))
@@ -90,7 +90,7 @@ describe('decryptWithGpg', () => {
     expect((await refusal(join(folder, 'missing'))).code).toBe('FILE_NOT_FOUND')
   })
 
-  it('refuses a literal packet that was never encrypted, although gpg ends with 0', async () => {
+  it('C32 refuses a literal packet that was never encrypted, although gpg ends with 0', async () => {
     const literal = gpg.run(['--compress-algo', 'none', '--store'], plaintext)
     expect(gpg.decrypt(literal).equals(plaintext)).toBe(true)
     await expectRefusal(literal, 'BACKUP_UNUSABLE', 'not-encrypted')
@@ -98,12 +98,12 @@ describe('decryptWithGpg', () => {
     await expectRefusal(gpg.run(['--armor', '--store'], plaintext), 'BACKUP_UNUSABLE', 'not-encrypted')
   })
 
-  it('refuses a message with a passphrase alone, which anybody could have made', async () => {
+  it('C32 refuses a message with a passphrase alone, which anybody could have made', async () => {
     const args = ['--passphrase', 'x', '--pinentry-mode', 'loopback', '--symmetric']
     await expectRefusal(gpg.run(args, plaintext), 'BACKUP_UNUSABLE', 'passphrase-only')
   })
 
-  it('refuses every message with a flipped bit or opens it to the same bytes', async () => {
+  it('C32 refuses every message with a flipped bit or opens it to the same bytes', async () => {
     for (const fromEnd of [1, 5, 19, 20, 25, 40, 60]) {
       const flipped = Buffer.from(message)
       flipped[flipped.length - fromEnd] = (flipped[flipped.length - fromEnd] ?? 0) ^ 1
@@ -114,7 +114,7 @@ describe('decryptWithGpg', () => {
     await expectRefusal(sessionKey, 'BACKUP_UNUSABLE', 'damaged')
   })
 
-  it('refuses a message that is cut off anywhere, where gpg may end with 0 or print a part', async () => {
+  it('C32 refuses a message that is cut off anywhere, where gpg may end with 0 or print a part', async () => {
     for (const length of [10, 60, 100, 120, message.length - 40, message.length - 5, message.length - 1]) {
       await expectRefusal(message.subarray(0, length), 'BACKUP_UNUSABLE', 'truncated')
     }
@@ -122,7 +122,7 @@ describe('decryptWithGpg', () => {
     await expectRefusal(armored.subarray(0, -50), 'BACKUP_UNUSABLE', 'truncated')
   })
 
-  it('refuses a message without integrity protection', async () => {
+  it('C32 refuses a message without integrity protection', async () => {
     const shown = gpg.run(['--status-fd', '1', '--show-session-key', '--decrypt'], message).toString('latin1')
     const sessionKey = Buffer.from(/SESSION_KEY 9:([0-9A-F]{64})/.exec(shown)?.[1] ?? '', 'hex')
     const pkesk = readFraming(message).packets[0]?.bytes ?? Buffer.alloc(0)
@@ -156,7 +156,7 @@ describe('decryptWithGpg', () => {
     await expectRefusal(Buffer.from(text), 'BACKUP_UNUSABLE', 'not-openpgp')
   })
 
-  it('says to whom a message is encrypted when no private key is here', async () => {
+  it('C32 says to whom a message is encrypted when no private key is here', async () => {
     const error = await refusal(message, { gpgEnv: empty.env })
     expect([error.code, error.exit, error.details['reason']]).toEqual(['WRONG_KEY', 5, 'no-secret-key'])
     expect(error.message).toContain(gpg.fingerprints(alice)[1]?.slice(-16))
@@ -217,7 +217,7 @@ describe('a locked private key', () => {
     expect(await open(gpg.encrypt(plaintext, locked), { interactive: true })).toBe(plaintext.toString())
   })
 
-  it('stays locked after a wrong passphrase or a cancelled prompt, and the message says which', async () => {
+  it('C32 stays locked after a wrong passphrase or a cancelled prompt, and the message says which', async () => {
     gpg.usePinentry('wrong')
     const wrong = await refusal(gpg.encrypt(plaintext, locked), { interactive: true })
     expect([wrong.code, wrong.details['reason']]).toEqual(['WRONG_KEY', 'locked'])

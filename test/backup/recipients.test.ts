@@ -78,7 +78,7 @@ describe('resolveRecipients', () => {
     expect(recipients[2]?.expires).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/)
   })
 
-  it('warns of a key that expires within a year, by name and with the days', async () => {
+  it('C35 warns of a key that expires within a year, by name and with the days', async () => {
     const fingerprints = ['curve', 'rsa', 'nist'].map((user) => gpg.fingerprint(`${user}@example.org`))
     const { warnings } = await resolveRecipients(fingerprints, { gpgEnv: gpg.env })
     expect(warnings.map((warning) => warning.code)).toEqual(['RECIPIENT_EXPIRES'])
@@ -95,7 +95,7 @@ describe('resolveRecipients', () => {
     ['frail', 'Frail <frail@example.org>', /RSA of 1024 bits is too weak/],
     ['pool', 'Pool <pool@example.org>', /cannot check signatures of a brainpoolP256r1 primary key/],
     ['koblitz', 'Koblitz <koblitz@example.org>', /secp256k1/],
-  ])('refuses the %s key by name, also among good ones', async (user, name, why) => {
+  ])('C31 refuses the %s key by name, also among good ones', async (user, name, why) => {
     const bad = gpg.fingerprint(`${user}@example.org`)
     for (const fingerprints of [[bad], [gpg.fingerprint('curve@example.org'), bad]]) {
       const message = await refusal(fingerprints)
@@ -105,7 +105,7 @@ describe('resolveRecipients', () => {
     }
   })
 
-  it('refuses a subkey that expired or was revoked, although the key itself is good', async () => {
+  it('C31 refuses a subkey that expired or was revoked, although the key itself is good', async () => {
     const past = { at: '20200101T000000' }
     const fingerprint = gpg.makeKey('Old sub <oldsub@example.org>', {
       algorithm: 'ed25519',
@@ -128,7 +128,7 @@ describe('resolveRecipients', () => {
     expect(await refusal([gpg.fingerprint('revsub@example.org')])).toMatch(/its encryption subkey is revoked/)
   })
 
-  it('refuses version 6 keys and the new X25519, which gpg 2.2 cannot use', async () => {
+  it('C31 refuses version 6 keys and the new X25519, which gpg 2.2 cannot use', async () => {
     const six = await openpgp.generateKey({
       userIDs: { name: 'Six' },
       format: 'object',

@@ -98,7 +98,7 @@ describe('openBackup', () => {
     expect(await open({ knownFingerprint: fingerprint })).toMatchObject({ proven: true, provenBy: 'keyring' })
   })
 
-  it('opens without a manifest, with an unsigned, a foreign, a changed or a damaged one, but not as proven', async () => {
+  it('C33 opens without a manifest, with an unsigned, a foreign, a changed or a damaged one, but not as proven', async () => {
     const json = JSON.parse(readFileSync(backup.manifestPath, 'utf8')) as Record<string, unknown>
     const { signature: _, ...unsigned } = json
     const cases: [string, string | Buffer | undefined][] = [
@@ -135,7 +135,7 @@ describe('openBackup', () => {
     expect([opened.proven, codesOf(opened)]).toEqual([false, ['MANIFEST_UNKNOWN']])
   })
 
-  it('refuses a key that is not the expected one, the keyring’s or the manifest’s, and says both check values', async () => {
+  it('C24 refuses a key that is not the expected one, the keyring’s or the manifest’s, and says both check values', async () => {
     for (const options of [{ expectFingerprint: other }, { knownFingerprint: other }]) {
       const error = await refusal(options)
       expect([error.code, error.exit]).toEqual(['FINGERPRINT_DIFFERS', 5])
@@ -144,7 +144,7 @@ describe('openBackup', () => {
     }
   })
 
-  it('refuses a stranger’s backup for the same people by its fingerprint', async () => {
+  it('C33 refuses a stranger’s backup for the same people by its fingerprint', async () => {
     const stranger = await strangersBackup()
     writeFileSync(backup.path, stranger.bytes)
     expect((await refusal()).code).toBe('FINGERPRINT_DIFFERS')

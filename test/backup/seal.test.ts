@@ -25,7 +25,8 @@ async function makeModernKey(home: GpgHome): Promise<void> {
 
 beforeAll(async () => {
   homes['curve']?.makeKey('curve <curve@example.org>')
-  homes['rsa']?.makeKey('rsa <rsa@example.org>', { algorithm: 'rsa3072' })
+  const rsa = homes['rsa']?.makeKey('rsa <rsa@example.org>', { algorithm: 'ed25519', usage: 'sign' })
+  homes['rsa']?.addSubkey(rsa ?? '', 'rsa4096')
   homes['nist']?.makeKey('nist <nist@example.org>', { algorithm: 'nistp256' })
   const brain = homes['brain']?.makeKey('brain <brain@example.org>', { algorithm: 'ed25519', usage: 'sign' })
   homes['brain']?.addSubkey(brain ?? '', 'brainpoolP256r1')
@@ -47,7 +48,7 @@ function only(name: string): readonly Recipient[] {
 
 describe('encryptToRecipients', () => {
   it.each(people)(
-    'makes a message that plain gpg opens for a %s key, alone and among others',
+    'C29 makes a message that plain gpg opens for a %s key, alone and among others',
     async (name) => {
       for (const to of [only(name), recipients]) {
         const message = await encryptToRecipients(secretText, to)
@@ -56,7 +57,7 @@ describe('encryptToRecipients', () => {
     },
   )
 
-  it('writes one SEIPDv1 packet and session keys of version 3 also for a key that asks for SEIPDv2', async () => {
+  it('C30 writes one SEIPDv1 packet and session keys of version 3 also for a key that asks for SEIPDv2', async () => {
     const [modern] = only('modern')
     if (modern === undefined) throw new Error('no recipient')
     const key = await openpgp.readKey({ binaryKey: modern.publicKey })

@@ -15,12 +15,12 @@ test('every requirement has its row, in order', () => {
   expect(rows.map(({ number }) => number)).toEqual(Array.from({ length: 49 }, (_, at) => at + 1))
 })
 
-test('every test that a row names carries the number in a title', () => {
+test('every row names tests, and each of them carries the number in a title', () => {
   const wrong = rows.flatMap(({ number, files }) =>
     files
       .filter((file) => !new RegExp(`['\`"]C${number} `).test(readFileSync(join(root, file), 'utf8')))
       .map((file) => `C${number}: ${file}`),
   )
   expect(wrong).toEqual([])
-  expect(rows.filter(({ files }) => files.length > 0).length).toBeGreaterThan(30)
+  expect(rows.filter(({ files }) => files.length === 0).map(({ number }) => `C${number}`)).toEqual([])
 })

@@ -98,7 +98,7 @@ function confirm(workspace: Workspace, folder: string, index: number): readonly 
 }
 
 describe('after SIGKILL in its middle', () => {
-  test('backup split left no set or a whole one, and the next split makes one that is whole', {
+  test('C26 backup split left no set or a whole one, and the next split makes one that is whole', {
     timeout,
   }, (context) => {
     needsTool(context, 'strace')
@@ -133,7 +133,7 @@ describe('after SIGKILL in its middle', () => {
     expect(mixed).toBeGreaterThan(0)
   })
 
-  test('backup confirm of the last share takes the same receipt again', { timeout }, (context) => {
+  test('C26 backup confirm of the last share takes the same receipt again', { timeout }, (context) => {
     needsTool(context, 'strace')
     const dealt = closing(base.copy())
     dealt.ok(...split)
@@ -153,7 +153,7 @@ describe('after SIGKILL in its middle', () => {
     })
   })
 
-  test('restore --from shares brings the key back, whole or not at all', { timeout }, (context) => {
+  test('C26 restore --from shares brings the key back, whole or not at all', { timeout }, (context) => {
     needsTool(context, 'strace')
     const burnt = closing(base.copy())
     burnt.ok(...split)

@@ -15,7 +15,7 @@ afterEach(() => vi.unstubAllEnvs())
 const harden = JSON.stringify(platformFile('harden.ts'))
 
 describe('a hardened process', () => {
-  test('has no core dump, no memory in one, and closes new files to others', async (context) => {
+  test('C45 has no core dump, no memory in one, and closes new files to others', async (context) => {
     needsTool(context, 'prlimit')
     const file = join(trustedDirectory(), 'file')
     const script = `
@@ -38,7 +38,7 @@ describe('a hardened process', () => {
     ['--heapsnapshot-signal=SIGUSR2'],
     ['--report-on-signal'],
     ['--report-uncaught-exception'],
-  ])('refuses %s in NODE_OPTIONS', async (option) => {
+  ])('C45 refuses %s in NODE_OPTIONS', async (option) => {
     const script = `import { hardenProcess } from ${harden}
       await hardenProcess().then(() => console.log('ran'), (error) => console.log(error.code, error.exit))`
     const fromOptions = await runModule(script, { wrapper: ['env', `NODE_OPTIONS=${option}`] })
@@ -61,7 +61,7 @@ describe('a hardened process', () => {
     }
   })
 
-  test('runs with the options of the launcher', async () => {
+  test('C45 runs with the options of the launcher', async () => {
     const script = `import { hardenProcess } from ${harden}
       await hardenProcess().then(() => console.log('ran'), (error) => console.log(error.code))`
     const options = '--disable-sigusr1 --disable-proto=throw --no-addons --report-exclude-env'
@@ -92,7 +92,7 @@ describe('a hardened process', () => {
 describe('swap', () => {
   const head = 'Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n'
 
-  test('on a plain device or in a file is warned of with what to do', () => {
+  test('C45 on a plain device or in a file is warned of with what to do', () => {
     expect(swapWarning(`${head}/dev/sda2 partition\t8388604\t0\t-2\n/swap file 1 0 -3\n`)).toMatch(
       /unencrypted swap \/dev\/sda2, \/swap.*`swapoff \/dev\/sda2`/,
     )

@@ -198,7 +198,7 @@ describe('a key shared among three people', () => {
     ok('audit', 'verify')
   })
 
-  it('refuses a share as an argument, and tells how to replace it', () => {
+  it('C49 refuses a share as an argument, and tells how to replace it', () => {
     const error = json(['restore', '--from', 'shares', shares[0] ?? ''])
     expect(error).toMatchObject({ exit: 2, error: { code: 'SECRET_IN_ARGUMENT' } })
     expectSilent(JSON.stringify(error))
@@ -377,6 +377,33 @@ describe('at a terminal', () => {
       exit: 5,
       data: { fault: 'UNREADABLE' },
     })
+  })
+
+  it('C47 shows nothing of what was typed at ctrl+t or any other control key', async () => {
+    const good = shares[0] ?? ''
+    const { screen, exit } = await atTerminal(
+      ['share', 'verify'],
+      [
+        [/it is not shown:/, good.slice(0, 40)],
+        [/✓✓✓✓✓✓ ✓✓✓✓$/, '\x14'],
+        [/✓✓✓✓✓✓ ✓✓✓✓·$/, '\x12\x0f\x07\x03'],
+      ],
+    )
+    expect(exit).toBe(130)
+    expectSilent(screen)
+  })
+
+  it('C45 opens no debugger at SIGUSR1, and goes on', async () => {
+    const { screen, exit } = await atTerminal(
+      ['share', 'verify'],
+      [
+        [/it is not shown:/, { signal: 'SIGUSR1' }],
+        [/$/, 'KVX1'],
+        [/✓$/, '\x03'],
+      ],
+    )
+    expect(exit, screen).toBe(130)
+    expect(screen).not.toMatch(/debugger|ws:\/\//i)
   })
 
   it('C46 stops at Ctrl-C, and gives the terminal back', async () => {

@@ -124,9 +124,12 @@ function keyIn(text: Buffer, isHex: boolean): Secret {
   })
 }
 
+function nibble(code: number): number {
+  return code <= 0x39 ? code - 0x30 : (code | 0x20) - 0x57
+}
+
 function fromHex(text: Uint8Array): Buffer | undefined {
   if (text.length % 2 !== 0 || !text.every(isHexDigit)) return undefined
-  const nibble = (code: number): number => (code <= 0x39 ? code - 0x30 : (code | 0x20) - 0x57)
   const bytes = Buffer.allocUnsafeSlow(text.length / 2)
   for (let at = 0; at < bytes.length; at++) {
     bytes[at] = (nibble(text[2 * at] ?? 0) << 4) | nibble(text[2 * at + 1] ?? 0)

@@ -3,6 +3,7 @@ import { KvxError } from '../src/core/errors.ts'
 import { restoreForeign } from '../src/keyring/restore-foreign.ts'
 import { restoreKey } from '../src/keyring/restore-key.ts'
 import { restoreFromShares } from '../src/keyring/restore-shares.ts'
+import { notice } from '../src/platform/notices.ts'
 import { type Answers, confirmTyped } from '../src/ui/prompts.ts'
 import { shareSource } from '../src/ui/collect-shares.ts'
 import { openShareInput, readForeignLines } from '../src/ui/share-reader.ts'
@@ -11,6 +12,7 @@ import { optionalArgument } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import { restoreHomeCommand } from './_program/restore-home-command.ts'
 import { answersOf } from './_program/run-flags.ts'
+import { surroundings, surroundingsFlags } from './_program/share-flags.ts'
 
 export default class Restore extends KvxCommand {
   static override summary = 'Bring a key back from a backup, or a whole home from its copy.'
@@ -75,6 +77,7 @@ export default class Restore extends KvxCommand {
       min: 0,
       helpValue: 'N',
     }),
+    ...surroundingsFlags,
     threshold: Flags.integer({
       description: 'how many shares of ssss or Vault rebuild the key; as many as are given unless told',
       min: 2,
@@ -87,6 +90,7 @@ export default class Restore extends KvxCommand {
     await this.finish('kvx.restore/1', async () => {
       const { args, flags } = await this.parse(Restore)
       refuseUnused(flags)
+      for (const { code, message } of surroundings(flags)) notice(code, message)
       if (flags.from === 'shares') {
         if (args.file === undefined) return await fromShares(flags, answersOf(flags))
         throw new KvxError('USAGE', 'shares are never given as an argument', {

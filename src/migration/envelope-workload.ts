@@ -3,6 +3,7 @@ import { requireRenewable, requireSealable } from './envelope/sealable.ts'
 import { restoreRecords } from './restore-records.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import type { KeyBook } from './envelope/key-book.ts'
+import { requireRoom } from './envelope/room.ts'
 import { takeCensus } from './scan.ts'
 import type { Store } from '../stores/store.ts'
 import { sweepOnce } from './sweep.ts'
@@ -35,6 +36,7 @@ export function envelopeWorkload(open: OpenEnvelope): Workload {
       if (kind === 'seal') requireFirstSealable(envelope)
       if (kind === 'new-deks') requireRenewable(envelope)
     },
+    requireRoom: async (target) => requireRoom(open, target),
     census: async (options) => takeCensus(open, options),
     sweep: async (options) => sweep(open, options),
     restore: (options) => restoreRecords(open, options),

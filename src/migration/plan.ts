@@ -62,6 +62,7 @@ export async function makePlan(session: Session, request: PlanRequest): Promise<
   if (request.onError === 'stop') refuseUnreadable(censuses)
   refuseRetired(session.ring, request.key, censuses)
   refuseForeignLabels(request, censuses)
+  if (request.kind === 'seal') for (const workload of workloads) await workload.requireRoom?.(request.to)
   const terms: PlanTerms = {
     schema: 'kvx.plan/1',
     kind: request.kind,

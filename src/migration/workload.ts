@@ -129,6 +129,12 @@ export type Workload = {
    */
   requireSealable(target: number, kind: RunKind): void
 
+  /**
+   * Whether the store has room for what a first sealing would write. Reads everything once.
+   * @throws STORE_SHAPE
+   */
+  requireRoom?(target: number): Promise<void>
+
   /** Opens everything once and counts it by the version that it needs. Writes nothing. */
   census(options: CensusOptions): Promise<Census>
 

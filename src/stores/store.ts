@@ -59,6 +59,8 @@ export type CatalogueTable = {
   readonly records: bigint | undefined
 }
 
+export type UnfitColumn = { readonly column: string; readonly why: string }
+
 /** Swaps of one record set, for a transaction that spans several. */
 export type SwapBatch = { readonly set: RecordSet; readonly swaps: readonly Swap[] }
 
@@ -105,6 +107,12 @@ export type Store = {
     batches: readonly SwapBatch[],
     readBack: (records: readonly StoredRecord[], batch: number) => void,
   ): Promise<readonly (readonly SwapOutcome[])[]>
+
+  /**
+   * Whether the columns could hold these cells, by their types and lengths: the first that could not, and why, in
+   * words without a value. Missing where a column holds anything.
+   */
+  unfit?(set: RecordSet, cells: Cells): Promise<UnfitColumn | undefined>
 
   /** What there is besides what was declared, system tables left out. Reads no value. */
   catalogue(): Promise<readonly CatalogueTable[]>

@@ -137,3 +137,43 @@ describe.each([
     folder.ok('retire', 'master@1', '--confirm', 'master@1')
   })
 })
+
+describe.each([
+  ['PostgreSQL', 'postgres', 'uuid'],
+  ['MariaDB', 'mysql', 'int'],
+] as const)('a first sealing on %s', (_, driver, other) => {
+  const value = (layout: string): string => `value: { column: body, aead: aes-256-gcm, layout: '${layout}' }`
+  const text = value('base64(nonce:12 ct tag:16)')
+
+  test.for([
+    ['is too short for the longest value', 'varchar(60)', text, /it has 84 characters, and 60 are allowed/],
+    ['takes no bytes', 'text', value('nonce:12 ct tag:16'), /does not take bytes that are no text/],
+    ['takes no text at all', other, text, /does not take this text|not hold/],
+  ] as const)(
+    'is refused at the plan where a column %s, with nothing changed',
+    async ([, type, layout, why], context) => {
+      const server = await running(context, driver)
+      const url = await server.createDatabase()
+      await server.sql(url, `CREATE TABLE notes (id int PRIMARY KEY, body ${type})`, [])
+      const values = { int: '7', uuid: '5b0c0f8e-6f0e-4f4a-9a56-1c2d3e4f5a6b', text: 'a note' }
+      const own = Object.entries(values).find(([name]) => name === type)?.[1]
+      const texts = own === undefined ? ['a note', 'the longest note that it has, of 35'] : [own]
+      for (const [id, body] of texts.entries()) {
+        const marks = driver === 'postgres' ? '$1, $2' : '?, ?'
+        await server.sql(url, `INSERT INTO notes VALUES (${marks})`, [id, body])
+      }
+      const folder = folderOf(
+        randomBytes(32),
+        `{ ${driver}: "\${DATABASE_URL}" }`,
+        [layout, 'plaintext: true'],
+        { DATABASE_URL: url },
+      )
+      const before = await server.sql(url, 'SELECT * FROM notes ORDER BY id', [])
+      const refused = folder.json('seal', '--yes', ...withoutBackup)
+      expect(refused).toMatchObject({ exit: 2, error: { code: 'STORE_SHAPE' } })
+      expect(refused.error?.message).toMatch(why)
+      expect(await server.sql(url, 'SELECT * FROM notes ORDER BY id', [])).toEqual(before)
+      expect(folder.json<{ runs: object[] }>('run', 'list').data.runs).toEqual([])
+    },
+  )
+})

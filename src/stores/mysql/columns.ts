@@ -11,6 +11,10 @@ export type Column = {
   readonly kind: ColumnKind
   /** What a parameter becomes to be ordered as the column is; undefined where the type is no good for an id. */
   readonly key: string | undefined
+  /** The type as it was declared, for people. */
+  readonly shown: string
+  /** Characters of a text, bytes of a binary type. */
+  readonly most: number | undefined
   readonly generated: boolean
   readonly notNull: boolean
   /** The server sets it anew on each write: ON UPDATE CURRENT_TIMESTAMP. */
@@ -98,6 +102,23 @@ export function encodeCell(kind: ColumnKind, cell: Cell): string | null | undefi
 export function encodeChange(kind: ColumnKind, cell: Cell): string | null | undefined {
   const isNumber = kind === 'bytes' || kind === 'integer' || kind === 'unsigned'
   return typeof cell === 'bigint' && !isNumber ? cell.toString() : encodeCell(kind, cell)
+}
+
+/** Why a column could not hold a cell that is written into it; undefined where its type and length do not speak against it. */
+export function unfitness({ kind, shown, most }: Column, cell: Cell): string | undefined {
+  if (cell === null || typeof cell === 'bigint') return undefined
+  const isListed = kind === 'float' || kind === 'exact' || /^(enum|set)\b/.test(shown)
+  if (isListed || encodeCell(kind, cell) === undefined) {
+    const what = cell instanceof Uint8Array ? 'bytes that are no text' : 'this text'
+    return `its type ${shown.slice(0, 40)} does not take ${what}`
+  }
+  const length = typeof cell === 'string' ? Array.from(cell).length : Buffer.from(cell as Uint8Array).length
+  if (shown.startsWith('binary(') && length !== most)
+    return `it has ${length} bytes, and ${shown} fills up with zeros`
+  const unit = kind === 'bytes' ? 'bytes' : 'characters'
+  return most === undefined || length <= most
+    ? undefined
+    : `it has ${length} ${unit}, and ${most} are allowed`
 }
 
 function hexOf(bytes: Uint8Array): string {

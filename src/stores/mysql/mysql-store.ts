@@ -1,6 +1,8 @@
+import { firstUnfit } from '../first-unfit.ts'
 import { serverWrites } from '../server-writes.ts'
 import type { RecordSet, Store } from '../store.ts'
 import { readCatalogue } from './catalogue.ts'
+import { unfitness } from './columns.ts'
 import { connect } from './connection.ts'
 import { inspectRecords } from './inspect.ts'
 import { isTransient } from './mysql-errors.ts'
@@ -59,6 +61,7 @@ export async function openMysqlStore(options: MysqlStoreOptions): Promise<Store>
       insertRecords: async (at, records) => await insertRecords(connection, at, records),
       isTransient,
     }),
+    unfit: async (set, cells) => firstUnfit((await tableOf(set)).columns, cells, unfitness),
     catalogue: async () => await readCatalogue(connection),
     // A commit is on the medium when it is acknowledged. Old versions of rows stay in the undo log until purge.
     settle: async () => undefined,

@@ -124,7 +124,7 @@ async function missingTable(connection: Connection, written: string) {
 async function readColumns(connection: Connection, database: string, table: string) {
   const rows = await connection.rows(
     `SELECT COLUMN_NAME, lower(DATA_TYPE), lower(COLUMN_TYPE), IS_NULLABLE, upper(EXTRA),
-        coalesce(NUMERIC_PRECISION, 0), coalesce(NUMERIC_SCALE, 0)
+        coalesce(NUMERIC_PRECISION, 0), coalesce(NUMERIC_SCALE, 0), coalesce(CHARACTER_MAXIMUM_LENGTH, -1)
       FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`,
     [database, table],
   )
@@ -132,7 +132,7 @@ async function readColumns(connection: Connection, database: string, table: stri
 }
 
 function toColumn(row: Row): Column {
-  const [name = '', type = '', full = '', nullable, extra = '', precision = '0', scale = '0'] =
+  const [name = '', type = '', full = '', nullable, extra = '', precision = '0', scale = '0', most = '-1'] =
     row.map(String)
   const kind = kindOf(type, full.includes('unsigned')) ?? 'exact'
   const isShape = kindOf(type, false) === undefined
@@ -140,6 +140,8 @@ function toColumn(row: Row): Column {
     name,
     kind: isShape ? 'bytes' : kind,
     key: isShape ? undefined : keyOf(type, kind, [precision, scale]),
+    shown: full,
+    most: Number(most) < 0 ? undefined : Number(most),
     generated: /\b(VIRTUAL|STORED|PERSISTENT) GENERATED\b|^(VIRTUAL|PERSISTENT)\b/.test(extra),
     notNull: nullable === 'NO',
     updates: extra.includes('ON UPDATE'),

@@ -11,6 +11,10 @@ export type Column = {
   readonly kind: ColumnKind
   /** The type below all domains, quoted and without a length: a cast to it cuts nothing off. */
   readonly type: string
+  /** The type's own name, for people. */
+  readonly shown: string
+  /** Characters of varchar(n) and char(n). */
+  readonly most: number | undefined
   readonly generated: boolean
   readonly notNull: boolean
 }
@@ -58,6 +62,23 @@ export function encodeCell(kind: ColumnKind, cell: Cell): string | null | undefi
 export function encodeChange(kind: ColumnKind, cell: Cell): string | null | undefined {
   const writable = typeof cell === 'bigint' && kind !== 'integer' && kind !== 'bytes'
   return writable ? cell.toString() : encodeCell(kind, cell)
+}
+
+/** Why a column could not hold a cell that is written into it; undefined where its type and length do not speak against it. */
+export function unfitness(column: Column, cell: Cell): string | undefined {
+  if (cell === null || typeof cell === 'bigint') return undefined
+  const text = encodeCell(column.kind, cell)
+  const isPadded = column.shown === 'bpchar'
+  if (text === undefined || text === null || (column.kind === 'other' && !isPadded)) {
+    const what = cell instanceof Uint8Array ? 'bytes that are no text' : 'this text'
+    return `its type ${column.shown} does not take ${what}`
+  }
+  const length = typeof cell === 'string' ? Array.from(cell).length : 0
+  if (column.most === undefined || length === column.most || (length < column.most && !isPadded))
+    return undefined
+  return isPadded
+    ? `it has ${length} characters, and char(${column.most}) fills up with blanks or cuts off`
+    : `it has ${length} characters, and ${column.most} are allowed`
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -133,24 +133,28 @@ async function missingTable(connection: Connection, written: string) {
 async function readColumns(connection: Connection, oid: string): Promise<ReadonlyMap<string, Column>> {
   const rows = await connection.rows(
     `WITH RECURSIVE base AS (
-        SELECT a.attnum, a.attname, a.attgenerated, a.attnotnull, a.atttypid AS type
+        SELECT a.attnum, a.attname, a.attgenerated, a.attnotnull, a.atttypid AS type, a.atttypmod AS length
           FROM pg_catalog.pg_attribute a WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped
         UNION ALL
-        SELECT b.attnum, b.attname, b.attgenerated, b.attnotnull OR t.typnotnull, t.typbasetype
+        SELECT b.attnum, b.attname, b.attgenerated, b.attnotnull OR t.typnotnull, t.typbasetype,
+          CASE WHEN t.typtypmod < 0 THEN b.length ELSE t.typtypmod END
           FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
-      SELECT b.attname, n.nspname, t.typname, b.attgenerated <> '', b.attnotnull
+      SELECT b.attname, n.nspname, t.typname, b.attgenerated <> '', b.attnotnull, b.length
         FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type AND t.typtype <> 'd'
         JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace ORDER BY b.attnum`,
     [oid],
   )
   return new Map(
     rows.map((row) => {
-      const [name = '', schema = '', type = '', generated, notNull] = row.map(String)
+      const [name = '', schema = '', type = '', generated, notNull, length = '-1'] = row.map(String)
       const isOwn = schema === 'pg_catalog' || type === 'citext'
       const column: Column = {
         name,
         kind: isOwn ? kindOf(type) : 'other',
         type: `${quoted(schema)}.${quoted(type)}`,
+        shown: type,
+        // The length stands there with the 4 bytes of its header.
+        most: /^(varchar|bpchar)$/.test(type) && Number(length) >= 4 ? Number(length) - 4 : undefined,
         generated: generated === 't',
         notNull: notNull === 't',
       }

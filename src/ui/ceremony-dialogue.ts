@@ -6,7 +6,7 @@ import type { PlanRole, PlanStep } from '../ceremony/plan.ts'
 import type { CeremonyEvent } from '../ceremony/record.ts'
 import { secretIn } from '../ceremony/self-scan.ts'
 import type { Finding } from '../ceremony/preflight.ts'
-import { KvxError } from '../core/errors.ts'
+import { isKvxError, KvxError } from '../core/errors.ts'
 import { isoNow } from '../platform/clock.ts'
 import { findingLines } from './ceremony-view.ts'
 import { askInput, askYes } from './prompts.ts'
@@ -36,8 +36,19 @@ export class CeremonyDialogue {
     this.#mark = rehearsal ? 'REHEARSAL  ' : ''
   }
 
-  /** From the first question to the last step. @throws PLAN_DIFFERS, CLOCK_BEHIND, INTERRUPTED, UNSAFE_PROCESS, CANCELLED */
+  /**
+   * From the first question to the last step. Ctrl-C at a question stops the ceremony as `q` does.
+   * @throws PLAN_DIFFERS, CLOCK_BEHIND, INTERRUPTED, UNSAFE_PROCESS, CANCELLED
+   */
   async conduct(): Promise<void> {
+    try {
+      await this.#conduct()
+    } catch (error) {
+      throw isKvxError(error, 'CANCELLED') && this.#log.events.length > 0 ? stopped() : error
+    }
+  }
+
+  async #conduct(): Promise<void> {
     const { plan, digest } = this.#loaded
     this.#say(
       '',

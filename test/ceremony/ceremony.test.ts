@@ -214,6 +214,32 @@ describe('a ceremony in which a key is made and divided', () => {
     expect(verify().exit).toBe(3)
   })
 
+  it('C36 names what was changed: an event, the list of deviations, a digest in words, the plan', async () => {
+    const made = record()
+    const [first, ...rest] = made.events
+    if (first === undefined) throw new Error('there are events')
+    const changes: readonly (readonly [string, Partial<typeof made>])[] = [
+      ['events', { events: [{ ...first, text: 'something else' }, ...rest] }],
+      ['events', { events: made.events.slice(0, -1) }],
+      ['events', { deviations: [] }],
+      ['plan', { plan: digestOf(Buffer.from('another plan')) }],
+      [
+        `artefact ${made.artefacts[0]?.path}`,
+        { artefacts: made.artefacts.map((one) => ({ ...one, words: 'topmost' })) },
+      ],
+    ]
+    const files = ['record.json', 'record.md'].map((name) => join(folder, name))
+    const before = files.map((file) => readFileSync(file))
+    for (const [name, change] of changes) {
+      const bytes = encodeRecord({ ...made, ...change })
+      writeFileSync(files[0] ?? '', bytes)
+      writeFileSync(files[1] ?? '', renderRecord(parseRecord(bytes), digestOf(bytes)))
+      const { checks } = await verifyRecord(ceremonyFolder(folder))
+      expect(checks.filter(({ state }) => state === 'wrong').map((check) => check.name)).toContain(name)
+    }
+    files.forEach((file, at) => writeFileSync(file, before[at] ?? ''))
+  })
+
   it('C36 detects edits that were made with care: a changed text, here a share, with a chain that fits again', () => {
     const path = join(folder, 'record.json')
     const bytes = readFileSync(path)

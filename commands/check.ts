@@ -33,7 +33,7 @@ const ruleList = ruleGroups
 export default class Check extends KvxCommand {
   static override summary = 'Check keys and their files against rules.'
   static override description = [
-    'Looks at keys, modes, owners, ACLs and directories, at kvx.yaml (*.yaml), at backups (*.asc, *.gpg, *.pgp) and their manifests, and says for each finding what mends it. A directory stands for the *.key and *.key.previous files and the backups in it. Writes nothing but a baseline, runs nothing that is named in a file, needs no configuration.',
+    'Looks at keys, modes, owners, ACLs and directories, at kvx.yaml (*.yaml), at backups (*.asc, *.gpg, *.pgp) and their manifests, and says for each finding what mends it. A directory stands for the *.key and *.key.previous files and the backups in it. Writes nothing but a baseline, runs nothing that is named in a file, needs no configuration. Where the home of a kvx.yaml is at hand, it also says what of its policy is not kept now.',
     'With --recursive it looks through a whole tree, in a repository at what git tracks: key files, kvx.yaml, backups, and keys that lie open in env files, manifests of Kubernetes and Compose, and any other text. A key that lies in two environments is an error.',
     'Ends in 0 when there are no errors, in 3 when there are, in 2 when something named does not exist. git keeps neither modes nor ACLs: in CI, `--only format,config,manifest,ciphertext,secrets`.',
     `Rules by group:\n${ruleList}`,

@@ -19,6 +19,8 @@ type Mutant = {
   readonly edits: readonly Edit[]
   /** What of the harness is run; a part of the names of commands and adversaries. */
   readonly only: string
+  /** One kind of fault, at every call. */
+  readonly fault?: string
 }
 
 const notSynced: Edit = { file: 'src/platform/temp-file.ts', from: '      await handle.sync()\n', to: '' }
@@ -59,6 +61,7 @@ const mutants: readonly Mutant[] = [
       },
     ],
     only: 'keygen home',
+    fault: 'EIO',
   },
   {
     title: 'a short write is taken for a whole one',
@@ -230,7 +233,7 @@ export async function tryMutants(
 }
 
 /** What the harness said first, or undefined where it stayed green. */
-async function tryMutant(copy: string, { title, edits, only }: Mutant): Promise<string | undefined> {
+async function tryMutant(copy: string, { title, edits, only, fault }: Mutant): Promise<string | undefined> {
   const before = edits.map(({ file }) => [join(copy, file), readFileSync(join(copy, file), 'utf8')] as const)
   for (const { file, from, to } of edits) {
     const text = readFileSync(join(copy, file), 'utf8')
@@ -243,14 +246,15 @@ async function tryMutant(copy: string, { title, edits, only }: Mutant): Promise<
   try {
     const built = spawnSync(process.execPath, ['tools/build.ts'], { cwd: copy, encoding: 'utf8' })
     if (built.status !== 0) throw new Error(`${title} does not build: ${built.stderr}`)
-    return await harness(join(copy, 'bin/kvx'), only)
+    return await harness(join(copy, 'bin/kvx'), only, fault)
   } finally {
     for (const [path, text] of before.reverse()) writeFileSync(path, text)
   }
 }
 
-async function harness(bin: string, only: string): Promise<string | undefined> {
-  const args = [join(import.meta.dirname, 'run.ts'), '--most', '24', '--only', only]
+async function harness(bin: string, only: string, fault: string | undefined): Promise<string | undefined> {
+  const kind = fault === undefined ? ['--most', '24'] : ['--most', '100', '--fault', fault]
+  const args = [join(import.meta.dirname, 'run.ts'), '--only', only, ...kind]
   const env = { ...process.env, KVX_TEST_BIN: bin }
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
   let stderr = ''

@@ -5,6 +5,7 @@
  *   --minutes N    for the faults and power cuts; 30 unless told
  *   --most N       so many points and states of each command, whatever time they take
  *   --only TEXT    commands whose name and store contain it; `adversaries` for those alone
+ *   --fault NAME   this kind of fault alone, e.g. EIO, and no power cuts
  *   --mutants      plants faults into a copy of kvx instead; each must be found
  */
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -23,6 +24,7 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '30' },
     most: { type: 'string' },
     only: { type: 'string' },
+    fault: { type: 'string' },
     mutants: { type: 'boolean', default: false },
     write: { type: 'boolean', default: false },
   },
@@ -46,10 +48,12 @@ async function tryOne(scenario: Scenario, seconds: number, results: Results): Pr
   const most = values.most === undefined ? undefined : Number(values.most)
   const limits = most === undefined ? { until: started + seconds * 800 } : { most }
   const title = `${scenario.title} (${scenario.store})`
-  const rows = await tryScenario(scenario, { lanes, ...limits })
+  const only = values.fault === undefined ? {} : { only: [values.fault] }
+  const rows = await tryScenario(scenario, { lanes, ...limits, ...only })
   for (const row of rows) sayBad(`${title} ${row.fault}`, row.bad)
   results.rows.push(...rows)
-  const cut = scenario.store === 'PostgreSQL' ? [] : await powerCuts(scenario, started + seconds * 1000, most)
+  const isModelled = scenario.store !== 'PostgreSQL' && values.fault === undefined
+  const cut = !isModelled ? [] : await powerCuts(scenario, started + seconds * 1000, most)
   for (const row of cut) sayBad(`${title} power cut, ${row.model}`, row.bad)
   results.power.push(...cut)
   const spent = Math.round((performance.now() - started) / 1000)
@@ -83,7 +87,11 @@ async function tryAll(): Promise<boolean> {
     const end = performance.now() + Number(values.minutes) * 60_000
     for (const [index, scenario] of scenarios.entries()) {
       const left = (end - performance.now()) / 1000
-      await tryOne(scenario, Math.max(5, left / (scenarios.length - index)), results)
+      const seconds = Math.max(5, left / (scenarios.length - index))
+      await tryOne(scenario, seconds, results).catch((error: unknown) => {
+        sayBad(scenario.title, [String(error)])
+        results.bad.push(String(error))
+      })
     }
   } finally {
     await kit.close()
@@ -99,7 +107,7 @@ function wanted(name: string): boolean {
 function print({ rows, power, bad }: Results): void {
   const parts = [
     ...(rows.length === 0 ? [] : [faultTable(rows), kindTable(rows), powerTable(power)]),
-    `Adversaries: ${adversaries.length} kinds, ${bad.length} bad.`,
+    `Adversaries: ${adversaries.map(({ title }) => title).join(', ')}. Bad: ${bad.length}.`,
   ]
   const text = `${parts.join('\n\n')}\n`
   process.stdout.write(text)

@@ -1,5 +1,6 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PostgresServer } from '../../support/postgres.ts'
 import { opens, type SealedRow, sealRow, ServerApplication } from '../../support/server-application.ts'
@@ -226,7 +227,8 @@ export class PostgresSite extends Site {
     this.socket = server.socket
   }
 
-  static async make(server: PostgresServer): Promise<PostgresSite> {
+  /** @param through the folder of a proxy's socket that kvx uses in place of the server's own */
+  static async make(server: PostgresServer, through = server.socket): Promise<PostgresSite> {
     const kek = randomBytes(32)
     const url = await server.createDatabase()
     await server.sql(url, 'CREATE TABLE secrets (id uuid PRIMARY KEY, enc_blob bytea, dek_encrypted bytea)')
@@ -234,8 +236,28 @@ export class PostgresSite extends Site {
       const { id, enc_blob, dek_encrypted } = sealRow(kek)
       await server.sql(url, 'INSERT INTO secrets VALUES ($1, $2, $3)', [id, enc_blob, dek_encrypted])
     }
-    const app = new ServerApplication(kek, '{ postgres: "${DATABASE_URL}" }', { DATABASE_URL: url })
-    return new PostgresSite(server, app.begin(), url)
+    const address = url.replace(server.socket, through)
+    const app = new ServerApplication(kek, '{ postgres: "${DATABASE_URL}" }', { DATABASE_URL: address })
+    const site = new PostgresSite(server, app, url)
+    // A proxy lives in this process, so that it must not wait for the commands.
+    for (const args of [['init'], ['key', 'import', 'master']]) {
+      const config = readFileSync(site.file('kvx.yaml'))
+      if (args[0] === 'init') rmSync(site.file('kvx.yaml'))
+      const { exit, said } = await site.start(...args)
+      if (exit !== 0) throw new Error(`kvx ${args.join(' ')} ended with ${exit}: ${said}`)
+      writeFileSync(site.file('kvx.yaml'), config, { mode: 0o600 })
+    }
+    return site
+  }
+
+  /** Runs kvx beside this process. */
+  async start(...args: readonly string[]): Promise<{ readonly exit: number | null; readonly said: string }> {
+    const child = this.app.start(...args)
+    let said = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => (said += text))
+    const [exit] = (await once(child, 'close')) as [number | null]
+    return { exit, said }
   }
 
   publishedKey(slot: Slot): Buffer | undefined {

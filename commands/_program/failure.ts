@@ -49,8 +49,17 @@ function usageError(error: Errors.CLIError): KvxError {
       return new KvxError('USAGE', `an argument is missing: ${names.join(', ')}`, { hint })
     }
     default:
-      return new KvxError('USAGE', oneLine(error.message), { hint })
+      return new KvxError('USAGE', badValue(error.message) ?? oneLine(error.message), { hint })
   }
+}
+
+/** Of a number that is none, or out of its range, what it should be; the parser's line repeats what it was. */
+function badValue(message: string): string | undefined {
+  const [, flag, wanted] =
+    /Parsing (--[\w-]+)\s+Expected (an integer[\w\s-]*?) but received/.exec(message) ?? []
+  return flag === undefined || wanted === undefined
+    ? undefined
+    : `${flag} takes ${wanted.replace('an integer', 'a whole number').replace('greater than or equal to', 'from').replace('less than or equal to', 'up to')}`
 }
 
 function flagName(flag: string): string {

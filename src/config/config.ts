@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
-import { LineCounter, parseDocument, type Document } from 'yaml'
+import { LineCounter, parseDocument, visit, type Document } from 'yaml'
 import type { z } from 'zod'
 import { KvxError } from '../core/errors.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
@@ -94,6 +94,10 @@ export function parseConfig(path: string, bytes: Buffer, home?: string): Config 
     const { line, col } = lines.linePos(problem.pos[0])
     throw invalid(`${path}:${line}:${col}`, yamlProblem(problem.code))
   }
+  refuseAliases(document, (at) => {
+    const { line, col } = lines.linePos(at)
+    return `${path}:${line}:${col}`
+  })
   const parsed = configSchema.safeParse(document.toJS({ maxAliasCount: 0 }) ?? {})
   if (!parsed.success) throw schemaError(parsed.error, place)
   return freeze(path, parsed.data, { home, place, digest: createHash('sha256').update(bytes).digest('hex') })
@@ -108,6 +112,15 @@ function decodeText(path: string, bytes: Buffer): string {
   } catch {
     throw invalid(path, 'the file is not UTF-8 text')
   }
+}
+
+/** A few of them can stand for more than a memory holds, and none is needed. */
+function refuseAliases(document: Document, place: (offset: number) => string): void {
+  visit(document, {
+    Alias: (_, { range }) => {
+      throw invalid(place(range?.[0] ?? 0), 'an alias (*name) is not read here; write the value out')
+    },
+  })
 }
 
 function yamlProblem(code: string): string {

@@ -33,7 +33,35 @@ export type KeyFault =
 
 type Details = Readonly<Record<string, string | number>>
 
-export function malformed(fault: KeyFault, message: string, hint?: string, details: Details = {}): KvxError {
+const copyAgain = 'a part of it is missing or was changed: copy it again from where the application keeps it'
+const otherFile = 'name the file that holds the key of the application’s data'
+
+/** What to do where the place of the fault knows nothing better. */
+const usualHints: Readonly<Partial<Record<KeyFault, string>>> = {
+  length: 'a part of it is missing, or it is written in another way than `--encoding` says',
+  'leading-space': 'take the space away',
+  'trailing-space': 'take the space away',
+  'line-breaks': 'write the key alone, in one line',
+  'not-ascii': 'copy it again, or say with `--encoding` how it is written',
+  'control-character': 'copy it again, or say with `--encoding` how it is written',
+  character: 'copy it again, or say with `--encoding` how it is written',
+  'odd-digits': copyAgain,
+  'no-padding': copyAgain,
+  'after-padding': copyAgain,
+  'spare-bits': copyAgain,
+  'mixed-alphabets': 'write it in the one that the application reads: `--encoding base64` or `base64url`',
+  'ssh-key': otherFile,
+  pem: otherFile,
+  'age-key': otherFile,
+  json: otherFile,
+}
+
+export function malformed(
+  fault: KeyFault,
+  message: string,
+  hint = usualHints[fault],
+  details: Details = {},
+): KvxError {
   return new KvxError('KEY_MALFORMED', message, {
     ...(hint === undefined ? {} : { hint }),
     details: { fault, ...details },
@@ -182,5 +210,7 @@ export function refuseCharacters(text: Uint8Array): void {
 
 export function refuseEmpty(bytes: Uint8Array): void {
   if (bytes.some((code) => code !== newline && code !== carriageReturn)) return
-  throw new KvxError('INPUT_EMPTY', bytes.length === 0 ? 'the key is empty' : 'the key is an empty line')
+  throw new KvxError('INPUT_EMPTY', bytes.length === 0 ? 'the key is empty' : 'the key is an empty line', {
+    hint: 'write the key there, or name the place that holds it',
+  })
 }

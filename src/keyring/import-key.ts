@@ -7,7 +7,7 @@ import type { KeyState } from '../core/key-state.ts'
 import { emptySource, type FoundKey, readKeySource } from './key-source.ts'
 import { activate, changeKeyring, readKeyring, versionsOf } from './keyring.ts'
 import { hasMaterial } from './material.ts'
-import { registerVersion, type Registered } from './register.ts'
+import { refuseCollision, registerVersion, type Registered } from './register.ts'
 import { configuredKey, type Workspace } from './workspace.ts'
 
 export type ImportRequest = {
@@ -44,6 +44,7 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
     const seals = await alreadyThere(workspace, request.name)
     const plan = numbered(request, found, seals)
     if (request.seals) requireNewer(request, seals)
+    await refuseKnown(workspace, request.name, plan)
     if (request.dryRun) return { name: request.name, versions: [], warnings: found.warnings }
     const intent = {
       action: 'key.import',
@@ -73,6 +74,13 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
     found.current?.wipe()
     found.previous?.wipe()
   }
+}
+
+/** Before the log hears of anything: keys and numbers that are taken. @throws KEY_EXISTS, KEY_REUSED */
+async function refuseKnown(workspace: Workspace, name: string, plan: readonly Numbered[]): Promise<void> {
+  const ring = await readKeyring(workspace.home)
+  for (const { version, material, state } of plan)
+    refuseCollision(ring, { name, version, state }, fingerprintOf(material))
 }
 
 /** A version that the application made and uses begins to seal; the one before it opens only. Repeatable. */

@@ -96,7 +96,11 @@ function settleState(key: KeyRecord, registration: Registration, record: Version
   if (registration.previousSlot === true) key.previous = version
 }
 
-function refuseCollision(ring: Keyring, registration: Registration, fingerprint: string): void {
+export function refuseCollision(
+  ring: Keyring,
+  registration: Pick<Registration, 'name' | 'version' | 'state'>,
+  fingerprint: string,
+): void {
   const { name, version } = registration
   for (const [other, key] of Object.entries(ring.keys)) {
     for (const [number, record] of versionsOf(key)) {

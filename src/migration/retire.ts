@@ -5,6 +5,7 @@ import { sha256Of } from '../audit/documents.ts'
 import { signDocument } from '../audit/signed-document.ts'
 import { withIntent } from '../audit/with-intent.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
+import { changeLogged } from '../keyring/change-state.ts'
 import { changeKeyring, keyOf, readKeyring, usePlan, versionOf } from '../keyring/keyring.ts'
 import type { Keyring } from '../keyring/keyring-file.ts'
 import { publicationDrift, publishKey, type PublishedPlace } from '../keyring/publish/publish.ts'
@@ -311,18 +312,16 @@ export async function finishRetirement(
 /** Takes the mark back as long as the material exists. The version opens again and is not published. */
 export async function unretireVersion(workspace: Workspace, name: string, version: number): Promise<void> {
   const subject = `${name}@${version}`
-  await withIntent(workspace.audit, { action: 'key.unretire', subject }, async () =>
-    changeKeyring(workspace.home, (ring) => {
-      const record = versionOf(keyOf(ring, name), name, version)
-      if (record.retired === null || record.state === 'destroyed') {
-        throw new KvxError('STATE_TRANSITION', `${subject} is not retired`, {
-          hint: `\`kvx key show ${name}\` tells its life.`,
-        })
-      }
-      refuseBegun(record, subject)
-      record.retired = null
-      // A later retirement starts a waiting time of its own.
-      record.destruction = null
-    }),
-  )
+  await changeLogged(workspace, { action: 'key.unretire', subject }, (ring) => {
+    const record = versionOf(keyOf(ring, name), name, version)
+    if (record.retired === null || record.state === 'destroyed') {
+      throw new KvxError('STATE_TRANSITION', `${subject} is not retired`, {
+        hint: `\`kvx key show ${name}\` tells its life.`,
+      })
+    }
+    refuseBegun(record, subject)
+    record.retired = null
+    // A later retirement starts a waiting time of its own.
+    record.destruction = null
+  })
 }

@@ -52,7 +52,10 @@ export async function openDirectoryStore(options: DirectoryStoreOptions): Promis
   const { name, match } = options
   const target = { name, path: await findDirectory(options) }
   const problem = globProblem(match)
-  if (problem !== undefined) throw shapeError(target, `the pattern ${JSON.stringify(match)}: ${problem}`)
+  if (problem !== undefined) {
+    const hint = 'write it from the directory of the store on, for example `match: "projects/*/docs/**"`'
+    throw shapeError(target, `the pattern ${JSON.stringify(match)}: ${problem}`, { hint })
+  }
   const isOnline = options.online === 'exchange'
   const directory: Directory = {
     target,
@@ -92,7 +95,10 @@ async function findDirectory({ name, path }: DirectoryStoreOptions): Promise<str
     })
   })
   const facts = await lstatFacts(real)
-  if (facts?.type !== 'directory') throw shapeError({ name, path: real }, 'is not a directory')
+  if (facts?.type !== 'directory') {
+    const hint = `look with \`ls -ld ${quotedPath(real)}\`; the path of the store stands in kvx.yaml`
+    throw shapeError({ name, path: real }, 'is not a directory', { hint })
+  }
   return real
 }
 

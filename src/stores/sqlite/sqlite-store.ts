@@ -64,7 +64,10 @@ function findFile({ name, path }: SqliteStoreOptions): { target: SqliteTarget; l
   try {
     const target = { name, path: realpathSync(path) }
     const stats = statSync(target.path)
-    if (!stats.isFile()) throw shapeError(target, 'is not a regular file')
+    if (!stats.isFile()) {
+      const hint = `look with \`ls -ld ${shellWord(target.path)}\`; the path of the store stands in kvx.yaml`
+      throw shapeError(target, 'is not a regular file', { hint })
+    }
     return { target, links: stats.nlink }
   } catch (error) {
     if (isKvxError(error)) throw error

@@ -71,11 +71,8 @@ async function tryCuts(
   cuts: readonly Cut[],
   { most = cuts.length, until, each }: Parameters<typeof tryPowerCuts>[1],
 ): Promise<PowerRow> {
-  const step = Math.max(1, cuts.length / most)
-  for (let turn = 0; turn * step < cuts.length; turn++) {
+  for (const [turn, cut] of chosen(cuts, most).entries()) {
     if (until !== undefined && performance.now() > until) break
-    const cut = cuts[Math.floor(turn * step)]
-    if (cut === undefined) break
     row.looked++
     try {
       writeTree(site.path, cut.tree)
@@ -93,6 +90,17 @@ async function tryCuts(
     }
   }
   return row
+}
+
+/** Those after the end of the command first, since what was acknowledged must be there; of the rest an even part. */
+function chosen(cuts: readonly Cut[], most: number): readonly Cut[] {
+  const [ended, others] = [cuts.filter((cut) => cut.acknowledged), cuts.filter((cut) => !cut.acknowledged)]
+  const step = Math.max(1, others.length / Math.max(1, most - ended.length))
+  const some = Array.from(
+    { length: Math.floor(others.length / step) },
+    (_, index) => others[Math.floor(index * step)],
+  )
+  return [...ended, ...some.filter((cut) => cut !== undefined)]
 }
 
 /** `recover` counts into a row that nobody prints. */

@@ -4,6 +4,7 @@ import { LineCounter, parseDocument, visit, type Document } from 'yaml'
 import type { z } from 'zod'
 import { KvxError } from '../core/errors.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
+import { shownPath } from '../platform/file-errors.ts'
 import { nearest } from './nearest.ts'
 import {
   completeEnvelope,
@@ -147,7 +148,7 @@ function placer(
 
 function schemaError(error: z.ZodError, place: (at: readonly PropertyKey[]) => string): KvxError {
   const issue = deepest(error.issues)
-  const at = issue.path.map(String).join('.')
+  const at = shownPath(issue.path.map(String).join('.'))
   if (issue.code === 'unrecognized_keys') {
     const [unknown = ''] = issue.keys
     const meant = nearest(
@@ -210,7 +211,7 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
 ]
 
 function memberNames(path: readonly PropertyKey[]): readonly string[] {
-  const at = path.map(String).join('.')
+  const at = shownPath(path.map(String).join('.'))
   return members.find(([shape]) => shape.test(at))?.[1] ?? []
 }
 

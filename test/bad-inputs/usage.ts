@@ -31,7 +31,7 @@ const commands: readonly (readonly [string, ...string[]])[] = [
   ['restore', 'x'],
   ['vault', 'put', 'tk', '{}'],
   ['vault', 'get', 'tk', 'a'],
-  ['vault', 'list', 'tk'],
+  ['vault', 'list'],
   ['vault', 'delete', 'tk', 'a'],
   ['vault', 'export', 'tk'],
   ['vault', 'import', 'tk'],

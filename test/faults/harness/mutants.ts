@@ -133,6 +133,7 @@ const mutants: readonly Mutant[] = [
         from: "value: 'EXTRA', confirmed: 3n",
         to: "value: 'FULL', confirmed: 2n",
       },
+      { file: 'src/stores/sqlite/sqlite-store.ts', from: '      fsyncSync(descriptor)\n', to: '' },
     ],
     only: 'rewrap SQLite',
   },
@@ -261,6 +262,11 @@ async function harness(bin: string, only: string, fault: string | undefined): Pr
   child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text))
   const exit = await new Promise<number | null>((done) => child.on('close', done))
   if (exit === 0) return undefined
-  const [, bad = `exit ${exit}: ${stderr.slice(-300)}`] = /BAD (.*)/.exec(stderr) ?? []
+  const [, bad = `exit ${exit}`] = /BAD (.*)/.exec(stderr) ?? []
   return bad
+    .split(': ')
+    .slice(0, 2)
+    .join(': ')
+    .replaceAll(/\/var\/tmp\/[\w-]+/g, '')
+    .slice(0, 120)
 }

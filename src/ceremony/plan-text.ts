@@ -1,9 +1,9 @@
 import { digestLines, type Digest } from './digest.ts'
 import type { Plan, PlanStep } from './plan.ts'
 
-/** `@set@` is known only when the set was made. */
+/** `@set@` and `@newest@` are known only when they were made. */
 export function shownCommand(words: readonly string[]): string {
-  return words.map((word) => (word === '@set@' ? 'SET' : word)).join(' ')
+  return words.map((word) => ({ '@set@': 'SET', '@newest@': 'NAME@VERSION' })[word] ?? word).join(' ')
 }
 
 const blank = (width: number): string => '_'.repeat(width)

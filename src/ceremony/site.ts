@@ -42,6 +42,13 @@ export async function newestSet(workspace: Workspace, key: string): Promise<Stor
   return sets.findLast(({ set }) => set.name === key)
 }
 
+/** NAME@VERSION of the newest version that has material. */
+export async function newestVersion(workspace: Workspace, name: string): Promise<string | undefined> {
+  const record = (await readKeyring(workspace.home)).keys[name]
+  const found = record && versionsOf(record).findLast(([, { fingerprint }]) => fingerprint !== null)
+  return found && `${name}@${found[0]}`
+}
+
 /** What the home says of the key at the end: its newest version, and the share set that the ceremony made. */
 export async function keyFacts(
   workspace: Workspace,

@@ -16,8 +16,8 @@ export type Hands = {
   /** Runs a kvx command on this terminal and says how it ended. */
   readonly runCommand: (words: readonly string[]) => Promise<number>
   readonly preflight: () => Promise<readonly Finding[]>
-  /** The share set that `@set@` stands for. */
-  readonly shareSet: () => Promise<string | undefined>
+  /** What `@set@` (the newest share set of the key) and `@newest@` (its newest version) stand for. */
+  readonly standsFor: (placeholder: string) => Promise<string | undefined>
 }
 
 type Draft = Omit<CeremonyEvent, 'seq' | 'prev' | 'at'>
@@ -186,12 +186,16 @@ export class CeremonyDialogue {
   }
 
   async #command(words: readonly string[], number: number): Promise<number | undefined> {
-    const set = words.includes('@set@') ? await this.#hands.shareSet() : ''
-    if (set === undefined) {
-      this.#say('There is no share set yet.')
-      return undefined
+    const typed: string[] = []
+    for (const word of words) {
+      const isOpen = word === '@set@' || word === '@newest@'
+      const found = isOpen ? await this.#hands.standsFor(word) : word
+      if (found === undefined) {
+        this.#say(word === '@set@' ? 'There is no share set yet.' : 'There is no version of the key yet.')
+        return undefined
+      }
+      typed.push(found)
     }
-    const typed = words.map((word) => (word === '@set@' ? set : word))
     const text = `kvx ${typed.join(' ')}`
     this.#say(`$ ${text}`)
     const exit = await this.#hands.runCommand(typed)

@@ -19,6 +19,7 @@ import {
   keyFacts,
   newManifests,
   newestSet,
+  newestVersion,
   programDigest,
 } from '../ceremony/site.ts'
 import { KvxError } from '../core/errors.ts'
@@ -136,9 +137,11 @@ async function conduct(
           requireNoSwap: request.requireNoSwap,
           program: plan.kvx.sha256,
         }),
-      shareSet: async () => {
+      standsFor: async (placeholder) => {
         const workspace = await findWorkspace(stage.options)
-        return workspace && (await newestSet(workspace, plan.key))?.set.set.toUpperCase()
+        if (workspace === undefined) return undefined
+        if (placeholder === '@newest@') return newestVersion(workspace, plan.key)
+        return (await newestSet(workspace, plan.key))?.set.set.toUpperCase()
       },
     },
     request.rehearse,

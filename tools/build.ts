@@ -2,9 +2,8 @@
  * Builds `dist/`: code-split CommonJS chunks for the command line (a chunk a command, heavy libraries apart),
  * with the oclif manifest inlined so that a start reads one small file.
  *
- * Does nothing when the sources are those that `dist/` was built from. `--if-possible` (npm's prepare step) does nothing where the development dependencies are not installed.
+ * Does nothing when the sources are those that `dist/` was built from.
  */
-import { existsSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -15,9 +14,6 @@ import { type Manual, writeManual } from './man.ts'
 const root = join(import.meta.dirname, '..')
 const staging = join(root, `dist.new.${process.pid}`)
 const inputsFile = join(root, 'dist/inputs.sha256')
-
-if (process.argv.includes('--if-possible') && !existsSync(join(root, 'node_modules/rolldown')))
-  process.exit(0)
 
 /** Command ids by file: `commands/key/list.ts` is `key:list`; folders that begin with `_` are no commands. */
 export async function commandFiles(): Promise<Map<string, string>> {
@@ -96,11 +92,9 @@ async function digestOfInputs(): Promise<string> {
   return hash.digest('hex')
 }
 
-async function build(): Promise<void> {
-  const inputs = await digestOfInputs()
-  if (inputs === (await readFile(inputsFile, 'utf8').catch(() => ''))) return
+/** The program and all that it loads, as rolldown takes it. */
+async function programBundle(commands: ReadonlyMap<string, string>) {
   const { rolldown } = await import('rolldown')
-  const commands = await commandFiles()
   const table = [...commands].map(
     ([id, file]) => `${JSON.stringify(id)}: () => import(${JSON.stringify(file)})`,
   )
@@ -113,7 +107,7 @@ async function build(): Promise<void> {
     'png-js': 'export default undefined',
     'virtual:manifest': `export const manifest = JSON.parse(${JSON.stringify(await manifest(commands))})`,
   }
-  const bundle = await rolldown({
+  return rolldown({
     input: { main: join(root, 'commands/_program/main.ts') },
     platform: 'node',
     cwd: root,
@@ -137,6 +131,25 @@ async function build(): Promise<void> {
       handle(level, log)
     },
   })
+}
+
+/** The same as one file, for an executable in which no other file lies. */
+export async function buildProgram(directory: string): Promise<void> {
+  const bundle = await programBundle(await commandFiles())
+  await bundle.write({
+    file: join(directory, 'main.cjs'),
+    format: 'cjs',
+    codeSplitting: false,
+    minify: false,
+    comments: false,
+  })
+}
+
+async function build(): Promise<void> {
+  const inputs = await digestOfInputs()
+  if (inputs === (await readFile(inputsFile, 'utf8').catch(() => ''))) return
+  const commands = await commandFiles()
+  const bundle = await programBundle(commands)
   await rm(staging, { recursive: true, force: true })
   await bundle.write({
     dir: join(staging, 'cli'),

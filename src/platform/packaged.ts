@@ -7,7 +7,7 @@ import { exists } from './files.ts'
  */
 export async function packaged(path: string): Promise<string | undefined> {
   let folder = import.meta.dirname
-  while (!(await exists(join(folder, 'bin/kvx.cjs')))) {
+  while (!(await exists(join(folder, 'bin/kvx')))) {
     if (dirname(folder) === folder) return undefined
     folder = dirname(folder)
   }

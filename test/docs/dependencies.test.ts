@@ -3,7 +3,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { page } from './pages.ts'
 
 const rows = [
-  ...page('docs/dependencies.md').text.matchAll(/^\| `([^`]+)` \| ([\d.]+(?:-beta\.\d+)?) \|(.*)\|(.*)\|$/gm),
+  ...page('docs/dependencies.md').text.matchAll(/^\| `([^`]+)` \| ([\d.]+(?:-(?:alpha|beta)\.\d+)?) \|(.*)\|(.*)\|$/gm),
 ]
 
 test('lists every dependency of package.json with its version', () => {
@@ -18,6 +18,6 @@ test('says of each what it is for and what else was considered', () => {
 
 test('pins every version exactly, and nothing is installed for users', () => {
   const versions = Object.values(packageJson.devDependencies)
-  expect(versions.filter((version) => !/^\d+\.\d+\.\d+(-beta\.\d+)?$/.test(version))).toEqual([])
+  expect(versions.filter((version) => !/^\d+\.\d+\.\d+(-(alpha|beta)\.\d+)?$/.test(version))).toEqual([])
   expect(packageJson).not.toHaveProperty('dependencies')
 })

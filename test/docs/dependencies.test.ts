@@ -3,7 +3,9 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { page } from './pages.ts'
 
 const rows = [
-  ...page('docs/dependencies.md').text.matchAll(/^\| `([^`]+)` \| ([\d.]+(?:-(?:alpha|beta)\.\d+)?) \|(.*)\|(.*)\|$/gm),
+  ...page('docs/dependencies.md').text.matchAll(
+    /^\| `([^`]+)` \| ([\d.]+(?:-(?:alpha|beta)\.\d+)?) \|(.*)\|(.*)\|$/gm,
+  ),
 ]
 
 test('lists every dependency of package.json with its version', () => {

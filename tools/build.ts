@@ -2,9 +2,11 @@
  * Builds `dist/`: code-split CommonJS chunks for the command line (a chunk a command, heavy libraries apart),
  * with the oclif manifest inlined so that a start reads one small file.
  *
- * Does nothing when the sources are those that `dist/` was built from.
+ * Does nothing when the sources are those that `dist/` was built from. With `--if-possible` (npm's prepare step)
+ * it does nothing where the development dependencies are not installed.
  */
 import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { spawnSync } from 'node:child_process'
@@ -14,6 +16,9 @@ import { type Manual, writeManual } from './man.ts'
 const root = join(import.meta.dirname, '..')
 const staging = join(root, `dist.new.${process.pid}`)
 const inputsFile = join(root, 'dist/inputs.sha256')
+
+if (process.argv.includes('--if-possible') && !existsSync(join(root, 'node_modules/rolldown')))
+  process.exit(0)
 
 /** Command ids by file: `commands/key/list.ts` is `key:list`; folders that begin with `_` are no commands. */
 export async function commandFiles(): Promise<Map<string, string>> {

@@ -26,6 +26,8 @@ import {
 } from './layout/text-codecs.ts'
 import { Secret } from './secret.ts'
 
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
 /** How an application writes a key: the bytes, a text of them, or printable characters that are the key. */
 export type KeyEncoding = 'raw' | 'base64' | 'base64url' | 'hex' | 'ascii'
 
@@ -230,6 +232,16 @@ export function decodeKey(bytes: Uint8Array, encoding: KeyEncoding, options: Key
   }
 }
 
+/** Random bytes are no UTF-8: what is wrong with them is told as of a raw key. */
+function isText(bytes: Uint8Array): boolean {
+  try {
+    utf8.decode(bytes)
+    return true
+  } catch {
+    return false
+  }
+}
+
 function isControl(code: number): boolean {
   return code < 0x20 && code !== 9 && code !== newline && code !== carriageReturn
 }
@@ -273,6 +285,6 @@ export function detectEncoding(bytes: Uint8Array, options: KeyOptions = {}): Exc
   const text = bytes.filter((code) => isPrintable(code))
   const hexLike = matches(text, '0x') || looksLikeHex(text) || consistsOf(text, `${hexDigits} :-,`)
   const passphrase = raw instanceof KvxError && raw.details['fault'] === 'passphrase' && !hexLike
-  if (passphrase || bytes.some(isControl)) throw raw
+  if (passphrase || bytes.some(isControl) || !isText(bytes)) throw raw
   throw faults[hexLike ? 0 : holds(text, '-_') ? 2 : 1]?.fault
 }

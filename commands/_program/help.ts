@@ -1,4 +1,5 @@
 import { colours, type Stream } from '../../src/ui/colours.ts'
+import { helpWidth, wrapped } from '../../src/ui/columns.ts'
 import { helpGroups, programDescription, topics } from './topics.ts'
 
 type Summaries = Readonly<Record<string, { readonly summary?: string | undefined }>>
@@ -15,16 +16,25 @@ export function withHelpFlag(argv: readonly string[]): string[] {
 }
 
 /** Every command in the groups of `topics.ts`, a line each; a topic stands for its commands. */
-export function rootHelp(commands: Summaries, version: string, stream: Stream): string {
+export function rootHelp(
+  commands: Summaries,
+  version: string,
+  stream: Stream & { readonly columns?: number },
+): string {
   const names = [...new Set(Object.keys(commands).map((id) => id.split(':')[0] ?? id))]
   const width = Math.max(...names.map((name) => name.length))
-  const line = (name: string): string => `  ${name.padEnd(width)}  ${summaryOf(commands, name)}`
+  const columns = helpWidth(stream)
+  const line = (name: string): string =>
+    `  ${name.padEnd(width)}  ${wrapped(summaryOf(commands, name), columns - width - 4)}`.replaceAll(
+      '\n',
+      `\n${' '.repeat(width + 4)}`,
+    )
   const grouped = new Set(helpGroups.flatMap((group) => group.commands))
   const others = names.filter((name) => !grouped.has(name))
   const sections = [...helpGroups, ...(others.length === 0 ? [] : [{ title: 'Others', commands: others }])]
   const { bold } = colours(stream)
   return [
-    `${programDescription}\n`,
+    `${wrapped(programDescription, columns)}\n`,
     bold('Usage'),
     '  kvx COMMAND [flags]      kvx COMMAND --help tells about one of them\n',
     ...sections.flatMap(({ title, commands: own }) => [

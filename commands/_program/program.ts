@@ -1,6 +1,7 @@
 import { Config, run, type Command, type Interfaces, Plugin } from '@oclif/core'
 import { commands } from 'virtual:commands'
 import { manifest } from 'virtual:manifest'
+import { helpWidth } from '../../src/ui/columns.ts'
 import { kvxVersion as version } from '../../src/version.ts'
 import { programDescription, topics } from './topics.ts'
 
@@ -44,7 +45,7 @@ export async function runProgram(argv: string[]): Promise<void> {
       topicSeparator: ' ' as const,
       topics,
       additionalHelpFlags: ['-h'],
-      helpOptions: { hideAliasesFromRoot: true, maxWidth: 110 },
+      helpOptions: { hideAliasesFromRoot: true, maxWidth: helpWidth(process.stdout) },
     },
   } as unknown as Interfaces.PJSON
   const root = __dirname

@@ -18,6 +18,7 @@ export const progressFlags = {
 export const throttleFlags = {
   ...progressFlags,
   batch: Flags.integer({
+    helpValue: 'N',
     description:
       'records that are written and read back in one transaction; else 500, or in a database as many as take about 0.2 s',
     min: 1,

@@ -25,3 +25,20 @@ export function columns(rows: readonly (readonly (string | number | bigint)[])[]
 export function count(value: number | bigint): string {
   return String(value).replace(/\B(?=(\d{3})+$)/g, ',')
 }
+
+/** How wide help may be: as the terminal is, never wider than a line that is read with ease. */
+export function helpWidth(stream: { readonly columns?: number }): number {
+  const widest = 110
+  return Math.min(Math.max(stream.columns ?? widest, 40), widest)
+}
+
+/** The text broken at blanks into lines of at most `width` characters, where its words allow. */
+export function wrapped(text: string, width: number): string {
+  const lines: string[] = ['']
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1) ?? ''
+    if (last !== '' && last.length + 1 + word.length > width) lines.push(word)
+    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
+  }
+  return lines.join('\n')
+}

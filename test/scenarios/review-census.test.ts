@@ -188,7 +188,11 @@ describe('a place that had values', () => {
     workspace.writeConfig(workspace.configuration().replace(/envelopes:[^]*/, ''))
     expect(workspace.json('destroy', '--due')).toMatchObject({ exit: 6, error: { code: 'PLACE_MISSING' } })
     expect(existsSync(join(workspace.home, 'keys/master.v1.key'))).toBe(true)
-    workspace.ok('destroy', 'master@1', '--due', '--drop-place', 'app.secrets', ...lost)
+    // Named as gone, and there all the same: nobody has looked at what it holds.
+    const drop = ['destroy', 'master@1', '--due', '--drop-place', 'app.secrets', ...lost] as const
+    expect(workspace.json(...drop)).toMatchObject({ exit: 6, error: { code: 'VALUES_REMAIN' } })
+    workspace.sql((database) => database.exec('DELETE FROM secrets'))
+    workspace.ok(...drop)
     expect(workspace.keyring().keys['master']?.versions['1']?.state).toBe('destroyed')
   })
 
@@ -315,6 +319,8 @@ describe('a destruction', () => {
     workspace.ok('destroy', 'master@2', '--after', '0s', '--confirm', 'master@2')
     await due(workspace)
     workspace.put(3, workspace.firstKey)
+    // What no envelope declares cannot be given up by a count.
+    workspace.sql((database) => database.exec('UPDATE secrets SET b = NULL WHERE id = 3'))
     const loss = ['--accept-loss', '1', '--reason', 'a test row'] as const
     const refused = workspace.json('destroy', '--due', ...loss)
     expect(refused).toMatchObject({ exit: 2, error: { code: 'USAGE' } })

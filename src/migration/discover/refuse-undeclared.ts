@@ -34,7 +34,7 @@ export async function refuseUndeclared(
     'VALUES_REMAIN',
     `values that nothing declares open under ${name}: ${opening.map(placeOf).join('; ')}; nothing is proven about ${subject}, and the key is untouched`,
     {
-      hint: `\`kvx discover\` prints their declarations. Add them to kvx.yaml, move them with \`kvx rewrap\` or \`kvx reencrypt\`, then retire again.`,
+      hint: `\`kvx discover\` prints their declarations. Add them to kvx.yaml, move them with \`kvx rewrap\` or \`kvx reencrypt\`, then run this again.`,
       details: { subject, undeclared: opening.map(placeOf) },
     },
   )

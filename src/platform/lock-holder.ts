@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 
 export type LockHolder = {
   readonly pid: number
-  /** The command line, shortened; kvx takes no secret there. */
+  /** The command as a person typed it, shortened; kvx takes no secret there. */
   readonly command: string
   /** UTC to the second. */
   readonly startedAt: string
@@ -37,12 +37,19 @@ async function holdsLock(pid: string, wanted: { dev: bigint; ino: bigint }): Pro
 async function describe(pid: number): Promise<LockHolder | undefined> {
   try {
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8')
-    const command = line.replaceAll('\0', ' ').trim().slice(0, 200)
+    const command = asTyped(line.split('\0')).join(' ').trim().slice(0, 200)
     const startedAt = new Date(await startTime(pid)).toISOString().slice(0, 19)
     return { pid, command: command === '' ? 'unknown' : command, startedAt: `${startedAt}Z` }
   } catch {
     return undefined // it ended in between
   }
+}
+
+/** The interpreter and its options, which the launcher adds, tell nobody who is at work. */
+function asTyped(words: readonly string[]): readonly string[] {
+  const at = words.findIndex((word) => /(?:^|\/)(?:kvx|kvcrypt)(?:\.cjs)?$/.test(word))
+  const name = words[at]?.replace(/^.*\//, '').replace(/\.cjs$/, '')
+  return name === undefined ? words : [name, ...words.slice(at + 1)]
 }
 
 /** Field 22 of /proc/PID/stat counts ticks since boot, 100 a second on every Linux; the name may hold blanks. */

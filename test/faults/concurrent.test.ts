@@ -68,7 +68,7 @@ describe('two operators', () => {
       const refused = workspace.json(...args)
       expect([args, refused.exit, refused.error?.code]).toEqual([args, 8, 'LOCKED'])
       expect(refused.error?.message).toContain(`process ${first.child.pid}`)
-      expect(refused.error?.message).toContain('rewrap --yes')
+      expect(refused.error?.message).toContain('(kvx rewrap --yes --batch 2')
     }
     first.child.kill('SIGTERM')
     expect((await first.ended).exit).toBe(10)

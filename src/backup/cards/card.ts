@@ -60,7 +60,10 @@ export function cardTitle(share: Share): string {
 /** The four lines without their numbers. */
 export function shareLines(share: Share): readonly string[] {
   const bytes = encodeCardLines(share)
-  const lines = Buffer.from(bytes.buffer).toString('latin1').trimEnd().split('\n')
+  const lines = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
+    .toString('latin1')
+    .trimEnd()
+    .split('\n')
   bytes.fill(0)
   return lines.map((line) => line.slice(3))
 }

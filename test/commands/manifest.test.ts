@@ -39,7 +39,7 @@ describe.each(commands)('%s', (id, command) => {
     for (const { description, command: line } of examples) {
       expect(description).not.toBe('')
       expect(line).toContain(words)
-      const own = line.slice(line.indexOf(words) + words.length).split(/ \| | && /)[0] ?? ''
+      const own = line.slice(line.indexOf(words) + words.length).split(/ \| | && | \d?< /)[0] ?? ''
       expect(own).not.toMatch(/(^|\s)-[a-zA-Z]\b/)
       const flags = [...own.matchAll(/\s--([a-z-]+)/g)].map(([, flag = '']) => flag)
       expect(flags.filter((flag) => !(flag in command.flags))).toEqual([])

@@ -148,7 +148,7 @@ const valued: readonly BadInput[] = (
     [
       'a source of a key that does not exist',
       ['restore', '--from', 'memory'],
-      '2 USAGE Expected --from=memory to be one of: gpg, shares, home',
+      '2 USAGE Expected --from=memory to be one of: gpg, shares, ssss, vault, home',
     ],
     ['no source of a key', ['restore'], '2 USAGE Missing required flag from'],
     [

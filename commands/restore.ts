@@ -4,8 +4,9 @@ import { restoreForeign } from '../src/keyring/restore-foreign.ts'
 import { restoreKey } from '../src/keyring/restore-key.ts'
 import { restoreFromShares } from '../src/keyring/restore-shares.ts'
 import { notice } from '../src/platform/notices.ts'
-import { type Answers, confirmTyped } from '../src/ui/prompts.ts'
+import type { Answers } from '../src/ui/prompts.ts'
 import { shareSource } from '../src/ui/collect-shares.ts'
+import { confirmFingerprint } from '../src/ui/second-person.ts'
 import { openShareInput, readForeignLines } from '../src/ui/share-reader.ts'
 import { foreignData, foreignLines, restoredData, restoredLines } from '../src/ui/share-view.ts'
 import { optionalArgument } from './_program/arguments.ts'
@@ -17,7 +18,7 @@ import { surroundings, surroundingsFlags } from './_program/share-flags.ts'
 export default class Restore extends KvxCommand {
   static override summary = 'Bring a key back from a backup, or a whole home from its copy.'
   static override description =
-    'Opens the backup with gpg, or takes shares at the terminal (never shown) or from a descriptor, compares the full fingerprint, and puts the key file back into the home; with --out it writes a bare file instead, without a home. A different live key is never overwritten. What nothing proves is labelled unproven.'
+    'Opens the backup with gpg, or takes shares at the terminal (never shown) or from a descriptor, compares the full fingerprint, and puts the key file back into the home once a second person has typed the last six characters of the fingerprint (or it was given with --expect-fingerprint); with --out it writes a bare file instead, without a home. A different live key is never overwritten. What nothing proves is labelled unproven.'
   static override examples = [
     {
       description: 'Back into the home',
@@ -118,7 +119,7 @@ export default class Restore extends KvxCommand {
         auditTo: flags['audit-to'],
         interactive: process.stdin.isTTY && !flags['no-input'],
         dryRun: flags['dry-run'],
-        confirm: async (subject) => confirmTyped(`Put ${subject} back?`, subject, answersOf(flags)),
+        confirm: async (key) => confirmFingerprint(key, answersOf(flags), flags['expect-fingerprint']),
       })
       return {
         data: {
@@ -194,7 +195,7 @@ async function fromForeign(kind: 'ssss' | 'vault', flags: ShareFlags, answers: A
     auditTo: flags['audit-to'],
     dryRun: flags['dry-run'],
     collect: async () => readForeignLines(flags['share-fd'], answers, flags.threshold),
-    confirm: async (subject) => confirmTyped(`Put ${subject} back?`, subject, answers),
+    confirm: async (key) => confirmFingerprint(key, answers, flags['expect-fingerprint']),
   })
   return {
     data: foreignData(restored),
@@ -215,9 +216,9 @@ async function fromShares(flags: ShareFlags, answers: Answers): Promise<Outcome>
       auditTo: flags['audit-to'],
       dryRun: flags['dry-run'],
       ...shareSource(input, answers),
-      confirm: async (subject) => {
+      confirm: async (key) => {
         input.close()
-        await confirmTyped(`Put ${subject} back?`, subject, answers)
+        await confirmFingerprint(key, answers, flags['expect-fingerprint'])
       },
     })
     return {

@@ -8,7 +8,7 @@ import { fsyncDirectory } from '../platform/files.ts'
 import { removeLeftover } from '../platform/temp-file.ts'
 import { materialPath } from './home.ts'
 import { readKeyring } from './keyring.ts'
-import { hasMaterial, readMaterial, writeMaterial } from './material.ts'
+import { hasMaterial, readMaterial, writeBareMaterial, writeMaterial } from './material.ts'
 import type { Workspace } from './workspace.ts'
 
 /** A key that came out of a backup or of shares. The material is lent. */
@@ -25,9 +25,17 @@ export type PutBackOptions = {
   readonly dryRun: boolean
   /** A side log for the day on which the home's log can't be written. */
   readonly auditTo: string | undefined
-  /** Asked before anything is written, with `NAME@VERSION`. */
-  readonly confirm: (subject: string) => Promise<void>
+  readonly confirm: ConfirmKey
 }
+
+/**
+ * Asked before a key that came back is written anywhere. A rejection writes nothing.
+ * @param key.subject `NAME@VERSION`; undefined for a bare file
+ */
+export type ConfirmKey = (key: {
+  readonly subject: string | undefined
+  readonly fingerprint: string
+}) => Promise<void>
 
 export type PutBack = { readonly path: string; readonly changed: boolean }
 
@@ -56,12 +64,22 @@ export async function putKeyBack(
     return { path, changed: false }
   }
   if (options.dryRun) return { path, changed: false }
-  await options.confirm(subject)
+  await options.confirm({ subject, fingerprint: key.fingerprint })
   const intent = { action: 'key.restore', subject, data: options.source }
   await logged(options, async () =>
     withIntent(workspace.audit, intent, async () => writeMaterial(home, name, version, key.material)),
   )
   return { path, changed: true }
+}
+
+/** Writes a key that came back into a file of its own, outside of every home. @throws TARGET_EXISTS */
+export async function writeBareKey(
+  path: string,
+  { fingerprint, material }: Pick<RecoveredKey, 'fingerprint' | 'material'>,
+  { confirm }: Pick<PutBackOptions, 'confirm'>,
+): Promise<void> {
+  await confirm({ subject: undefined, fingerprint })
+  await writeBareMaterial(path, material)
 }
 
 /** Whether the keyring's fingerprint proves a key: not where the whole home came from a copy that nothing proved. */

@@ -4,8 +4,7 @@ import { KvxError } from '../core/errors.ts'
 import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
 import type { Secret } from '../core/secret.ts'
 import { readKeyring } from './keyring.ts'
-import { writeBareMaterial } from './material.ts'
-import { isKeyringProven, type PutBackOptions, putKeyBack } from './put-key-back.ts'
+import { type ConfirmKey, isKeyringProven, putKeyBack, writeBareKey } from './put-key-back.ts'
 import { freeTarget, normalFingerprint, recordedAs } from './restore-target.ts'
 import { openWorkspace } from './workspace.ts'
 
@@ -22,7 +21,7 @@ export type ForeignRequest = {
   readonly dryRun: boolean
   /** The texts of the shares, which are wiped here. */
   readonly collect: () => Promise<readonly Uint8Array[]>
-  readonly confirm: PutBackOptions['confirm']
+  readonly confirm: ConfirmKey
 }
 
 export type RestoredForeign = {
@@ -53,7 +52,7 @@ export async function restoreForeign(request: ForeignRequest): Promise<RestoredF
     requireExpected(fingerprint, given)
     const facts = { source: request.kind, fingerprint, checkValue: checkValueOf(fingerprint), used }
     if (workspace === undefined) {
-      const placed = await intoFile(request, target ?? '', material)
+      const placed = await intoFile(request, target ?? '', { fingerprint, material })
       return { ...facts, ...placed, ...proof(given !== undefined) }
     }
     const { name, version } = recordedAs(await readKeyring(workspace.home), fingerprint)
@@ -92,9 +91,9 @@ function requireExpected(fingerprint: string, given: string | undefined): void {
 async function intoFile(
   request: ForeignRequest,
   path: string,
-  material: Secret,
+  key: { readonly fingerprint: string; readonly material: Secret },
 ): Promise<Pick<RestoredForeign, 'name' | 'version' | 'path' | 'changed'>> {
-  if (!request.dryRun) await writeBareMaterial(path, material)
+  if (!request.dryRun) await writeBareKey(path, key, request)
   return { name: null, version: null, path, changed: !request.dryRun }
 }
 

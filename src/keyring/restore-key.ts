@@ -2,8 +2,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import type { BackupWarning } from '../backup/errors.ts'
 import { openBackup, type OpenedBackup } from '../backup/restore.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
-import { writeBareMaterial } from './material.ts'
-import { isKeyringProven, putKeyBack } from './put-key-back.ts'
+import { type ConfirmKey, isKeyringProven, putKeyBack, writeBareKey } from './put-key-back.ts'
 import { openWorkspace, type Workspace } from './workspace.ts'
 
 export type RestoreRequest = {
@@ -17,8 +16,7 @@ export type RestoreRequest = {
   readonly auditTo: string | undefined
   readonly interactive: boolean
   readonly dryRun: boolean
-  /** Asked before anything is written into a home, with `NAME@VERSION`. */
-  readonly confirm: (subject: string) => Promise<void>
+  readonly confirm: ConfirmKey
 }
 
 export type RestoredKey = {
@@ -44,7 +42,7 @@ async function intoFile(request: RestoreRequest, out: string): Promise<RestoredK
   const path = join(await checkDirectoryTrust(dirname(resolve(out))), basename(out))
   const opened = await open(request, {})
   try {
-    if (!request.dryRun) await writeBareMaterial(path, opened.material)
+    if (!request.dryRun) await writeBareKey(path, opened, request)
     return restored(opened, path, !request.dryRun)
   } finally {
     opened.material.wipe()

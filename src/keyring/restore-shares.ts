@@ -8,8 +8,7 @@ import { checkValueOf } from '../core/fingerprint.ts'
 import type { Rebuilt } from '../core/share/recombine.ts'
 import { readKeyring, versionsOf } from './keyring.ts'
 import type { Keyring } from './keyring-file.ts'
-import { writeBareMaterial } from './material.ts'
-import { isKeyringProven, putKeyBack } from './put-key-back.ts'
+import { type ConfirmKey, isKeyringProven, putKeyBack, writeBareKey } from './put-key-back.ts'
 import { freeTarget, normalFingerprint, recordedAs } from './restore-target.ts'
 import { ownSets, rebuildFrom, type ShareSource } from './share-source.ts'
 import { openWorkspace } from './workspace.ts'
@@ -25,8 +24,7 @@ export type SharesRequest = ShareSource & {
   /** A side log for the day on which the home's log can't be written. */
   readonly auditTo: string | undefined
   readonly dryRun: boolean
-  /** Asked before anything is written into a home, with `NAME@VERSION`. */
-  readonly confirm: (subject: string) => Promise<void>
+  readonly confirm: ConfirmKey
 }
 
 export type RestoredFromShares = {
@@ -81,7 +79,7 @@ async function intoFile(
   const session = new RestoreSession(known.named.set)
   const rebuilt = await rebuildFrom(request, session, () => known.given ?? known.named.set?.fingerprint)
   try {
-    if (!request.dryRun) await writeBareMaterial(path, rebuilt.material)
+    if (!request.dryRun) await writeBareKey(path, rebuilt, request)
     const { set } = session
     const key = { name: set?.name ?? null, version: set?.version ?? null }
     const facts = { ...key, path, proven: known.given !== undefined, changed: !request.dryRun }

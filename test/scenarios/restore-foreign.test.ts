@@ -147,6 +147,7 @@ describe('shares of ssss', () => {
       [
         [/Share 1 of 2/, `${one}\r`],
         [/Share 2 of 2/, `${two}\r`],
+        [/Enter alone if nobody has it/, '\r'],
       ],
       { cwd: folder, env },
     )

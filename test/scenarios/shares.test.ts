@@ -205,8 +205,10 @@ describe('a key shared among three people', () => {
   })
 })
 
+const restoreFd = ['restore', '--from', 'shares', '--share-fd', '0']
+
 describe('restoring from shares', () => {
-  const restore = ['restore', '--from', 'shares', '--share-fd', '0']
+  const restore = restoreFd
 
   it('puts a lost key back into the home, proven by the keyring, and changes nothing where it lies already', () => {
     rmSync(keyFile)
@@ -422,13 +424,45 @@ describe('at a terminal', () => {
         `${shares[1] ?? ''}\r`,
       ],
       [/given already[\s\S]*You have/, `${card(3)}\r`.replaceAll('\n', '\r')],
-      [/Type master@1/, 'master@1\r'],
+      [/the last six characters/, 'master@1\r'],
+      [/not how the fingerprint of this key ends/, () => `\x15${tail().toUpperCase()}\r`],
     ] as const
     const { screen, exit } = await atTerminal(['restore', '--from', 'shares'], steps)
     expect(exit, screen).toBe(0)
     expect(readFileSync(keyFile)).toEqual(material)
     expect(screen).toContain('rebuilt from shares 2, 3')
     expectSilent(screen)
+    // Nobody could read it from this screen before it was typed.
+    expect(screen.slice(0, screen.indexOf('last six'))).not.toContain(tail())
+  })
+
+  it('C24 writes nothing while the second person has not recognised the fingerprint, and with all of it asks nobody', async () => {
+    rmSync(keyFile)
+    const stopped = await atTerminal(
+      ['restore', '--from', 'shares'],
+      [
+        [next, `${shares[1] ?? ''}\r`],
+        [next, `${shares[2] ?? ''}\r`],
+        [/the last six characters/, () => wrongTail()],
+        [/not how the fingerprint of this key ends/, '\x03'],
+      ],
+    )
+    expect(stopped.exit, stopped.screen).toBe(130)
+    const yes = json([...restoreFd, '--yes'], two())
+    expect(yes).toMatchObject({ exit: 2, error: { code: 'NOT_CONFIRMED' } })
+    expect(yes.error?.hint).toContain('--expect-fingerprint')
+    const wrong = json([...restoreFd, '--expect-fingerprint', `${'0'.repeat(58)}${tail()}`], two())
+    expect(wrong).toMatchObject({ exit: 5, error: { code: 'FINGERPRINT_DIFFERS' } })
+    expect(existsSync(keyFile)).toBe(false)
+    const manifest = JSON.parse(readFileSync(join(setFolder, `${set}.json`), 'utf8')) as {
+      fingerprint: string
+    }
+    const expected = ['--expect-fingerprint', manifest.fingerprint]
+    expect(json([...restoreFd, ...expected], two())).toMatchObject({
+      exit: 0,
+      data: { changed: true, proven: true },
+    })
+    expect(readFileSync(keyFile)).toEqual(material)
   })
 
   it('asks for one share more when the given ones do not fit, and names the one that was wrong', async () => {
@@ -439,6 +473,7 @@ describe('at a terminal', () => {
       [next, `${forgery}\r`],
       [next, `${shares[1] ?? ''}\r`],
       [/cannot be told[\s\S]*You have/, `${shares[2] ?? ''}\r`],
+      [/Enter alone if nobody has it/, '\r'],
     ] as const
     const { screen, exit } = await atTerminal(['restore', '--from', 'shares', '--out', out], steps)
     expect(exit, screen).toBe(0)
@@ -446,6 +481,19 @@ describe('at a terminal', () => {
     expect(readFileSync(out)).toEqual(material)
   })
 })
+
+/** How the key's fingerprint ends, as a second person reads it from the manifest. */
+function tail(): string {
+  const { fingerprint } = JSON.parse(readFileSync(join(setFolder, `${set}.json`), 'utf8')) as {
+    fingerprint: string
+  }
+  return fingerprint.slice(-6)
+}
+
+/** Six characters of the fingerprint, but not the last ones. */
+function wrongTail(): string {
+  return `${tail().slice(1)}${tail().startsWith('0') ? '1' : '0'}\r`
+}
 
 /** Share 1 with other bytes and a checksum that fits. */
 function forge(): string {

@@ -44,9 +44,14 @@ export async function atTerminal(
       else terminal.kill(answer.signal)
     }
   })
-  const impatience = setTimeout(() => terminal.kill('SIGKILL'), patienceMs)
+  let isTooLong = false
+  const impatience = setTimeout(() => {
+    isTooLong = true
+    terminal.kill('SIGKILL')
+  }, patienceMs)
   const exit = await new Promise<number>((done) => terminal.onExit(({ exitCode }) => done(exitCode)))
   clearTimeout(impatience)
+  if (isTooLong && next === steps.length) throw new Error(`the program goes on:\n${screen}`)
   if (next === steps.length) return { screen, exit }
   throw new Error(`the terminal never said ${String(steps[next]?.[0])}:\n${screen}`)
 }

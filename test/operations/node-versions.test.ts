@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest'
 import { plainTwoLevels } from '../support/application.ts'
 import { installGlobally, npm, pack } from '../support/package.ts'
 import { makeWorkspace, type Workspace } from '../support/workspace.ts'
@@ -73,9 +73,9 @@ function oldNode(): { readonly path: string; readonly version: string } | undefi
   return undefined
 }
 
-test('the old Node of this machine gets one line, whichever way kvx is called', (context) => {
+test('the old Node of this machine gets one line, whichever way kvx is called', (context: TestContext) => {
   const old = oldNode()
-  if (old === undefined) return context.skip('needs a Node older than 22 in /usr/bin or /usr/local/bin')
+  if (old === undefined) context.skip('needs a Node older than 22 in /usr/bin or /usr/local/bin')
   const { path, version } = old
   const bin = join(folder, 'old')
   mkdirSync(bin)

@@ -89,6 +89,8 @@ const nextCommands: Readonly<Record<string, (path: string) => string>> = {
   'kvx-keyring': () => 'kvx key list',
   'kvx-vault': () => 'kvx vault list',
   'openpgp-message': (path) => `kvx restore --from gpg ${path}`,
+  'kvx-share': (path) => `kvx share verify --share-fd 3 3< ${path}`,
+  'kvx-rehearsal-share': (path) => `kvx share verify --share-fd 3 3< ${path}`,
   'kvx-backup-manifest': () => 'kvx backup list',
 }
 

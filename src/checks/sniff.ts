@@ -3,6 +3,7 @@ import { checkValueOf, fingerprintOf } from '../core/fingerprint.ts'
 import { decodeKey, detectEncoding, type KeyEncoding } from '../core/key-encoding.ts'
 import { weaknessOf } from '../core/key-strength.ts'
 import { newline } from '../core/key-faults.ts'
+import { shareLook } from './share-look.ts'
 import { base64, base64Url, base64UrlPad, decodeHexOfAnyCase, isFault } from '../core/layout/text-codecs.ts'
 
 /** Facts that may be printed: names of formats, numbers, public ids. Never a part of the content. */
@@ -131,43 +132,6 @@ function encodingOf(bytes: Buffer, size: number): KeyEncoding | undefined {
   } catch {
     return undefined
   }
-}
-
-const shareDigits = 'qpzry9x8gf2tvdw0s3jn54khce6mua7l'
-const shareLength = 88
-
-/** The fields in the open part of a share, which its card shows too. The checksum is not looked at. */
-function shareLook(bytes: Buffer): Sniffed | undefined {
-  if (bytes.length > 4096 || !/^\s*kvx1/i.test(bytes.subarray(0, 64).toString('latin1'))) return undefined
-  const digits = Buffer.from(bytes.filter((code) => code > 0x20 && !separators.includes(code)))
-  const open = digits.subarray(0, 22).toString('latin1').toLowerCase()
-  const isComplete = digits.length === shareLength && digits.subarray(4).every((code) => isShareDigit(code))
-  const { length } = digits
-  digits.fill(0)
-  const value = (at: number): number => shareDigits.indexOf(open.charAt(4 + at))
-  const facts = { characters: length, complete: isComplete }
-  if (!isComplete || value(0) !== 0) return { kind: 'kvx-share', facts }
-  const check = Array.from(open.slice(14)).reduce(
-    (sum, digit) => sum * 32n + BigInt(shareDigits.indexOf(digit)),
-    0n,
-  )
-  return {
-    kind: 'kvx-share',
-    facts: {
-      ...facts,
-      threshold: value(1) + 1,
-      of: value(2) + 1,
-      index: value(3) + 1,
-      set: open.slice(8, 14).toUpperCase(),
-      checkValue: check.toString(16).toUpperCase().padStart(10, '0'),
-    },
-  }
-}
-
-const separators = Buffer.from('-.:')
-
-function isShareDigit(code: number): boolean {
-  return shareDigits.includes(String.fromCharCode(code).toLowerCase())
 }
 
 function jsonLook(bytes: Buffer): Sniffed | undefined {

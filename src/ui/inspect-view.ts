@@ -18,6 +18,7 @@ const kinds: Readonly<Record<string, string>> = {
   'age-message': 'message of age',
   'age-secret-key': 'secret key of age',
   'kvx-share': 'share of kvx',
+  'kvx-rehearsal-share': 'share of a rehearsal: no key is in it',
   'kvx-keyring': 'keyring of kvx',
   'kvx-vault': 'vault of kvx',
   'kvx-config': 'configuration of kvx',

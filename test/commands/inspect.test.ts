@@ -126,6 +126,20 @@ test('a share tells its open fields and nothing of its secret', () => {
     Buffer.from(rest.toUpperCase()),
     Buffer.from(groups.join(' ')),
   )
+  // A card's four lines, and the message to a custodian around them.
+  const lines = (groups.join('').match(/.{1,24}/g) ?? []).map((line, at) => `${at + 1}  ${line}`)
+  for (const text of [
+    lines.join('\n'),
+    `kvx-key-share v1\nshare: 2 of 5\n\n${lines.join('\n')}\n\nKeep it.\n`,
+  ]) {
+    expect(inspect(fileWith(text))).toMatchObject({ kind: 'kvx-share', facts: { complete: true, index: 2 } })
+  }
+  const rehearsal = fileWith(`KVXTEST1${(open + rest).toUpperCase()}\n`)
+  expect(inspect(rehearsal)).toMatchObject({
+    kind: 'kvx-rehearsal-share',
+    facts: { complete: true, characters: 92, index: 2, set: 'KVXDEM', checkValue: '50A3461D7A' },
+  })
+  expect(kvx(['inspect', rehearsal]).stdout).toContain('share of a rehearsal: no key is in it')
   expect(inspect(fileWith(share.slice(0, 70)))).toMatchObject({
     kind: 'kvx-share',
     facts: { complete: false, characters: 70 },

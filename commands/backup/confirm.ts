@@ -6,9 +6,12 @@ import {
   acceptUnconfirmed,
   attestDestroyed,
   confirmShare,
+  openSet,
   type ShareHome,
 } from '../../src/backup/shares/confirm-share.ts'
 import { findShareSet, type StoredShareSet } from '../../src/backup/shares/share-sets.ts'
+import { readSignedReceipt } from '../../src/approvals/share-receipt.ts'
+import { shownSet } from '../../src/backup/shares/share-set.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { shareHomeOf, withBackupsLocked } from '../../src/keyring/hand-over.ts'
 import { refreshCopy } from '../../src/keyring/keyring.ts'
@@ -25,7 +28,7 @@ export default class BackupConfirm extends KvxCommand {
   static override summary =
     'Record that a recipient or a custodian proved a backup by reading a receipt back.'
   static override description =
-    'The receipt is a code inside the encrypted backup; it tells nothing about the key. For a share it is what `kvx share verify` prints; when the last share is confirmed, the set counts as a backup. Case, dashes and spaces do not matter.'
+    'The receipt is a code inside the encrypted backup; it tells nothing about the key. For a share it is what `kvx share verify` prints, or the signed receipt that it writes; when the last share is confirmed, the set counts as a backup. Case, dashes and spaces do not matter.'
   static override examples = [
     { description: 'Typed at the prompt', command: '<%= config.bin %> backup confirm B7K2M9' },
     {
@@ -35,6 +38,10 @@ export default class BackupConfirm extends KvxCommand {
     {
       description: 'The custodian of share 2',
       command: '<%= config.bin %> backup confirm KVXDEM --index 2 --receipt 20QH-5MYA-NKS3-6YQF',
+    },
+    {
+      description: 'The custodian sent a signed receipt; its signature lies beside it',
+      command: '<%= config.bin %> backup confirm KVXDEM --receipt-file receipt.json',
     },
     {
       description: 'Two custodians of a superseded set destroyed their shares',
@@ -50,17 +57,28 @@ export default class BackupConfirm extends KvxCommand {
   }
   static override flags = {
     receipt: Flags.string({ description: 'the code that the recipient read out', helpValue: 'CODE' }),
+    'receipt-file': Flags.string({
+      description:
+        'the receipt that a custodian signed: `kvx share verify --receipt FILE --sign KEY` wrote it',
+      helpValue: 'FILE',
+      exclusive: ['receipt'],
+    }),
+    'key-file': Flags.string({
+      description: 'a file with the custodian’s public OpenPGP key; else gpg’s keyring has it',
+      helpValue: 'FILE',
+      dependsOn: ['receipt-file'],
+    }),
     index: Flags.integer({ description: 'which share of the set', min: 1, max: 32, helpValue: 'I' }),
     'accept-unconfirmed': Flags.string({
       description: 'shares that nobody confirmed, all of them, by name; needs --reason',
       helpValue: 'I,J',
       dependsOn: ['reason'],
-      exclusive: ['index', 'receipt'],
+      exclusive: ['index', 'receipt', 'receipt-file'],
     }),
     destroyed: Flags.string({
       description: 'shares of a superseded set that their custodians destroyed',
       helpValue: 'I,J',
-      exclusive: ['index', 'receipt', 'accept-unconfirmed'],
+      exclusive: ['index', 'receipt', 'receipt-file', 'accept-unconfirmed'],
     }),
     reason: Flags.string({ description: 'why; recorded and signed', helpValue: 'TEXT' }),
   }
@@ -71,7 +89,7 @@ export default class BackupConfirm extends KvxCommand {
       const workspace = await openWorkspace(flags)
       const answers = answersOf(flags)
       const isSet = (await findShareSet(workspace.home.backups, args.id)) !== undefined
-      const named = [flags.index, flags['accept-unconfirmed'], flags.destroyed]
+      const named = [flags.index, flags['receipt-file'], flags['accept-unconfirmed'], flags.destroyed]
       const request = { ...flags, id: args.id, dryRun: flags['dry-run'] }
       return isSet || named.some((value) => value !== undefined)
         ? await confirmSet(workspace, request, answers)
@@ -85,6 +103,8 @@ type Request = {
   readonly dryRun: boolean
   readonly index?: number | undefined
   readonly receipt?: string | undefined
+  readonly 'receipt-file'?: string | undefined
+  readonly 'key-file'?: string | undefined
   readonly destroyed?: string | undefined
   readonly 'accept-unconfirmed'?: string | undefined
   readonly reason?: string | undefined
@@ -134,9 +154,11 @@ async function confirmSet(workspace: Workspace, request: Request, answers: Answe
     )
     return outcomeOf(stored, confirmedLines(stored, undefined), request)
   }
+  const file = request['receipt-file']
+  if (file !== undefined) return confirmSigned(workspace, request, file)
   if (index === undefined) {
     throw new KvxError('USAGE', 'this is a share set: say which share is confirmed', {
-      hint: 'Add `--index I`; `kvx backup list --json` names the custodians.',
+      hint: 'Add `--index I`, or `--receipt-file FILE`; `kvx backup list --json` names the custodians.',
     })
   }
   const receipt =
@@ -145,6 +167,31 @@ async function confirmSet(workspace: Workspace, request: Request, answers: Answe
     confirmShare(home, id, { index, receipt, by }),
   )
   return outcomeOf(stored, confirmedLines(stored, index), request)
+}
+
+/** One share by a receipt that its custodian signed. */
+async function confirmSigned(workspace: Workspace, request: Request, file: string): Promise<Outcome> {
+  const { set } = await openSet(shareHomeOf(workspace), request.id)
+  const { config } = workspace
+  const { statement, bytes, approval } = await readSignedReceipt(file, {
+    set,
+    config,
+    keyFile: request['key-file'],
+  })
+  const { index, receipt } = statement
+  if (request.index !== undefined && request.index !== index) {
+    throw new KvxError('USAGE', `the receipt is that of share ${index}, not of ${request.index}`, {
+      hint: 'Leave out `--index`, or take the other receipt. Nothing was written.',
+    })
+  }
+  const { kind, fingerprint } = approval
+  const signed = { by: fingerprint, kind, statement: bytes, signature: approval.bytes }
+  const facts = { set: shownSet(set), index, signedBy: fingerprint }
+  const stored = await recorded(workspace, { ...request, facts }, async (home) =>
+    confirmShare(home, request.id, { index, receipt, by: currentActor(), signed }),
+  )
+  const lines = [`signed by ${approval.approver}, ${fingerprint}`, ...confirmedLines(stored, index)]
+  return outcomeOf(stored, lines, request)
 }
 
 function outcomeOf(stored: StoredShareSet, lines: readonly string[], request: Request): Outcome {

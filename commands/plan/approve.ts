@@ -1,6 +1,7 @@
 import { Flags } from '@oclif/core'
 import { readPlanFile } from '../../src/approvals/plan-file.ts'
-import { signPlan, type SigningWith } from '../../src/approvals/sign-plan.ts'
+import type { SigningWith } from '../../src/approvals/detached-signature.ts'
+import { signPlan } from '../../src/approvals/sign-plan.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { planFileLines } from '../../src/ui/plan-view.ts'
 import { canAsk, confirmStep } from '../../src/ui/prompts.ts'

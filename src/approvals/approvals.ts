@@ -54,18 +54,40 @@ export async function examineApprovals(
   files: readonly string[],
   policy: ApprovalPolicy | undefined,
 ): Promise<Approvals> {
+  return examineSignatures(plan.bytes, files, {
+    people: policy?.approvers ?? [],
+    namespace: sshNamespace,
+    stranger: 'it is by a key of nobody whom `policy.approvals.approvers` names',
+  })
+}
+
+/** Whose signatures count. */
+export type Signatories = {
+  readonly people: readonly Approver[]
+  /** The namespace of SSH signatures. */
+  readonly namespace: string
+  /** What is said of a signature by anybody else. */
+  readonly stranger: string
+}
+
+/** The same for any file and anybody's keys. */
+export async function examineSignatures(
+  message: Uint8Array,
+  files: readonly string[],
+  signatories: Signatories,
+): Promise<Approvals> {
   const counted: Approval[] = []
   const uncounted: Uncounted[] = []
   for (const path of files) {
     const { bytes } = await readFileCapped(path, { maxBytes: maxSignatureBytes, follow: true })
     const file = shownPath(basename(path))
-    const found = await examine(bytes, plan.bytes, policy?.approvers ?? [])
+    const found = await examine(bytes, message, signatories)
     if ('reason' in found) uncounted.push({ file, reason: found.reason })
     else if (counted.some(({ approver }) => approver === found.approver)) {
       uncounted.push({ file, reason: `${found.approver} has signed already and counts once` })
     } else counted.push({ ...found, file, bytes, sha256: sha256Of(bytes) })
   }
-  const order = (policy?.approvers ?? []).map(({ name }) => name)
+  const order = signatories.people.map(({ name }) => name)
   return { counted: counted.sort((a, b) => order.indexOf(a.approver) - order.indexOf(b.approver)), uncounted }
 }
 
@@ -74,13 +96,13 @@ type Found = Pick<Approval, 'approver' | 'kind' | 'fingerprint'>
 async function examine(
   bytes: Buffer,
   message: Uint8Array,
-  approvers: readonly Approver[],
+  signatories: Signatories,
 ): Promise<Found | { readonly reason: string }> {
   const found = isOpenpgpSignature(bytes)
-    ? await examineOpenpgp(bytes, message, approvers)
-    : examineSsh(bytes, message, approvers)
+    ? await examineOpenpgp(bytes, message, signatories)
+    : examineSsh(bytes, message, signatories)
   if ('reason' in found) return found
-  const { until } = approvers.find(({ name }) => name === found.approver) ?? {}
+  const { until } = signatories.people.find(({ name }) => name === found.approver) ?? {}
   if (until === undefined || now() < new Date(Date.parse(until) + 86_400_000)) return found
   return { reason: `${found.approver} could approve until ${until}` }
 }
@@ -88,37 +110,33 @@ async function examine(
 async function examineOpenpgp(
   bytes: Buffer,
   message: Uint8Array,
-  approvers: readonly Approver[],
+  { people, stranger }: Signatories,
 ): Promise<Found | { readonly reason: string }> {
   const unknown: string[] = []
-  for (const one of approvers) {
+  for (const one of people) {
     if (!('openpgp' in one)) continue
     const checked = await checkOpenpgpApproval(bytes, message, one)
     if (checked === true)
       return { approver: one.name, kind: 'openpgp', fingerprint: one.openpgp.toUpperCase() }
     if (typeof checked === 'string') unknown.push(`${one.name}: ${checked}`)
   }
-  return { reason: unknown[0] ?? strangersKey }
+  return { reason: unknown[0] ?? stranger }
 }
-
-const strangersKey = 'it is by a key of nobody whom `policy.approvals.approvers` names'
 
 function examineSsh(
   bytes: Buffer,
   message: Uint8Array,
-  approvers: readonly Approver[],
+  { people, namespace, stranger }: Signatories,
 ): Found | { readonly reason: string } {
   const signature = parseSshSignature(bytes.toString('latin1'))
   if (signature === undefined) return { reason: 'it is neither an OpenPGP nor an SSH signature' }
-  const one = approvers.find(
-    (each) => 'ssh' in each && parseSshPublicKey(each.ssh)?.equals(signature.publicKey),
-  )
-  if (one === undefined) return { reason: strangersKey }
-  if (signature.namespace !== sshNamespace) {
-    return { reason: `${one.name}: it was made for another purpose, not in the namespace ${sshNamespace}` }
+  const one = people.find((each) => 'ssh' in each && parseSshPublicKey(each.ssh)?.equals(signature.publicKey))
+  if (one === undefined) return { reason: stranger }
+  if (signature.namespace !== namespace) {
+    return { reason: `${one.name}: it was made for another purpose, not in the namespace ${namespace}` }
   }
-  if (!verifySshSignature(signature, message, sshNamespace))
-    return { reason: `${one.name}: it is not a valid signature of this plan` }
+  if (!verifySshSignature(signature, message, namespace))
+    return { reason: `${one.name}: it is not a valid signature of this file` }
   return { approver: one.name, kind: 'ssh', fingerprint: sshFingerprint(signature.publicKey) }
 }
 

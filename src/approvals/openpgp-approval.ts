@@ -47,7 +47,7 @@ export async function checkOpenpgpApproval(
     await checked.signatures[0]?.verified
     return checked.signatures.length === 1 ? true : 'it is not one OpenPGP signature'
   } catch {
-    return 'it is not a valid signature of this plan'
+    return 'it is not a valid signature of this file'
   }
 }
 

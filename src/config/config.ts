@@ -192,7 +192,7 @@ const members: readonly (readonly [RegExp, readonly string[]])[] = [
   [/^keys\.[^.]+\.publish\.\d+\.kubernetes-secret$/, kubernetesMembers],
   [/^keys\.[^.]+\.backup$/, ['recipients', 'shares']],
   [/^keys\.[^.]+\.backup\.shares$/, ['threshold', 'of', 'custodians']],
-  [/^keys\.[^.]+\.backup\.shares\.custodians\.\d+$/, ['name', 'openpgp']],
+  [/^keys\.[^.]+\.backup\.shares\.custodians\.\d+$/, ['name', 'openpgp', 'ssh']],
   [/^vaults\.[^.]+$/, ['directory', 'key']],
   [/^metrics\.[^.]+$/, ['configured', 'failures']],
   [/^stores\.[^.]+$/, storeMembers],

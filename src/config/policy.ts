@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { parseSshPublicKey } from '../core/ssh-signature.ts'
-import { duration, program } from './values.ts'
+import { duration, program, sshPublicKey } from './values.ts'
 
 /** Commands that a policy can bind to approvals: those that `kvx plan` can describe beforehand. */
 export const plannedCommands = ['rewrap', 'reencrypt', 'seal', 'rotate', 'retire', 'destroy'] as const
@@ -21,12 +21,7 @@ const openpgpApprover = z.strictObject({
 
 const sshApprover = z.strictObject({
   ...approver,
-  ssh: z
-    .string()
-    .refine(
-      (line) => parseSshPublicKey(line) !== undefined,
-      'not the public key of an SSH key that may sign: the line of a .pub file, RSA with 2048 bits at least',
-    ),
+  ssh: sshPublicKey,
 })
 
 const approvals = z

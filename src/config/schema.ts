@@ -4,7 +4,7 @@ import { envelopeSchema } from './envelopes.ts'
 import { auditSchema, policySchema } from './policy.ts'
 import { type Place, publisherSchema } from './publishers.ts'
 import { storeSchema } from './stores.ts'
-import { duration, name } from './values.ts'
+import { duration, name, sshPublicKey } from './values.ts'
 
 /** What `kvx.yaml` may say. Unknown members are errors everywhere. */
 
@@ -21,6 +21,8 @@ const shares = z
       z.strictObject({
         name: z.string().regex(/^[^\p{Cc}=]{1,100}$/u, 'a name is one line without ='),
         openpgp: fingerprint.optional(),
+        /** Another key that signs the custodian's receipts. */
+        ssh: sshPublicKey.optional(),
       }),
     ),
   })

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { parseSshPublicKey } from '../core/ssh-signature.ts'
 
 /** Kinds of values that several sections of `kvx.yaml` have. */
 
@@ -14,3 +15,10 @@ export const program = z
   .array(z.string().min(1))
   .min(1)
   .refine(([first]) => first?.startsWith('/') === true, 'a program is named by its absolute path')
+
+export const sshPublicKey = z
+  .string()
+  .refine(
+    (line) => parseSshPublicKey(line) !== undefined,
+    'not the public key of an SSH key that may sign: the line of a .pub file, RSA with 2048 bits at least',
+  )

@@ -81,5 +81,8 @@ export const backupDocuments = {
     signedBy: hex64.nullable(),
     receipt: text,
     slot: z.int(),
+    receiptFile: text.nullable().describe('the receipt that was written, without anything of the share'),
+    receiptSignature: text.nullable().describe('its detached signature'),
+    receiptSignedBy: text.nullable().describe('fingerprint of the key that signed it'),
   }),
 } as const satisfies Record<string, z.ZodType>

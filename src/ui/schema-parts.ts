@@ -153,6 +153,7 @@ const share = z.object({
   file: text.nullable(),
   confirmed: z.boolean().optional(),
   confirmedAt: time.nullable().optional(),
+  signedBy: text.nullable().optional().describe('fingerprint of the key that signed the last receipt'),
 })
 export const shareSet = z.object({
   set: text,

@@ -29,6 +29,7 @@ export function shareSetData({ set, path, folder }: StoredShareSet): object {
       file: file === null ? null : join(folder, file),
       confirmed: confirmations.length > 0,
       confirmedAt: confirmations.at(-1)?.at ?? null,
+      signedBy: confirmations.at(-1)?.signed?.by ?? null,
       destroyedAt: destroyed?.at ?? null,
     })),
     state: set.state,
@@ -185,8 +186,29 @@ export type VerifiedShare = {
   readonly slot: number
 }
 
+/** A receipt that was signed and written. */
+export type WrittenReceipt = {
+  readonly file: string
+  readonly signature: string
+  readonly fingerprint: string
+}
+
+export function receiptLines(written: WrittenReceipt | undefined): readonly string[] {
+  if (written === undefined) return []
+  const { file, signature, fingerprint } = written
+  return [
+    `signed by ${fingerprint}`,
+    `wrote  ${file}`,
+    `wrote  ${signature}`,
+    'Or send both files: kvx backup confirm SET --receipt-file FILE',
+  ]
+}
+
 /** `data` of `kvx.share.verify/1`. */
-export function verifiedData({ share, set, custodian, receipt, slot }: VerifiedShare): object {
+export function verifiedData(
+  { share, set, custodian, receipt, slot }: VerifiedShare,
+  written: WrittenReceipt | undefined,
+): object {
   return {
     set: share.setId.toUpperCase(),
     index: share.index,
@@ -200,6 +222,9 @@ export function verifiedData({ share, set, custodian, receipt, slot }: VerifiedS
     signedBy: set?.auditKeyFingerprint ?? null,
     receipt,
     slot,
+    receiptFile: written?.file ?? null,
+    receiptSignature: written?.signature ?? null,
+    receiptSignedBy: written?.fingerprint ?? null,
   }
 }
 

@@ -195,7 +195,7 @@ describe('kvx apply', () => {
     const { workspace, plan } = signedByTwo()
     const text = readFileSync(plan, 'utf8')
     writeFileSync(plan, text.replace('"tolerance":0', '"tolerance":9'))
-    refuses(workspace, 'APPROVAL_MISSING', /0 of 2 approvals.*not a valid signature of this plan/s)
+    refuses(workspace, 'APPROVAL_MISSING', /0 of 2 approvals.*not a valid signature of this file/s)
     writeFileSync(plan, `${text} `)
     refuses(workspace, 'PLAN_DIFFERS', /no plan, or was changed/)
     writeFileSync(plan, text.slice(0, -20))
@@ -265,7 +265,7 @@ describe('a signature does not count', () => {
       ['plan.json.2.asc', expect.stringMatching(/a key of nobody/)],
       ['plan.json.3.sig', expect.stringMatching(/a key of nobody/)],
       ['plan.json.4.sig', expect.stringMatching(/another purpose/)],
-      ['plan.json.5.sig', expect.stringMatching(/not a valid signature of this plan/)],
+      ['plan.json.5.sig', expect.stringMatching(/not a valid signature of this file/)],
       ['plan.json.6.sig', expect.stringMatching(/neither an OpenPGP nor an SSH signature/)],
     ])
     refuses(workspace, 'APPROVAL_MISSING', /1 of 2 approvals \(A\. Boole\); plan\.json\.1\.asc/)

@@ -1,6 +1,8 @@
+import { join } from 'node:path'
 import { KvxError } from '../../core/errors.ts'
 import { isoNow } from '../../platform/clock.ts'
-import { findBackup } from '../backups.ts'
+import { writeState } from '../../platform/state-file.ts'
+import { findBackup, sha256Hex } from '../backups.ts'
 import type { Verifier } from '../manifest.ts'
 import { slotOfReceipt } from './receipts.ts'
 import {
@@ -33,7 +35,13 @@ export type ShareHome = {
 export async function confirmShare(
   home: ShareHome,
   setId: string,
-  answer: { readonly index: number; readonly receipt: string; readonly by: string },
+  answer: {
+    readonly index: number
+    readonly receipt: string
+    readonly by: string
+    /** The receipt as the custodian signed it, judged already: it is kept beside the manifest. */
+    readonly signed?: SignedCode | undefined
+  },
 ): Promise<StoredShareSet> {
   const stored = await openSet(home, setId)
   const { set } = stored
@@ -44,11 +52,42 @@ export async function confirmShare(
     })
   }
   const slot = freeSlot(set, share, answer.receipt)
-  const confirmation = { at: isoNow(), by: oneLine(answer.by), slot }
+  const signed = answer.signed && (await keepReceipt(home, stored, answer.signed, `${answer.index}-${slot}`))
+  const confirmation = {
+    at: isoNow(),
+    by: oneLine(answer.by),
+    slot,
+    ...(signed === undefined ? {} : { signed }),
+  }
   const shares = set.shares.map((one) =>
     one === share ? { ...one, confirmations: [...one.confirmations, confirmation] } : one,
   )
   return await writeActivated(home, stored, { ...set, shares })
+}
+
+/** A receipt and its detached signature, as bytes. */
+export type SignedCode = {
+  /** Fingerprint of the key that signed. */
+  readonly by: string
+  readonly kind: 'openpgp' | 'ssh'
+  readonly statement: Uint8Array
+  readonly signature: Uint8Array
+}
+
+/** Before the manifest names it: what is left of a confirmation that was killed is written over. */
+async function keepReceipt(
+  home: ShareHome,
+  { set, folder }: StoredShareSet,
+  { by, kind, statement, signature }: SignedCode,
+  number: string,
+): Promise<NonNullable<DealtShare['confirmations'][number]['signed']>> {
+  const file = `${shownSet(set)}-receipt-${number}.json`
+  const beside = `${file}.${kind === 'openpgp' ? 'asc' : 'sig'}`
+  if (home.dryRun !== true) {
+    await writeState(join(folder, file), statement)
+    await writeState(join(folder, beside), signature)
+  }
+  return { by, file, signature: beside, sha256: sha256Hex(statement) }
 }
 
 /**

@@ -21,7 +21,13 @@ const line = z.string().regex(/^[^\p{Cc}]{1,200}$/u)
 const slot = z.int().min(1).max(receiptSlots)
 const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/)
 
-const confirmation = z.strictObject({ at: time, by: line, slot })
+const confirmation = z.strictObject({
+  at: time,
+  by: line,
+  slot,
+  /** The receipt that the custodian signed, which lies beside the manifest; not there for a code that was read out. */
+  signed: z.strictObject({ by: line, file: fileName, signature: fileName, sha256: hex64 }).optional(),
+})
 
 const dealtShare = z.strictObject({
   index: z.int().min(1).max(highestOf),

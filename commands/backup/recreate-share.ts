@@ -94,6 +94,7 @@ export default class BackupRecreateShare extends KvxCommand {
           data: recreatedData(recreated),
           lines: recreatedLines(recreated, output?.kind === 'file' ? output.path : undefined),
           warnings: [...around, ...recreated.warnings],
+          ...(recreated.undelivered === undefined ? {} : { failure: recreated.undelivered }),
         }
       } finally {
         input?.close()

@@ -4,7 +4,7 @@ import { reshareKeyOf } from '../../src/keyring/reshare-key.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { shareSource } from '../../src/ui/collect-shares.ts'
 import { openShareInput } from '../../src/ui/share-reader.ts'
-import { resharedData, resharedLines } from '../../src/ui/share-view.ts'
+import { resharedData, resharedLines, undeliveredWarnings } from '../../src/ui/share-view.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 import { answersOf } from '../_program/run-flags.ts'
@@ -65,10 +65,12 @@ export default class BackupReshare extends KvxCommand {
           source: input && shareSource(input, answers),
           ...handOverBy(flags, answers, () => input?.close()),
         })
+        const [failure] = reshared.undelivered
         return {
           data: resharedData(reshared),
           lines: resharedLines(reshared),
-          warnings: [...around, ...reshared.warnings],
+          warnings: [...around, ...reshared.warnings, ...undeliveredWarnings(reshared)],
+          ...(failure === undefined ? {} : { failure }),
         }
       } finally {
         input?.close()

@@ -2,7 +2,13 @@ import { parseCustodian } from '../../src/backup/shares/custodians.ts'
 import { parseSubject } from '../../src/keyring/keyring.ts'
 import { splitKeyOf } from '../../src/keyring/split-key.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
-import { custodianLines, plannedSplitData, shareSetData, splitLines } from '../../src/ui/share-view.ts'
+import {
+  custodianLines,
+  plannedSplitData,
+  shareSetData,
+  splitLines,
+  undeliveredWarnings,
+} from '../../src/ui/share-view.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 import { answersOf } from '../_program/run-flags.ts'
@@ -49,7 +55,13 @@ export default class BackupSplit extends KvxCommand {
       const { plan, custodians, stored } = split
       const warnings = [...around, ...split.warnings]
       if (stored !== undefined) {
-        return { data: shareSetData(stored), lines: splitLines(stored, custodians), warnings }
+        const [failure] = split.undelivered
+        return {
+          data: shareSetData(stored),
+          lines: splitLines(stored, custodians),
+          warnings: [...warnings, ...undeliveredWarnings(split)],
+          ...(failure === undefined ? {} : { failure }),
+        }
       }
       return {
         data: plannedSplitData(split),

@@ -49,11 +49,15 @@ export async function prepareRehearsal(
 
 function rehearsalConfig(key: string, real: Config | undefined): string {
   // Shares alone: an OpenPGP backup of this key would look like one of a real key.
-  const shares = real?.keys[key]?.backup?.shares
+  const { custodians, ...numbers } = real?.keys[key]?.backup?.shares ?? {}
+  // Nothing of a rehearsal is sent to anybody.
+  const people = custodians?.map(({ name, openpgp, ssh }) => ({ name, openpgp, ssh }))
   const fake = {
     purpose: real?.keys[key]?.purpose ?? 'kek',
     publish: [{ file: `${key}.key`, previous: `${key}.key.previous` }],
-    ...(shares === undefined ? {} : { backup: { shares: JSON.parse(JSON.stringify(shares)) as object } }),
+    ...(people === undefined
+      ? {}
+      : { backup: { shares: JSON.parse(JSON.stringify({ ...numbers, custodians: people })) as object } }),
   }
   return `# REHEARSAL: the key of this configuration protects nothing.\n${stringify({ kvx: 1, rehearsal: true, keys: { [key]: fake } })}`
 }

@@ -1,13 +1,12 @@
 import { z } from 'zod'
 import type { KeyEncoding } from '../core/key-encoding.ts'
-import { duration, program } from './values.ts'
+import { duration, program, variable } from './values.ts'
 
 /** The places of `publish:`, as `kvx.yaml` writes them and as the rest of kvx sees them. */
 
 const encoding = z.enum(['raw', 'base64', 'base64url', 'hex', 'ascii'])
 const textEncoding = z.enum(['base64', 'base64url', 'hex', 'ascii'])
 const mode = z.string().regex(/^0?[0-7]{3}$/, 'a mode is octal text, e.g. "0640"')
-const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
 const path = z.string().min(1)
 
 /** What kvx knows of the readers of a published place. */

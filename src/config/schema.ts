@@ -4,7 +4,7 @@ import { envelopeSchema } from './envelopes.ts'
 import { auditSchema, policySchema } from './policy.ts'
 import { type Place, publisherSchema } from './publishers.ts'
 import { storeSchema } from './stores.ts'
-import { duration, name, sshPublicKey } from './values.ts'
+import { duration, name, program, sshPublicKey, variable } from './values.ts'
 
 /** What `kvx.yaml` may say. Unknown members are errors everywhere. */
 
@@ -12,19 +12,26 @@ const fingerprint = z
   .string()
   .regex(/^[0-9A-Fa-f]{40}$/, 'an OpenPGP fingerprint has 40 hex digits, without spaces')
 
+const custodian = z
+  .strictObject({
+    name: z.string().regex(/^[^\p{Cc}=]{1,100}$/u, 'a name is one line without ='),
+    openpgp: fingerprint.optional(),
+    /** Another key that signs the custodian's receipts. */
+    ssh: sshPublicKey.optional(),
+    /** Takes the encrypted share on its standard input, to hand it over. */
+    deliver: z.strictObject({ command: program, env: z.array(variable).default([]) }).optional(),
+  })
+  .refine(
+    ({ deliver, openpgp }) => deliver === undefined || openpgp !== undefined,
+    'a program gets a share only encrypted: name the custodian\u2019s openpgp',
+  )
+
 /** Who gets a share of the key, and how many of them rebuild it. */
 const shares = z
   .strictObject({
     threshold: z.int().min(2).max(32),
     of: z.int().min(2).max(32),
-    custodians: z.array(
-      z.strictObject({
-        name: z.string().regex(/^[^\p{Cc}=]{1,100}$/u, 'a name is one line without ='),
-        openpgp: fingerprint.optional(),
-        /** Another key that signs the custodian's receipts. */
-        ssh: sshPublicKey.optional(),
-      }),
-    ),
+    custodians: z.array(custodian),
   })
   .refine(({ threshold, of }) => threshold <= of, 'the threshold is at most the number of shares')
   .refine(({ of, custodians }) => custodians.length === of, 'each share needs one custodian')

@@ -16,6 +16,8 @@ export const program = z
   .min(1)
   .refine(([first]) => first?.startsWith('/') === true, 'a program is named by its absolute path')
 
+export const variable = z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'not a name of a variable')
+
 export const sshPublicKey = z
   .string()
   .refine(

@@ -9,6 +9,7 @@ import { type StoredShareSet, writeShareSet } from '../backup/shares/share-sets.
 import { KvxError } from '../core/errors.ts'
 import { recreateShare } from '../core/share/recreate.ts'
 import type { Share } from '../core/share/share-text.ts'
+import { deliverShares } from './deliver.ts'
 import { shareHomeOf, withBackupsLocked } from './hand-over.ts'
 import { refreshCopy } from './keyring.ts'
 import { meantSet, subjectOf } from './known-set.ts'
@@ -33,6 +34,8 @@ export type Recreated = {
   readonly share: DealtShare
   readonly recipient: Recipient | undefined
   readonly changed: boolean
+  /** Why a program did not take the new file; it lies in the folder of the set. */
+  readonly undelivered: KvxError | undefined
   readonly warnings: readonly BackupWarning[]
 }
 
@@ -54,7 +57,7 @@ export async function recreateShareOf(workspace: Workspace, request: RecreateReq
   }
   const { recipient, warnings } = await recipientOf(lost, request)
   const planned = { stored, share: lost, recipient, warnings }
-  if (request.dryRun) return { ...planned, changed: false }
+  if (request.dryRun) return { ...planned, changed: false, undelivered: undefined }
   const share = await recreated(set, lost, request.source)
   try {
     const data = {
@@ -67,11 +70,21 @@ export async function recreateShareOf(workspace: Workspace, request: RecreateReq
     const written = await withIntent(workspace.audit, intent, async () =>
       delivered(workspace, planned, { share, request }),
     )
+    const { stored: now, failed } = await deliverShares(workspace, written, [
+      { index: lost.index, deliver: recipient && programOf(workspace, written.set, lost) },
+    ])
     await refreshCopy(workspace.home)
-    return { ...planned, stored: written, share: written.set.shares[lost.index - 1] ?? lost, changed: true }
+    const again = now.set.shares[lost.index - 1] ?? lost
+    return { ...planned, stored: now, share: again, changed: true, undelivered: failed[0] }
   } finally {
     share.point.wipe()
   }
+}
+
+/** What delivers to this custodian now, as kvx.yaml says. */
+function programOf({ config }: Workspace, { name }: ShareSet, { custodian }: DealtShare) {
+  const people = config.keys[name]?.backup?.shares?.custodians
+  return people?.find((one) => one.name === custodian)?.deliver
 }
 
 async function recipientOf(

@@ -16,6 +16,7 @@ import { KvxError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { currentActor } from '../platform/actor.ts'
 import { kvxVersion } from '../version.ts'
+import { type Delivered, deliverShares } from './deliver.ts'
 import { type HandOver, handOverCards } from './hand-over.ts'
 import { keyOf, readKeyring, refreshCopy, versionOf } from './keyring.ts'
 import type { VersionRecord } from './keyring-file.ts'
@@ -57,6 +58,8 @@ export type SplitOfKey = {
   readonly warnings: readonly BackupWarning[]
   /** Undefined for a dry run. */
   readonly stored: StoredShareSet | undefined
+  /** Shares that a program should have delivered, and did not take. The set is whole all the same. */
+  readonly undelivered: readonly KvxError[]
 }
 
 /**
@@ -92,20 +95,20 @@ export async function splitKeyOf(
   )
   const pending = await pendingSets(workspace, { name, version, except: replacing?.supersedes ?? [] })
   const planned = { subject, plan, custodians: checked, warnings: [...warnings, ...pending] }
-  if (request.dryRun === true) return { ...planned, stored: undefined }
+  if (request.dryRun === true) return { ...planned, stored: undefined, undelivered: [] }
   const material = replacing?.material ?? (await loadMaterial(workspace.home, name, version, record))
   try {
     const facts = { name, version, purpose: key.purpose, material }
-    const stored = await splitLogged(workspace, facts, { planned, request, replacing })
+    const { stored, failed } = await splitLogged(workspace, facts, { planned, request, replacing })
     await refreshCopy(workspace.home)
-    return { ...planned, stored }
+    return { ...planned, stored, undelivered: failed }
   } finally {
     material.wipe()
   }
 }
 
 type Splitting = {
-  readonly planned: Omit<SplitOfKey, 'stored'>
+  readonly planned: Omit<SplitOfKey, 'stored' | 'undelivered'>
   readonly request: SplitKeyRequest
   readonly replacing: Replacing | undefined
 }
@@ -114,7 +117,7 @@ async function splitLogged(
   workspace: Workspace,
   key: Pick<SplitRequest, 'name' | 'version' | 'purpose' | 'material'>,
   { planned, request, replacing }: Splitting,
-): Promise<StoredShareSet> {
+): Promise<Delivered> {
   const { subject, plan, custodians } = planned
   const { handOver, discreet = false } = request
   const supersedes = replacing?.supersedes ?? []
@@ -144,8 +147,11 @@ async function splitLogged(
             },
           }),
     })
-    conclusion.conclude({ set: shownSet(made.set), state: made.set.state })
-    return made
+    const deliveries = custodians.map(({ deliver }, at) => ({ index: at + 1, deliver }))
+    const delivered = await deliverShares(workspace, made, deliveries)
+    const { set } = delivered.stored
+    conclusion.conclude({ set: shownSet(set), state: set.state, undelivered: delivered.failed.length })
+    return delivered
   })
 }
 
@@ -195,7 +201,11 @@ function planOf(workspace: Workspace, request: SplitKeyRequest, known: SharePlan
   const named = request.custodians.length > 0
   const custodians = named
     ? request.custodians
-    : (configured?.custodians.map(({ name, openpgp }) => ({ name, openpgp: openpgp?.toUpperCase() })) ??
+    : (configured?.custodians.map(({ name, openpgp, deliver }) => ({
+        name,
+        openpgp: openpgp?.toUpperCase(),
+        deliver,
+      })) ??
       known?.custodians ??
       [])
   const threshold = request.threshold ?? configured?.threshold ?? known?.threshold

@@ -152,6 +152,7 @@ const share = z.object({
   expires: time.nullable().optional(),
   file: text.nullable(),
   confirmed: z.boolean().optional(),
+  deliveredAt: time.nullable().optional().describe('when a program took the file, to hand it over'),
   confirmedAt: time.nullable().optional(),
   signedBy: text.nullable().optional().describe('fingerprint of the key that signed the last receipt'),
 })

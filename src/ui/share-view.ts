@@ -1,3 +1,4 @@
+import type { BackupWarning } from '../backup/errors.ts'
 import type { CheckedCustodian } from '../backup/shares/custodians.ts'
 import { outstanding, type ShareSet, shownSet, unconfirmed } from '../backup/shares/share-set.ts'
 import type { ShareSetList, StoredShareSet } from '../backup/shares/share-sets.ts'
@@ -21,17 +22,20 @@ export function shareSetData({ set, path, folder }: StoredShareSet): object {
     fingerprint: set.fingerprint,
     checkValue: set.checkValue,
     created: set.created,
-    shares: set.shares.map(({ index, custodian, openpgp, expires, file, confirmations, destroyed }) => ({
-      index,
-      custodian,
-      openpgp,
-      expires,
-      file: file === null ? null : join(folder, file),
-      confirmed: confirmations.length > 0,
-      confirmedAt: confirmations.at(-1)?.at ?? null,
-      signedBy: confirmations.at(-1)?.signed?.by ?? null,
-      destroyedAt: destroyed?.at ?? null,
-    })),
+    shares: set.shares.map(
+      ({ index, custodian, openpgp, expires, file, confirmations, delivered, destroyed }) => ({
+        index,
+        custodian,
+        openpgp,
+        expires,
+        file: file === null ? null : join(folder, file),
+        deliveredAt: delivered?.at ?? null,
+        confirmed: confirmations.length > 0,
+        confirmedAt: confirmations.at(-1)?.at ?? null,
+        signedBy: confirmations.at(-1)?.signed?.by ?? null,
+        destroyedAt: destroyed?.at ?? null,
+      }),
+    ),
     state: set.state,
     accepted: set.accepted,
     supersedes: set.supersedes.map((id) => shownSet({ set: id })),
@@ -101,15 +105,24 @@ function stateText(set: ShareSet): string {
 
 export function custodianLines(custodians: readonly CheckedCustodian[]): readonly string[] {
   return columns(
-    custodians.map(({ name, recipient, byHand }, at) => [
+    custodians.map(({ name, recipient, byHand, deliver }, at) => [
       String(at + 1),
       name,
       recipient?.fingerprint ?? 'no OpenPGP key',
       expiryText(recipient),
-      ...(byHand ? ['by card'] : []),
+      [byHand ? 'by card' : '', deliver === undefined ? '' : `by ${deliver.command[0] ?? ''}`]
+        .filter((way) => way !== '')
+        .join(', '),
     ]),
     '  ',
   )
+}
+
+/** Deliveries that failed, besides the first, which is the failure of the command. */
+export function undeliveredWarnings({
+  undelivered,
+}: Pick<SplitOfKey, 'undelivered'>): readonly BackupWarning[] {
+  return undelivered.slice(1).map(({ code, message }) => ({ code, message }))
 }
 
 function expiryText(recipient: CheckedCustodian['recipient']): string {

@@ -1,10 +1,18 @@
 import { KvxError } from '../../core/errors.ts'
 import { requireNumbers } from '../../core/share/shamir.ts'
+import { requireTool } from '../../platform/tools.ts'
 import type { BackupWarning } from '../errors.ts'
 import { type Recipient, resolveRecipients, type ResolveOptions } from '../recipients.ts'
 
 /** Somebody who gets one share. */
-export type Custodian = { readonly name: string; readonly openpgp: string | undefined }
+export type Custodian = {
+  readonly name: string
+  readonly openpgp: string | undefined
+  readonly deliver?: DeliverProgram | undefined
+}
+
+/** A program that takes an encrypted share on its standard input; `env` are variables of this process that it gets. */
+export type DeliverProgram = { readonly command: readonly string[]; readonly env: readonly string[] }
 
 export type SharePlan = {
   readonly threshold: number
@@ -19,6 +27,8 @@ export type CheckedCustodian = {
   readonly recipient: Recipient | undefined
   /** A card is handed over in the room. */
   readonly byHand: boolean
+  /** Hands the encrypted share over; undefined where the file waits in the folder of the set. */
+  readonly deliver?: DeliverProgram | undefined
 }
 
 /** How shares without an OpenPGP key leave. */
@@ -67,7 +77,7 @@ export function requirePlan(plan: SharePlan): SharePlan {
 
 /**
  * The checked keys of all custodians, in their order.
- * @throws NO_TERMINAL naming those without a key where nobody can hand cards over; RECIPIENT_UNUSABLE
+ * @throws TOOL_MISSING for a program that delivers; NO_TERMINAL naming those without a key where nobody can hand cards over; RECIPIENT_UNUSABLE
  */
 export async function checkCustodians(
   custodians: readonly Custodian[],
@@ -85,14 +95,15 @@ export async function checkCustodians(
   }
   const checked: CheckedCustodian[] = []
   const warnings: BackupWarning[] = []
-  for (const { name, openpgp } of custodians) {
+  for (const { name, openpgp, deliver } of custodians) {
+    if (deliver !== undefined) requireTool(deliver.command[0] ?? '')
     if (openpgp === undefined) {
       checked.push({ name, recipient: undefined, byHand: true })
       continue
     }
     const found = await resolveRecipients([openpgp], options)
     warnings.push(...found.warnings)
-    for (const recipient of found.recipients) checked.push({ name, recipient, byHand: cards.forAll })
+    for (const recipient of found.recipients) checked.push({ name, recipient, byHand: cards.forAll, deliver })
   }
   return { checked, warnings }
 }

@@ -44,6 +44,8 @@ const dealtShare = z.strictObject({
   /** The encrypted file beside the manifest, and its SHA-256. */
   file: fileName.nullable(),
   sha256: hex64.nullable(),
+  /** A program took the file, to hand it over. That it arrived, only a receipt tells. */
+  delivered: z.strictObject({ at: time, program: line }).optional(),
   /** SHA-256 of the possession receipts of slots 1 to 8. */
   receipts: z.array(hex64).length(receiptSlots),
   /** Each receipt that was read back, oldest first; a slot counts once. */

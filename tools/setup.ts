@@ -44,9 +44,18 @@ const tests: readonly Tool[] = [
   { file: '/usr/include/stdio.h', package: 'libc6-dev' },
 ]
 
+/** What only `npm run test:slow` needs: Ceph's S3 gateway and the smallest cluster below it, 100 MB. */
+const slowTests: readonly Tool[] = [
+  { program: 'radosgw', package: 'radosgw' },
+  { program: 'ceph-mon', package: 'ceph-mon' },
+  { program: 'ceph-osd', package: 'ceph-osd' },
+  { program: 'ceph', package: 'ceph-common' },
+]
+
 const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin']
 const target = process.argv[process.argv.indexOf('--for') + 1]
-const needed = target === 'quickstart' ? quickstart : tests
+const isSlow = process.env['KVX_SLOW'] === '1'
+const needed = target === 'quickstart' ? quickstart : isSlow ? [...tests, ...slowTests] : tests
 
 const missing = needed.filter((tool) =>
   'file' in tool

@@ -10,7 +10,7 @@ import {
   type Json,
   type JsonObject,
 } from '../core/layout/vector-reader.ts'
-import { ProfileSite } from './profiles-site.ts'
+import { origanInFolder, ProfileSite } from './profiles-site.ts'
 
 // Profiles whose values are converted, joined, members of documents, or lie in files.
 
@@ -314,7 +314,7 @@ describe('the alternatives that profiles have as comments', () => {
 
   test('origan: the DEKs alone, where no column names the project', () => {
     const vector = vectorNamed('02-origan')
-    const site = siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']])
+    const site = origanInFolder(siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']]))
     site.takeAlternative(/^ {2}origan\.variables:\n(?: {4}.*\n)+/m, '# In place of origan.variables')
     site.write('codec.env', `KEK_SECRET=${keyOf(vector).toString('base64')}\n`)
     site.write('deployments/d1/metadata.json', '{"projectId":"p1"}')

@@ -11,7 +11,7 @@ import {
   type JsonObject,
 } from '../core/layout/vector-reader.ts'
 import { postgresMissing, startPostgres, asRole, type PostgresServer } from '../support/postgres.ts'
-import { ProfileSite } from './profiles-site.ts'
+import { origanInFolder, ProfileSite } from './profiles-site.ts'
 
 // The five applications of the seed documents, from `kvx init --profile` to the retired key.
 
@@ -210,7 +210,7 @@ describe('origan', () => {
   }
 
   test('origan: the DEK of a project and its copies in the deployments move in one run', () => {
-    const site = siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']])
+    const site = origanInFolder(siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']]))
     site.table('project', [{ id: 'p1', encrypted_dek: wrapped }])
     site.table('environment_revisions', [{ id: 'r1', project_id: 'p1', variables }])
     prepared(site).rotate('kek')
@@ -223,7 +223,7 @@ describe('origan', () => {
   })
 
   test('origan: a deployment that is forgotten holds the old key', () => {
-    const site = siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']])
+    const site = origanInFolder(siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']]))
     site.table('project', [{ id: 'p1', encrypted_dek: wrapped }])
     site.table('environment_revisions', [{ id: 'r1', project_id: 'p1', variables }])
     prepared(site).rotate('kek')
@@ -244,7 +244,7 @@ describe('origan', () => {
     await database.sql(url, 'INSERT INTO project VALUES ($1, $2)', [id, wrapped])
     await database.sql(url, 'INSERT INTO environment_revisions VALUES ($1, $1, $2)', [id, variables])
     const [before] = await database.sql(url, 'SELECT variables::text FROM environment_revisions')
-    const site = siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']], { DATABASE_URL: url })
+    const site = origanInFolder(siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']], { DATABASE_URL: url }))
     prepared(site).rotate('kek')
     expectMoved(site)
     const [project] = await database.sql(url, 'SELECT encrypted_dek FROM project')

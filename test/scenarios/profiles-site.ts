@@ -161,6 +161,11 @@ export class ProfileSite {
   }
 }
 
+/** Origan's deployments in a folder in place of a bucket. */
+export function origanInFolder(site: ProfileSite): ProfileSite {
+  return site.takeAlternative(/^ {2}deployments:\n(?: {4}.*\n)+/m, '# Deployments in a folder')
+}
+
 function replaced(text: string, [from, to]: readonly [string, string]): string {
   if (!text.includes(from)) throw new Error(`the profile has no ${JSON.stringify(from)}`)
   return text.replaceAll(from, to)

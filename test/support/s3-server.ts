@@ -1,20 +1,26 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createHash } from 'node:crypto'
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { S3Site } from './s3-application.ts'
 
 /**
- * A stand-in for S3 inside of the test's process, with the semantics of conditional writes, metadata, tags, listing
- * and versions as the AWS documentation has them. It is no S3: signatures are not checked beyond their presence.
- * Real servers are for `npm run test:slow`.
+ * A stand-in for S3 inside of the test's process, held to the same list of behaviours as Debian's Ceph gateway
+ * (`test/stores/s3/server-behaviours.ts`; the real one runs in `npm run test:slow`). It is no S3: signatures are not
+ * checked beyond their presence.
  */
 export type S3Habits = {
-  /** `If-Match` in quotes (the standard), bare (Ceph 16), or without any effect (s3rver). */
-  readonly ifMatch: 'quoted' | 'bare' | 'ignored'
-  readonly ifNoneMatch: 'kept' | 'ignored'
-  readonly versioning: boolean
+  readonly dialect: S3Dialect
+  /** Conditions that are left out, as s3rver leaves both. */
+  readonly ignored: readonly ('if-match' | 'if-none-match')[]
   /** Keys a page of a listing. */
   readonly pageSize: number
 }
+
+/**
+ * `aws` as its documentation has it. `ceph-16` wants the ETag bare, answers 412 where AWS answers 404, and keeps no
+ * condition in a bucket with versions: there every `If-Match` is refused and no `If-None-Match`.
+ */
+export type S3Dialect = 'aws' | 'ceph-16'
 
 type Stored = {
   readonly bytes: Buffer
@@ -31,15 +37,11 @@ export class S3Server {
   readonly objects = new Map<string, Stored>()
   /** Replaced and deleted ones, where versions are kept. */
   readonly old: { readonly key: string; readonly isMarker: boolean }[] = []
-  /** Called before an object is written, so that a test can write in that very moment. */
-  beforePut: ((key: string) => void) | undefined
-  /** Ends the connection after the next write of this key, without an answer. */
-  swallowAnswerOf: string | undefined
-  readonly requests: string[] = []
+  #versioning = false
   readonly #server = createServer((request, response) => void this.#answer(request, response))
 
   constructor(habits: Partial<S3Habits> = {}) {
-    this.habits = { ifMatch: 'quoted', ifNoneMatch: 'kept', versioning: false, pageSize: 1000, ...habits }
+    this.habits = { dialect: 'aws', ignored: [], pageSize: 1000, ...habits }
   }
 
   async start(): Promise<this> {
@@ -49,6 +51,10 @@ export class S3Server {
 
   get endpoint(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  get site(): S3Site {
+    return { endpoint: this.endpoint, bucket: 'app' }
   }
 
   async stop(): Promise<void> {
@@ -67,7 +73,7 @@ export class S3Server {
     if (this.objects.has(key)) this.#remember(key)
     this.objects.set(key, {
       bytes,
-      etag: createHash('md5').update(bytes).update(randomBytes(8)).digest('hex'),
+      etag: createHash('md5').update(bytes).digest('hex'),
       headers,
       tags,
     })
@@ -76,11 +82,11 @@ export class S3Server {
   remove(key: string): void {
     if (!this.objects.delete(key)) return
     this.#remember(key)
-    if (this.habits.versioning) this.old.push({ key, isMarker: true })
+    if (this.#versioning) this.old.push({ key, isMarker: true })
   }
 
   #remember(key: string): void {
-    if (this.habits.versioning) this.old.push({ key, isMarker: false })
+    if (this.#versioning) this.old.push({ key, isMarker: false })
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -89,7 +95,6 @@ export class S3Server {
     const url = new URL(request.url ?? '/', this.endpoint)
     const [, bucket = '', ...rest] = url.pathname.split('/')
     const key = rest.map(decodeURIComponent).join('/')
-    this.requests.push(`${request.method ?? ''} ${key}${url.search}`)
     const send = (
       status: number,
       body: string | Buffer = '',
@@ -101,9 +106,13 @@ export class S3Server {
     if (request.headers.authorization?.startsWith('AWS4-HMAC-SHA256 ') !== true)
       return send(403, code('AccessDenied'))
     if (bucket !== 'app') return send(404, code('NoSuchBucket'))
-    if (key === '') return send(200, this.#bucket(url.searchParams))
+    const body = Buffer.concat(chunks)
+    if (key === '') {
+      if (request.method === 'PUT') this.#versioning = body.includes('>Enabled<')
+      return send(200, request.method === 'PUT' ? '' : this.#bucket(url.searchParams))
+    }
     const found = this.objects.get(key)
-    if (request.method === 'PUT') return this.#put(key, Buffer.concat(chunks), { request, response, send })
+    if (request.method === 'PUT') return this.#put(key, body, { request, send })
     if (request.method === 'DELETE') {
       this.remove(key)
       return send(204)
@@ -120,20 +129,14 @@ export class S3Server {
   #put(
     key: string,
     bytes: Buffer,
-    at: { request: IncomingMessage; response: ServerResponse; send: (status: number, body?: string) => void },
+    { request: { headers }, send }: { request: IncomingMessage; send: Send },
   ): void {
-    this.beforePut?.(key)
-    const { headers } = at.request
-    const found = this.objects.get(key)
-    const match = headers['if-match']
-    if (match !== undefined && this.habits.ifMatch !== 'ignored') {
-      if (found === undefined) return at.send(404, code('NoSuchKey'))
-      const wanted = this.habits.ifMatch === 'quoted' ? `"${found.etag}"` : found.etag
-      if (match !== wanted) return at.send(412, code('PreconditionFailed'))
-    }
-    if (headers['if-none-match'] === '*' && found !== undefined && this.habits.ifNoneMatch === 'kept') {
-      return at.send(412, code('PreconditionFailed'))
-    }
+    const digest = headers['x-amz-content-sha256']
+    if (digest !== 'UNSIGNED-PAYLOAD' && digest !== createHash('sha256').update(bytes).digest('hex'))
+      return send(400, code('XAmzContentSHA256Mismatch'))
+    const refusal = this.#refusal(key, headers)
+    if (refusal !== undefined)
+      return send(refusal, code(refusal === 404 ? 'NoSuchKey' : 'PreconditionFailed'))
     const own = Object.fromEntries(
       Object.entries(headers).flatMap(([name, value]) =>
         kept.test(name) && typeof value === 'string' ? [[name, value]] : [],
@@ -141,19 +144,29 @@ export class S3Server {
     )
     const tags = headers['x-amz-tagging']
     this.put(key, bytes, own, typeof tags === 'string' ? tags : '')
-    if (this.swallowAnswerOf === key) {
-      this.swallowAnswerOf = undefined
-      at.response.destroy()
-    } else at.send(200)
+    send(200, '', { etag: `"${this.objects.get(key)?.etag ?? ''}"` })
+  }
+
+  /** The status with which the conditions of a write refuse it. */
+  #refusal(key: string, headers: IncomingHttpHeaders): 404 | 412 | undefined {
+    const { dialect, ignored } = this.habits
+    const found = this.objects.get(key)
+    const match = ignored.includes('if-match') ? undefined : headers['if-match']
+    const none = ignored.includes('if-none-match') ? undefined : headers['if-none-match']
+    if (dialect === 'ceph-16' && this.#versioning) return match === undefined ? undefined : 412
+    if (none === '*' && found !== undefined) return 412
+    if (match === undefined) return undefined
+    if (found === undefined) return dialect === 'aws' ? 404 : 412
+    return match === (dialect === 'aws' ? `"${found.etag}"` : found.etag) ? undefined : 412
   }
 
   #bucket(query: URLSearchParams): string {
     if (query.has('versioning')) {
-      return `<VersioningConfiguration>${this.habits.versioning ? '<Status>Enabled</Status>' : ''}</VersioningConfiguration>`
+      return `<VersioningConfiguration>${this.#versioning ? '<Status>Enabled</Status>' : ''}</VersioningConfiguration>`
     }
     const prefix = query.get('prefix') ?? ''
-    if (query.has('versions')) return this.#versions(prefix)
-    const after = query.get('continuation-token') ?? ''
+    if (query.has('versions')) return this.#versions(prefix, Number(query.get('version-id-marker') ?? '0'))
+    const after = query.get('continuation-token') ?? query.get('marker') ?? ''
     const keys = [...this.objects.keys()]
       .filter(
         (key) =>
@@ -173,24 +186,33 @@ export class S3Server {
     return `<?xml version="1.0"?><ListBucketResult><IsTruncated>${String(isTruncated)}</IsTruncated>${entries.join('')}${next}</ListBucketResult>`
   }
 
-  #versions(prefix: string): string {
-    const latest = [...this.objects.keys()].filter((key) => key.startsWith(prefix))
-    const old = this.old.filter(({ key }) => key.startsWith(prefix))
+  /** An entry's place in the list serves as the id of its version. */
+  #versions(prefix: string, from: number): string {
     const version = (key: string, isLatest: boolean): string =>
       `<Version><Key>${encoded(key)}</Key><IsLatest>${String(isLatest)}</IsLatest></Version>`
+    const all = [
+      ...[...this.objects.keys()].map((key) => ({ key, text: version(key, true) })),
+      ...this.old.map(({ key, isMarker }) => ({
+        key,
+        text: isMarker ? `<DeleteMarker><Key>${encoded(key)}</Key></DeleteMarker>` : version(key, false),
+      })),
+    ].filter(({ key }) => key.startsWith(prefix))
+    const end = from + this.habits.pageSize
+    const next = `<NextKeyMarker>${encoded(all[end - 1]?.key ?? '')}</NextKeyMarker><NextVersionIdMarker>${end}</NextVersionIdMarker>`
+    const isTruncated = end < all.length
     return [
-      '<ListVersionsResult><IsTruncated>false</IsTruncated>',
-      ...latest.map((key) => version(key, true)),
-      ...old.map(({ key, isMarker }) =>
-        isMarker ? `<DeleteMarker><Key>${encoded(key)}</Key></DeleteMarker>` : version(key, false),
-      ),
+      `<ListVersionsResult><IsTruncated>${String(isTruncated)}</IsTruncated>${isTruncated ? next : ''}`,
+      ...all.slice(from, end).map(({ text }) => text),
       '</ListVersionsResult>',
     ].join('')
   }
 }
 
+type Send = (status: number, body?: string, headers?: Readonly<Record<string, string>>) => void
+
 const code = (text: string): string => `<Error><Code>${text}</Code><Message>not for logs</Message></Error>`
-const encoded = (key: string): string => encodeURIComponent(key).replaceAll('%20', '+').replaceAll('%2F', '/')
+const encoded = (key: string): string =>
+  encodeURIComponent(key).replaceAll('%20', '+').replaceAll('%2F', '/').replaceAll("'", '&apos;')
 const escaped = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
 
 function tagging(tags: string): string {

@@ -1,5 +1,7 @@
+import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KvxError } from '../../core/errors.ts'
+import { exchange, type S3Answer } from './exchange.ts'
 
 export type S3Options = {
   readonly name: string
@@ -19,43 +21,42 @@ export type S3Request = {
   readonly body?: Uint8Array
 }
 
-export type S3Response = { readonly status: number; readonly headers: Headers; readonly bytes: Buffer }
-
 type Method = 'GET' | 'HEAD' | 'PUT' | 'DELETE'
 
 export type S3Client = {
   readonly name: string
   readonly place: string
   /** Answers that a caller knows by their status come back; everything else throws STORE_UNAVAILABLE. */
-  send(method: Method, request: S3Request, known: readonly number[]): Promise<S3Response>
+  send(method: Method, request: S3Request, known: readonly number[]): Promise<S3Answer>
 }
 
+/** Whole objects are read; of a longer answer the bytes are left out. */
+export const maxAnswerBytes = 64 * 1_048_576
 const timeoutMs = 120_000
-const tries = 4
-const pauseMs = 200
+/** How often something is tried that may pass, with pauses that double. */
+export const tries = 4
+export const pauseMs = 200
 
 /** Requests with AWS signature version 4. Nothing of a request or an answer's body reaches a message. */
 export async function openClient(options: S3Options): Promise<S3Client> {
-  const { AwsClient } = await import('aws4fetch')
+  const { AwsV4Signer } = await import('aws4fetch')
+  /** Names and values of headers are bytes, one a character; the signature is over these bytes. */
+  class Signer extends AwsV4Signer {
+    override async canonicalString(): Promise<string> {
+      return Buffer.from(await super.canonicalString(), 'latin1').toString('utf8')
+    }
+  }
   const { name, endpoint, bucket, region, accessKeyId, secretAccessKey } = options
-  const aws = new AwsClient({ accessKeyId, secretAccessKey, region, service: 's3', retries: 0 })
+  const credentials = { region, accessKeyId, secretAccessKey, service: 's3' }
   const base = `${endpoint.replace(/\/+$/, '')}/${encodeURIComponent(bucket)}`
   const place = `s3://${new URL(endpoint).host}/${bucket}`
-  const once = async (
-    method: Method,
-    { key, query = {}, headers = {}, body }: S3Request,
-  ): Promise<S3Response> => {
+  const once = async (method: Method, request: S3Request): Promise<S3Answer> => {
+    const { key, query = {}, body } = request
     const url = `${base}${key === undefined ? '' : `/${encodeKey(key)}`}${queryText(query)}`
-    const signal = AbortSignal.timeout(timeoutMs)
-    // With another mode, fetch adds a Cache-Control to conditional requests, which the object would keep.
-    const cache = 'force-cache' as const
-    const init = { method, headers: { ...headers }, signal, redirect: 'manual' as const, cache }
-    const response = await aws.fetch(url, body === undefined ? init : { ...init, body: Buffer.from(body) })
-    return {
-      status: response.status,
-      headers: response.headers,
-      bytes: Buffer.from(await response.arrayBuffer()),
-    }
+    // The server compares the body with the digest before it takes it.
+    const headers = { ...request.headers, ...(body && { 'x-amz-content-sha256': sha256(body) }) }
+    const signed = await new Signer({ method, url, headers, ...credentials }).sign()
+    return await exchange({ ...signed, body }, { timeoutMs, maxBytes: maxAnswerBytes })
   }
   return {
     name,
@@ -74,6 +75,8 @@ export async function openClient(options: S3Options): Promise<S3Client> {
     },
   }
 }
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 const isGood = (status: number): boolean => status >= 200 && status < 300
 
@@ -96,7 +99,7 @@ function queryText(query: Readonly<Record<string, string>>): string {
   return text === '' ? '' : `?${text}`
 }
 
-function unavailable(name: string, place: string, response: S3Response | undefined): KvxError {
+function unavailable(name: string, place: string, response: S3Answer | undefined): KvxError {
   const store = `store ${name} (${place})`
   if (response === undefined) {
     return new KvxError('STORE_UNAVAILABLE', `${store} does not answer`, {

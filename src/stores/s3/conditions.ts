@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { KvxError } from '../../core/errors.ts'
 import type { S3Client } from './client.ts'
+import { probeName } from './listing.ts'
 import { putObject } from './objects.ts'
 
 /** How this server wants an ETag in `If-Match`: in quotes, as the standard has it, or bare (Ceph 16). */
@@ -8,9 +9,6 @@ export type Spelling = (etag: string) => string
 
 const quoted: Spelling = (etag) => `"${bare(etag)}"`
 const bare: Spelling = (etag) => etag.replace(/^(W\/)?"?|"$/g, '')
-
-/** The object on which conditions are tried; it is never a record. */
-export const probeName = '.kvx-probe'
 
 /**
  * Proves on an object of kvx's own that the server keeps conditions: creation only where nothing is, replacement
@@ -45,7 +43,7 @@ function ignored(client: S3Client, header: string): KvxError {
     'STORE_SHAPE',
     `store ${client.name} (${client.place}) does not keep ${header} on writes, so a write of the application could be lost: nothing was changed`,
     {
-      hint: 'Use a server with conditional writes (AWS S3, Ceph, MinIO, R2), or work on a copy in a directory and bring it back while the application is stopped.',
+      hint: 'Use a server with conditional writes (AWS S3, MinIO, R2, Ceph; Ceph 16 has none in a bucket that keeps versions), or work on a copy in a directory and bring it back while the application is stopped.',
     },
   )
 }

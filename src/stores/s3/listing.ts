@@ -1,4 +1,8 @@
+import { KvxError } from '../../core/errors.ts'
 import type { S3Client } from './client.ts'
+
+/** The object on which conditions are tried; it is never a record. */
+export const probeName = '.kvx-probe'
 
 /** An object as a listing names it. */
 export type Listed = { readonly key: string; readonly size: number }
@@ -12,13 +16,14 @@ export async function* listObjects(client: S3Client, prefix: string): AsyncGener
         query: {
           'list-type': '2',
           'encoding-type': 'url',
+          'max-keys': '1000',
           prefix,
           ...(token === undefined ? {} : { 'continuation-token': token }),
         },
       },
       [],
     )
-    const text = page.bytes.toString('utf8')
+    const text = documentOf(client, 'ListBucketResult', page.bytes)
     for (const [, entry = ''] of text.matchAll(/<Contents>([^]*?)<\/Contents>/g)) {
       yield { key: decodeKey(textOf(entry, 'Key') ?? ''), size: Number(textOf(entry, 'Size') ?? '0') }
     }
@@ -38,14 +43,15 @@ export async function countOldVersions(client: S3Client, prefix: string): Promis
   for (let next: Readonly<Record<string, string>> = {}; ; ) {
     const page = await client.send(
       'GET',
-      { query: { versions: '', 'encoding-type': 'url', prefix, ...next } },
+      { query: { versions: '', 'encoding-type': 'url', 'max-keys': '1000', prefix, ...next } },
       [],
     )
-    const text = page.bytes.toString('utf8')
-    for (const [, entry = ''] of text.matchAll(/<Version>([^]*?)<\/Version>/g)) {
-      if (textOf(entry, 'IsLatest') !== 'true') versions++
+    const text = documentOf(client, 'ListVersionsResult', page.bytes)
+    for (const [, kind, entry = ''] of text.matchAll(/<(Version|DeleteMarker)>([^]*?)<\/\1>/g)) {
+      if (decodeKey(textOf(entry, 'Key') ?? '') === `${prefix}${probeName}`) continue
+      if (kind === 'DeleteMarker') markers++
+      else if (textOf(entry, 'IsLatest') !== 'true') versions++
     }
-    markers += [...text.matchAll(/<DeleteMarker>/g)].length
     const marker = textOf(text, 'NextKeyMarker')
     if (textOf(text, 'IsTruncated') !== 'true' || marker === undefined) return { versions, markers }
     const version = textOf(text, 'NextVersionIdMarker')
@@ -54,6 +60,17 @@ export async function countOldVersions(client: S3Client, prefix: string): Promis
       ...(version === undefined ? {} : { 'version-id-marker': version }),
     }
   }
+}
+
+/** The text of the document: a page of some proxy in its place would otherwise read as an empty bucket. */
+function documentOf(client: S3Client, element: string, bytes: Buffer): string {
+  const text = bytes.toString('utf8')
+  if (text.includes(`<${element}`) && text.trimEnd().endsWith(`</${element}>`)) return text
+  throw new KvxError(
+    'STORE_UNAVAILABLE',
+    `store ${client.name} (${client.place}) answered without a ${element}`,
+    { hint: 'Look at the endpoint in kvx.yaml: what answers there is no S3.' },
+  )
 }
 
 /** The text of the first element of this name. Documents of S3 have neither attributes nor sections there. */

@@ -1,9 +1,6 @@
 import { KvxError } from '../../core/errors.ts'
-import type { S3Client } from './client.ts'
+import { maxAnswerBytes, type S3Client } from './client.ts'
 import { textOf } from './listing.ts'
-
-/** An object is read whole, so it must not be larger. */
-export const maxObjectBytes = 64 * 1_048_576
 
 export type S3Object = {
   readonly bytes: Buffer
@@ -27,20 +24,17 @@ const keptHeaders = [
 
 /** @returns undefined when there is no such object. @throws STORE_SHAPE for one that is too large */
 export async function readObject(client: S3Client, key: string): Promise<S3Object | undefined> {
-  const head = await client.send('HEAD', { key }, [404])
-  if (head.status === 404) return undefined
-  const size = Number(head.headers.get('content-length') ?? '0')
-  if (size > maxObjectBytes) {
+  const found = await client.send('GET', { key }, [404])
+  if (found.status === 404) return undefined
+  const size = Number(found.headers.get('content-length') ?? '0')
+  if (size > maxAnswerBytes) {
     throw new KvxError(
       'STORE_SHAPE',
-      `store ${client.name} (${client.place}): an object has ${size} bytes, at most ${maxObjectBytes} fit`,
+      `store ${client.name} (${client.place}): an object has ${size} bytes, at most ${maxAnswerBytes} fit`,
       { details: { size } },
     )
   }
-  // The server must not unpack what was stored packed: the bytes are the record.
-  const found = await client.send('GET', { key, headers: { 'accept-encoding': 'identity' } }, [404])
   const etag = found.headers.get('etag')
-  if (found.status === 404) return undefined
   if (etag === null) throw new KvxError('STORE_UNAVAILABLE', `store ${client.name} gives its objects no ETag`)
   return { bytes: found.bytes, etag, kept: keptOf(found.headers) }
 }

@@ -1,9 +1,11 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { isKvxError, KvxError } from '../../core/errors.ts'
 import { applyEdits, type Edit, type FileRecord } from '../directory/format.ts'
 import { sameCell } from '../directory/json-member.ts'
 import type { Cells, ReadBack, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
+import { pauseMs, tries } from './client.ts'
 import type { Spelling } from './conditions.ts'
-import { putObject, readObject, readTags, type S3Object } from './objects.ts'
+import { type Put, putObject, readObject, readTags, type S3Object } from './objects.ts'
 import { type Bucket, globsOf, headersCell, keyOf, recordOf, sameBytes, shapeError } from './bucket.ts'
 
 export type SwapBatch = {
@@ -98,20 +100,30 @@ type Replacement = {
   readonly spelling: Spelling
 }
 
-/** An answer that was lost on its way tells nothing: then the object itself is asked. */
+/**
+ * An answer that was lost on its way, or that reports a fault, tells nothing: then the object itself is asked. Ceph 16
+ * reports a fault where another program's write came between.
+ */
 async function replace(
   { client }: Bucket,
   key: string,
   { from, bytes, tags, spelling }: Replacement,
-): Promise<'written' | 'refused'> {
-  const condition = { 'if-match': spelling(from.etag) }
-  try {
-    return await putObject(client, key, { bytes, kept: { ...from.kept, ...tags }, condition })
-  } catch (error) {
-    if (!isKvxError(error, 'STORE_UNAVAILABLE')) throw error
+): Promise<Put> {
+  const write = { bytes, kept: { ...from.kept, ...tags }, condition: { 'if-match': spelling(from.etag) } }
+  for (let attempt = 1; ; attempt++) {
+    let put: Put | KvxError
+    try {
+      put = await putObject(client, key, write)
+    } catch (error) {
+      if (!isKvxError(error, 'STORE_UNAVAILABLE')) throw error
+      put = error
+    }
+    if (put === 'written' || (put === 'refused' && attempt === 1)) return put
     const now = await readObject(client, key)
     if (now !== undefined && sameBytes(now, bytes)) return 'written'
-    throw error
+    if (put === 'refused' || now?.etag !== from.etag) return 'refused'
+    if (attempt === tries) throw put
+    await sleep(pauseMs * 2 ** attempt)
   }
 }
 

@@ -390,3 +390,25 @@ describe('--rate', () => {
     expect([10, 143]).toContain(code)
   }, 60_000)
 })
+
+describe('a value that is sealed twice', () => {
+  const prose = (id: number): string => `What row ${id} holds is prose, which cannot be a sealed value.`
+  const token = (): string => randomBytes(30).toString('base64url')
+  const twice = (key: Buffer): string =>
+    JSON.stringify({ name: 'orders', material: sealed(key, 'inside').toString('base64') })
+
+  test.each([
+    { title: 'one row behind 240 that cannot hold one', rows: 240, ordinary: prose, doubled: 1 },
+    { title: 'a few behind 140 that could', rows: 140, ordinary: token, doubled: 15 },
+  ])('is found wherever it lies: $title', ({ rows: before, ordinary, doubled }) => {
+    const shape: Shape = {
+      ...twoValues(),
+      ddl: 'a BLOB',
+      seal: (key, id) => ({ a: sealed(key.bytes, id <= before ? ordinary(id) : twice(key.bytes)) }),
+    }
+    const workspace = begun(onlyA, { shape, rows: before + doubled })
+    expect(workspace.ok('verify').warnings.map(({ code }) => code)).toContain('SEALED_TWICE')
+    workspace.sql((database) => database.exec(`DELETE FROM secrets WHERE id > ${before}`))
+    expect(workspace.ok('verify').warnings.map(({ code }) => code)).not.toContain('SEALED_TWICE')
+  })
+})

@@ -1,5 +1,8 @@
 import { Flags } from '@oclif/core'
+import { ceremonyAround } from '../../src/backup/shares/ceremony-id.ts'
 import type { HandOver } from '../../src/keyring/hand-over.ts'
+import type { SplitKeyRequest } from '../../src/keyring/split-key.ts'
+import { agreeOnSplit } from '../../src/ui/agree-on-split.ts'
 import { handOverAt } from '../../src/ui/hand-over-card.ts'
 import type { Answers } from '../../src/ui/prompts.ts'
 
@@ -28,6 +31,24 @@ export const cardFlags = {
     helpValue: 'DIR',
   }),
   discreet: Flags.boolean({ description: 'cards that name neither key nor custodian' }),
+}
+
+/**
+ * What comes before the key is read: a look at the machine, and the agreement of who is here. A ceremony that is
+ * held has done both, by its script.
+ * @param again the command, for who has to mend something first
+ */
+export function agreement(
+  flags: { readonly 'require-no-swap': boolean; readonly 'require-offline': boolean },
+  answers: Answers,
+  again: string,
+): Pick<SplitKeyRequest, 'ceremony' | 'agree'> {
+  const ceremony = ceremonyAround()
+  if (ceremony !== undefined) return { ceremony }
+  const requirements = { requireNoSwap: flags['require-no-swap'], requireOffline: flags['require-offline'] }
+  return {
+    agree: async (planned) => agreeOnSplit(planned, { ...requirements, answers, again }),
+  }
 }
 
 type CardFlags = {

@@ -9,7 +9,7 @@ import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 import { answersOf } from '../_program/run-flags.ts'
 import { shareFdFlag, surroundings, surroundingsFlags } from '../_program/share-flags.ts'
-import { cardFlags, handOverBy, splitFlags } from '../_program/split-flags.ts'
+import { agreement, cardFlags, handOverBy, splitFlags } from '../_program/split-flags.ts'
 
 export default class BackupReshare extends KvxCommand {
   static override summary =
@@ -64,6 +64,7 @@ export default class BackupReshare extends KvxCommand {
           dryRun: flags['dry-run'],
           source: input && shareSource(input, answers),
           ...handOverBy(flags, answers, () => input?.close()),
+          ...agreement(flags, answers, `kvx backup reshare ${args.subject}`),
         })
         const [failure] = reshared.undelivered
         return {

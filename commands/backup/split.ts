@@ -13,12 +13,12 @@ import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 import { answersOf } from '../_program/run-flags.ts'
 import { surroundings, surroundingsFlags } from '../_program/share-flags.ts'
-import { cardFlags, handOverBy, splitFlags } from '../_program/split-flags.ts'
+import { agreement, cardFlags, handOverBy, splitFlags } from '../_program/split-flags.ts'
 
 export default class BackupSplit extends KvxCommand {
   static override summary = 'Split a key among people: any k of n shares rebuild it, fewer tell nothing.'
   static override description =
-    'Makes one file for each custodian, encrypted to that OpenPGP key alone, and a signed public manifest beside them. A custodian without an OpenPGP key gets a card, which is shown on this terminal or printed from memory, and types it back: that needs a terminal. Every quorum is recombined before anything is written. The set is pending until each custodian has verified the share and read a receipt back (`kvx backup confirm`); only an active set counts as a backup.'
+    'Makes one file for each custodian, encrypted to that OpenPGP key alone, and a signed public manifest beside them. A custodian without an OpenPGP key gets a card, which is shown on this terminal or printed from memory, and types it back: that needs a terminal. Every quorum is recombined before anything is written. On a terminal the machine is looked at first, as `kvx ceremony preflight` does, and everybody sees the list and the nonce of the ceremony in words, and agrees. The set is pending until each custodian has verified the share and read a receipt back (`kvx backup confirm`); only an active set counts as a backup.'
   static override examples = [
     { description: 'As the configuration says', command: '<%= config.bin %> backup split master' },
     {
@@ -51,6 +51,7 @@ export default class BackupSplit extends KvxCommand {
         keyFiles: flags['key-file'] ?? [],
         dryRun: flags['dry-run'],
         ...handOverBy(flags, answersOf(flags)),
+        ...agreement(flags, answersOf(flags), `kvx backup split ${args.subject}`),
       })
       const { plan, custodians, stored } = split
       const warnings = [...around, ...split.warnings]

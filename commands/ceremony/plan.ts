@@ -4,11 +4,11 @@ import { digestLines } from '../../src/ceremony/digest.ts'
 import { ceremonyFolder, writePlan } from '../../src/ceremony/folder.ts'
 import { ceremonyKinds, makePlan, type Person } from '../../src/ceremony/plan.ts'
 import { programDigest } from '../../src/ceremony/site.ts'
+import { newCeremonyId } from '../../src/backup/shares/ceremony-id.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { configIfThere } from '../../src/keyring/site-values.ts'
 import { configuredKey } from '../../src/keyring/workspace.ts'
 import { isoNow } from '../../src/platform/clock.ts'
-import { randomBytes, randomId } from '../../src/platform/random.ts'
 import { kvxVersion } from '../../src/version.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
@@ -58,14 +58,14 @@ export default class CeremonyPlan extends KvxCommand {
     await this.finish('kvx.ceremony.plan/1', async () => {
       const { args, flags } = await this.parse(CeremonyPlan)
       const config = await configIfThere(flags)
-      const id = randomId()
+      const { id, nonce } = newCeremonyId()
       const custodians = (flags.custodian ?? []).map(parsePerson)
       const known = (config && configuredKey(config, args.name))?.backup?.shares?.custodians ?? []
       const made = await makePlan({
         kind: args.kind,
         key: args.name,
         id,
-        nonce: randomBytes(8).toString('hex'),
+        nonce,
         created: isoNow(),
         kvx: { version: kvxVersion, sha256: await programDigest() },
         people: Object.fromEntries((flags.role ?? []).map(parseRole)),

@@ -1,7 +1,6 @@
 import { Flags } from '@oclif/core'
-import { preflight } from '../../src/ceremony/preflight.ts'
+import { preflight, stopped } from '../../src/ceremony/preflight.ts'
 import { configIfThere } from '../../src/keyring/site-values.ts'
-import { KvxError } from '../../src/core/errors.ts'
 import { findingLines } from '../../src/ui/ceremony-view.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
 
@@ -36,13 +35,7 @@ export default class CeremonyPreflight extends KvxCommand {
       return {
         data: { findings },
         lines: findingLines(findings),
-        ...(first === undefined
-          ? {}
-          : {
-              failure: new KvxError('UNSAFE_PROCESS', `${first.name}: ${first.message}`, {
-                hint: 'Mend it, then run `kvx ceremony preflight` again. Nothing was read or changed.',
-              }),
-            }),
+        ...(first === undefined ? {} : { failure: stopped(first, 'kvx ceremony preflight') }),
       }
     })
   }

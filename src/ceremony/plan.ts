@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { parse, stringify } from 'yaml'
 import { z } from 'zod'
+import { ceremonyIdForm, nonceForm } from '../backup/shares/ceremony-id.ts'
 import { KvxError } from '../core/errors.ts'
 import { shownPath } from '../platform/file-errors.ts'
 import { readFileCapped } from '../platform/files.ts'
@@ -51,9 +52,9 @@ const plan = z.strictObject({
   schema: z.literal(planSchema),
   kind: word,
   title: line,
-  id: z.string().regex(/^\d{8}T\d{6}Z-[0-9a-z]{6}$/),
+  id: z.string().regex(ceremonyIdForm),
   /** Random; spoken at the start, so that nobody works from the script of another day. */
-  nonce: z.string().regex(/^[0-9a-f]{16}$/),
+  nonce: z.string().regex(nonceForm),
   created: z.string().regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/),
   kvx: z.strictObject({ version: line, sha256: z.string().regex(/^[0-9a-f]{64}$/) }),
   key: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/),

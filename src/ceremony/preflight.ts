@@ -1,6 +1,6 @@
 import { resolveRecipients } from '../backup/recipients.ts'
 import type { Config } from '../config/config.ts'
-import { isKvxError } from '../core/errors.ts'
+import { isKvxError, KvxError } from '../core/errors.ts'
 import { runChild } from '../platform/child.ts'
 import { isoNow, now } from '../platform/clock.ts'
 import { exists, lstatFacts, readFileCapped } from '../platform/files.ts'
@@ -30,6 +30,13 @@ export type PreflightRequest = {
 
 /** Looks at the machine and the people's keys. Changes nothing, and holds no key. */
 export async function preflight(request: PreflightRequest): Promise<readonly Finding[]> {
+  return [...(await machine(request)), ...(await custodianKeys(request)), await program(request.program)]
+}
+
+/** The machine alone. @param request.withoutGpg where nothing is encrypted to anybody */
+export async function machine(
+  request: Pick<PreflightRequest, 'requireOffline' | 'requireNoSwap'> & { readonly withoutGpg?: boolean },
+): Promise<readonly Finding[]> {
   return [
     terminal(),
     ...recording(),
@@ -39,12 +46,23 @@ export async function preflight(request: PreflightRequest): Promise<readonly Fin
     swap(request.requireNoSwap),
     network(request.requireOffline),
     await clock(),
-    await gpg(),
-    ...(await custodianKeys(request)),
+    ...(request.withoutGpg === true ? [] : [await gpg()]),
     await printing(),
     await workingFolder(),
-    await program(request.program),
   ]
+}
+
+/** What a finding that stops everything is for a command. @throws KvxError UNSAFE_PROCESS */
+export function refuseStop(findings: readonly Finding[], again: string): void {
+  const first = findings.find(({ state }) => state === 'stop')
+  if (first !== undefined) throw stopped(first, again)
+}
+
+/** @param again the command to run once it is mended */
+export function stopped({ name, message }: Finding, again: string): KvxError {
+  return new KvxError('UNSAFE_PROCESS', `${name}: ${message}`, {
+    hint: `Mend it, then run \`${again}\` again. Nothing was read or changed.`,
+  })
 }
 
 function ok(name: string, message: string): Finding {

@@ -141,7 +141,7 @@ async function delivered(
         ? {}
         : await sendShare(
             share,
-            { ...set, custodian: lost.custodian, created: set.created },
+            { ...set, custodian: lost.custodian, created: set.created, ceremony: set.ceremony?.id },
             recipient,
             folder,
           )

@@ -27,20 +27,17 @@ export async function reshareKeyOf(workspace: Workspace, request: ReshareRequest
   const { set } = await meantSet(workspace, request.subject)
   const { name, version } = set
   const replaces = await livingSets(workspace, name, version)
-  const material =
-    request.source === undefined || request.dryRun === true
-      ? undefined
-      : await fromQuorum(request.source, new RestoreSession(set), set.fingerprint)
-  try {
-    const split = await splitKeyOf(
-      workspace,
-      { ...request, name, version },
-      { supersedes: replaces.map(({ set }) => set.set), plan: planOfSet(set), material },
-    )
-    return { ...split, replaces }
-  } finally {
-    material?.wipe()
-  }
+  const { source } = request
+  const split = await splitKeyOf(
+    workspace,
+    { ...request, name, version },
+    {
+      supersedes: replaces.map(({ set }) => set.set),
+      plan: planOfSet(set),
+      rebuild: source && (async () => fromQuorum(source, new RestoreSession(set), set.fingerprint)),
+    },
+  )
+  return { ...split, replaces }
 }
 
 async function fromQuorum(

@@ -1,6 +1,7 @@
 import { looksLikeKey } from '../audit/entry-guard.ts'
 import { withIntent } from '../audit/with-intent.ts'
 import type { BackupWarning } from '../backup/errors.ts'
+import { type CeremonyId, newCeremonyId } from '../backup/shares/ceremony-id.ts'
 import {
   checkCustodians,
   type CheckedCustodian,
@@ -39,6 +40,15 @@ export type SplitKeyRequest = {
   readonly cardsForAll?: boolean
   /** Cards name neither key nor custodian. */
   readonly discreet?: boolean
+  /** In which ceremony; a new one unless told. */
+  readonly ceremony?: CeremonyId | undefined
+  /** Asked when everything is known, before the key is read. A rejection leaves everything as it was. */
+  readonly agree?: ((planned: PlannedSplit) => Promise<void>) | undefined
+}
+
+/** What is known of a split before the key is read. */
+export type PlannedSplit = Pick<SplitOfKey, 'subject' | 'plan' | 'custodians'> & {
+  readonly ceremony: CeremonyId
 }
 
 /** What a reshare knows beforehand. */
@@ -47,8 +57,8 @@ export type Replacing = {
   readonly supersedes: readonly string[]
   /** Numbers and people where neither flags nor the configuration say any. */
   readonly plan: SharePlan
-  /** Lent by a quorum of an old set, proven; the home's own key when undefined. */
-  readonly material: Secret | undefined
+  /** The key out of a quorum of an old set, proven; the home's own key when undefined. Wiped here. */
+  readonly rebuild: (() => Promise<Secret>) | undefined
 }
 
 export type SplitOfKey = {
@@ -96,9 +106,11 @@ export async function splitKeyOf(
   const pending = await pendingSets(workspace, { name, version, except: replacing?.supersedes ?? [] })
   const planned = { subject, plan, custodians: checked, warnings: [...warnings, ...pending] }
   if (request.dryRun === true) return { ...planned, stored: undefined, undelivered: [] }
-  const material = replacing?.material ?? (await loadMaterial(workspace.home, name, version, record))
+  const ceremony = request.ceremony ?? newCeremonyId()
+  await request.agree?.({ ...planned, ceremony })
+  const material = await (replacing?.rebuild?.() ?? loadMaterial(workspace.home, name, version, record))
   try {
-    const facts = { name, version, purpose: key.purpose, material }
+    const facts = { name, version, purpose: key.purpose, material, ceremony }
     const { stored, failed } = await splitLogged(workspace, facts, { planned, request, replacing })
     await refreshCopy(workspace.home)
     return { ...planned, stored, undelivered: failed }
@@ -115,7 +127,7 @@ type Splitting = {
 
 async function splitLogged(
   workspace: Workspace,
-  key: Pick<SplitRequest, 'name' | 'version' | 'purpose' | 'material'>,
+  key: Pick<SplitRequest, 'name' | 'version' | 'purpose' | 'material'> & { readonly ceremony: CeremonyId },
   { planned, request, replacing }: Splitting,
 ): Promise<Delivered> {
   const { subject, plan, custodians } = planned
@@ -125,6 +137,7 @@ async function splitLogged(
     threshold: plan.threshold,
     of: plan.of,
     custodians: plan.custodians.map((one) => one.name),
+    ceremony: key.ceremony.id,
     ...(supersedes.length === 0 ? {} : { supersedes: supersedes.map((set) => shownSet({ set })) }),
   }
   const action = supersedes.length === 0 ? 'backup.split' : 'backup.reshare'

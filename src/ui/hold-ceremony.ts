@@ -28,6 +28,7 @@ import { isoNow } from '../platform/clock.ts'
 import { createFile } from '../platform/create-file.ts'
 import { exists } from '../platform/files.ts'
 import { writeState } from '../platform/state-file.ts'
+import { asVariable, type CeremonyId } from '../backup/shares/ceremony-id.ts'
 import { runInForeground } from '../platform/foreground.ts'
 import { acquireLock } from '../platform/lock.ts'
 import { packaged } from '../platform/packaged.ts'
@@ -94,7 +95,7 @@ async function rehearsalStage(request: CeremonyRequest, loaded: LoadedPlan): Pro
     options: { config: rehearsal.config, home: undefined },
   }
   for (const words of rehearsal.before) {
-    const exit = await runKvx(words, stage)
+    const exit = await runKvx(words, stage, loaded.plan)
     if (exit === 0) continue
     throw new KvxError(
       'TOOL_FAILED',
@@ -108,13 +109,13 @@ async function rehearsalStage(request: CeremonyRequest, loaded: LoadedPlan): Pro
 }
 
 /** The very commands that an operator would type, as processes of their own: no key is ever in this one. */
-async function runKvx(words: readonly string[], { options }: Stage): Promise<number> {
+async function runKvx(words: readonly string[], { options }: Stage, plan: CeremonyId): Promise<number> {
   const program = await packaged('bin/kvx')
   if (program === undefined) throw new KvxError('TOOL_MISSING', 'bin/kvx is not where this kvx was installed')
   const places = Object.entries(options).flatMap(([name, value]) =>
     value === undefined ? [] : [`--${name}`, value],
   )
-  return runInForeground(program, [...words, ...places])
+  return runInForeground(program, [...words, ...places], { ...process.env, ...asVariable(plan) })
 }
 
 async function conduct(
@@ -128,7 +129,7 @@ async function conduct(
     loaded,
     log,
     {
-      runCommand: async (words) => runKvx(words, stage),
+      runCommand: async (words) => runKvx(words, stage, plan),
       preflight: async () =>
         preflight({
           config: await configIfThere(stage.options),

@@ -165,6 +165,7 @@ export const shareSet = z.object({
   fingerprint,
   checkValue,
   created: time,
+  ceremony: z.object({ id: text, nonce: text }).nullable().describe('in which it was dealt'),
   shares: z.array(share),
   state: z.enum(['pending', 'active', 'superseded', 'closed', 'aborted']),
   accepted: z.object({ shares: z.array(z.int()), reason: text, at: time, by: text }).nullable(),

@@ -1,7 +1,9 @@
+import { digestLines, digestOfHex } from '../ceremony/digest.ts'
 import type { BackupWarning } from '../backup/errors.ts'
 import type { CheckedCustodian } from '../backup/shares/custodians.ts'
 import { outstanding, type ShareSet, shownSet, unconfirmed } from '../backup/shares/share-set.ts'
 import type { ShareSetList, StoredShareSet } from '../backup/shares/share-sets.ts'
+import { pgpWords } from '../core/pgp-words.ts'
 import type { Share } from '../core/share/share-text.ts'
 import type { Recreated } from '../keyring/recreate-share.ts'
 import type { Reshared } from '../keyring/reshare-key.ts'
@@ -22,6 +24,7 @@ export function shareSetData({ set, path, folder }: StoredShareSet): object {
     fingerprint: set.fingerprint,
     checkValue: set.checkValue,
     created: set.created,
+    ceremony: set.ceremony ?? null,
     shares: set.shares.map(
       ({ index, custodian, openpgp, expires, file, confirmations, delivered, destroyed }) => ({
         index,
@@ -139,6 +142,8 @@ export function splitLines(
     `set ${shownSet(set)} of ${set.name}@${set.version} (check value ${set.checkValue}): any ${set.threshold} of ${set.of} shares rebuild the key; ${stateText(set)}`,
     ...custodianLines(custodians),
     `  ${folder}`,
+    'fingerprint of the key, to be read aloud and written down:',
+    ...digestLines(digestOfHex(set.fingerprint)),
     `Next: give each custodian the .asc file with their number, ${shownSet(set)}.json, and the recovery kit that lies beside them: README.txt says what it is.`,
     `Each runs \`gpg --decrypt FILE | kvx share verify --share-fd 0 --manifest ${shownSet(set)}.json\` and reads the receipt out; then kvx backup confirm ${shownSet(set)} --index I`,
     `It counts as a backup once all ${set.of} are confirmed.`,
@@ -241,6 +246,12 @@ export function verifiedData(
   }
 }
 
+/** What a custodian saw and noted before the key was divided. */
+function ceremonyLines({ ceremony }: ShareSet): readonly string[] {
+  if (ceremony === undefined) return []
+  return [`dealt in the ceremony ${ceremony.id}, nonce: ${pgpWords(ceremony.nonce).join(' ')}`]
+}
+
 export function verifiedLines(verified: VerifiedShare): readonly string[] {
   const { share, set, custodian, receipt, slot } = verified
   const head = `share ${share.index} of ${share.of} in set ${share.setId.toUpperCase()} is intact; ${share.threshold} shares rebuild the key with the check value ${share.checkValue}`
@@ -249,6 +260,7 @@ export function verifiedLines(verified: VerifiedShare): readonly string[] {
       ? ['no manifest was given: nothing proves that this is the share that was dealt']
       : [
           `it is exactly the share that was dealt to ${custodian ?? ''}; the set is ${set.state}`,
+          ...ceremonyLines(set),
           `the manifest is as the key ${set.auditKeyFingerprint.slice(0, 16)} signed it; the recovery kit names that key`,
         ]
   return [

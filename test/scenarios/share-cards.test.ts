@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { atTerminal as personAt, type Screen, type Step } from '../backup/shares/terminal.ts'
+import { pgpWords } from '../../src/core/pgp-words.ts'
 import { longestLeak, vectorText } from '../core/share/fixture.ts'
 import { kvx, kvxBin, type KvxDocument, root } from '../support/cli.ts'
 
@@ -19,6 +20,8 @@ const folder = mkdtempSync('/var/tmp/kvx-cards-')
 /** A folder in memory that nobody else enters. */
 const memory = mkdtempSync('/dev/shm/kvx-cards-')
 const env = { HOME: folder, GNUPGHOME: join(folder, 'no-gnupg'), LC_ALL: 'C', TERM: 'xterm' }
+/** Everybody who is here agrees to the list. */
+const agree: Step = [/agree to this list, and to any 2 of 3\?/, 'y\r']
 const leave = '\x1b[2J\x1b[3J\x1b[H\x1b[?1049l'
 
 beforeAll(() => {
@@ -189,10 +192,17 @@ describe('share print', () => {
 })
 
 describe('a split among custodians without OpenPGP keys', () => {
-  type Split = { set: string; state: string; shares: readonly { confirmed: boolean; file: string | null }[] }
+  type Split = {
+    set: string
+    state: string
+    fingerprint: string
+    ceremony: { id: string; nonce: string }
+    shares: readonly { confirmed: boolean; file: string | null }[]
+  }
 
   it('hands a card to each in turn and has it typed back: the set is active when the room empties', async () => {
-    const steps = ['A. Boole', 'C. Dirac', 'E. Fermi'].flatMap((name): Step[] => [
+    const steps = ['A. Boole', 'C. Dirac', 'E. Fermi'].flatMap((name, at): Step[] => [
+      ...(at === 0 ? [agree] : []),
       [new RegExp(`is for ${name}[\\s\\S]*ready\\?`), 'y\r'],
       [/screen is cleared/, '\r'],
       [new RegExp(`${name}: type, paste or scan`), (said) => `${copied(said)}\r`],
@@ -206,11 +216,29 @@ describe('a split among custodians without OpenPGP keys', () => {
       [true, null],
       [true, null],
     ])
+    // What everybody saw before the key was read is what the manifest and each card say.
+    const { ceremony } = data.shareSets[0] ?? { ceremony: { id: '', nonce: '' } }
+    expect(screen).toContain(`ceremony ${ceremony.id}, nonce: ${pgpWords(ceremony.nonce).join(' ')}`)
+    expect(screen.indexOf('nonce: ')).toBeLessThan(screen.indexOf('is for A. Boole'))
+    expect(screen).toMatch(/OK +clock/)
+    expect(screen).toContain(
+      pgpWords(data.shareSets[0]?.fingerprint ?? '')
+        .slice(0, 8)
+        .join(' '),
+    )
     // No two shares on one screen: each is cleared before the next is drawn.
     const parts = screen.split('\x1b[?1049h').slice(1)
     expect(parts).toHaveLength(3)
     for (const part of parts) expect(part.indexOf(leave)).toBeGreaterThan(part.lastIndexOf('KVX1 '))
     rebuilt([copied(parts[0] ?? ''), copied(parts[2] ?? '')])
+  })
+
+  it('divides nothing before everybody agreed to the list and the numbers', async () => {
+    const before = json<{ shareSets: readonly Split[] }>(['backup', 'list']).data.shareSets
+    const no = await atTerminal(['backup', 'split', 'master'], [[/any 2 of 3\?/, '\r']])
+    expect(no.exit, no.screen).toBe(2)
+    expect(no.screen).toMatch(/1 +A\. Boole +no OpenPGP key +by card/)
+    expect(json<{ shareSets: readonly Split[] }>(['backup', 'list']).data.shareSets).toEqual(before)
   })
 
   it('puts one PDF after another into memory, and removes it when its custodian holds the card', async () => {
@@ -221,7 +249,8 @@ describe('a split among custodians without OpenPGP keys', () => {
       texts.push(scanned(readFileSync(join(memory, name))))
       return 'y\r'
     }
-    const steps = [1, 2, 3].flatMap((): Step[] => [
+    const steps = [1, 2, 3].flatMap((at): Step[] => [
+      ...(at === 1 ? [agree] : []),
       [/ready\?/, 'y\r'],
       [/Does .* hold the card\?/, print],
       [/type, paste or scan/, () => `${texts.at(-1) ?? ''}\r`],
@@ -235,6 +264,7 @@ describe('a split among custodians without OpenPGP keys', () => {
 
   it('C14 is aborted when somebody leaves, and counts for nothing; a wrong card is named and asked for again', async () => {
     const steps: readonly Step[] = [
+      agree,
       [/ready\?/, 'y\r'],
       [/screen is cleared/, '\r'],
       [/A\. Boole: type, paste or scan/, vectorText(1)],

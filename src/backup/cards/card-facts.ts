@@ -17,6 +17,7 @@ export async function cardFacts(
     custodian: isNamed ? set.shares.find(({ index }) => index === how.index)?.custodian : undefined,
     fingerprint: set?.fingerprint,
     dealt: set?.created,
+    ceremony: set?.ceremony?.id,
     auditKeyFingerprint: set?.auditKeyFingerprint,
     programSha256: program && sha256Hex(program.bytes),
   }

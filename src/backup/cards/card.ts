@@ -12,6 +12,8 @@ export type CardFacts = {
   readonly custodian: string | undefined
   /** When the set was made, UTC. */
   readonly dealt: string | undefined
+  /** Id of the ceremony. */
+  readonly ceremony?: string | undefined
   /** SHA-256 of the public key that signed the manifest. */
   readonly auditKeyFingerprint: string | undefined
   /** SHA-256 of the recovery program that lies beside the manifest. */
@@ -93,6 +95,7 @@ function drawFront(page: Page, share: Share, { facts, lines, code }: Front): voi
     ['key', facts.subject],
     ['check value', share.checkValue],
     ['dealt', facts.dealt?.slice(0, 10)],
+    ['ceremony', facts.ceremony],
     ['custodian', printable(facts.custodian)],
   ]
   let y = margin + 44
@@ -103,7 +106,7 @@ function drawFront(page: Page, share: Share, { facts, lines, code }: Front): voi
       .font(bold)
       .fontSize(10)
       .text(value, margin + 62, y - 1, { lineBreak: false })
-    y += 14
+    y += 13
   }
   drawShareLines(page, lines, margin + 122)
   const codeTop = margin + 218

@@ -7,6 +7,8 @@ export type LetterFacts = {
   readonly fingerprint: string
   readonly created: string
   readonly custodian: string
+  /** Id of the ceremony in which it was dealt. */
+  readonly ceremony?: string | undefined
 }
 
 /**
@@ -37,6 +39,7 @@ function head(share: Share, facts: LetterFacts): string {
     `fingerprint: ${facts.fingerprint}`,
     `custodian: ${facts.custodian}`,
     `dealt: ${facts.created}`,
+    ...(facts.ceremony === undefined ? [] : [`ceremony: ${facts.ceremony}`]),
   ].join('\n')
 }
 

@@ -7,6 +7,7 @@ import { highestOf, setIdForm } from '../../core/share/share-text.ts'
 import { parsePublicKeysPem, publicKeyFingerprint, verify } from '../../core/signature.ts'
 import type { SignatureVerdict, Signer, Verifier } from '../manifest.ts'
 import { isKeyName } from '../plaintext.ts'
+import { ceremonyIdForm, nonceForm } from './ceremony-id.ts'
 
 /**
  * The public manifest of a share set: what everybody may know. It lies in the home and travels with every share.
@@ -65,6 +66,10 @@ const shareSet = z.strictObject({
   threshold: z.int().min(2).max(highestOf),
   of: z.int().min(2).max(highestOf),
   created: time,
+  /** The ceremony in which it was dealt; not there in sets of an older kvx. */
+  ceremony: z
+    .strictObject({ id: z.string().regex(ceremonyIdForm), nonce: z.string().regex(nonceForm) })
+    .optional(),
   state: z.enum(['pending', 'active', 'superseded', 'closed', 'aborted']),
   activated: time.nullable(),
   /** Sets that this one takes the place of once it is active. */

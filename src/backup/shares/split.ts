@@ -10,6 +10,7 @@ import { acquireLock } from '../../platform/lock.ts'
 import { randomBytes } from '../../platform/random.ts'
 import { createFolder, removeFolder, unfinishedFolders } from '../../platform/whole-folder.ts'
 import type { KeyPurpose } from '../plaintext.ts'
+import type { CeremonyId } from './ceremony-id.ts'
 import type { CheckedCustodian } from './custodians.ts'
 import { recoveryKit } from './kit.ts'
 import { receiptDigests } from './receipts.ts'
@@ -40,6 +41,7 @@ export type SplitRequest = {
   readonly kvxVersion: string
   /** Marks the shares as those of a rehearsal. */
   readonly rehearsal?: boolean
+  readonly ceremony?: CeremonyId
   /** Sets of the same key that this one takes the place of once it is active. */
   readonly supersedes?: readonly string[]
   /**
@@ -127,7 +129,13 @@ async function deliver(share: Share, delivery: Delivery): Promise<DealtShare> {
   const custodian = request.custodians[share.index - 1]
   if (custodian === undefined) throw new TypeError('every share has a custodian')
   const fingerprint = fingerprintOf(request.material)
-  const facts = { ...request, fingerprint, created, custodian: custodian.name }
+  const facts = {
+    ...request,
+    ceremony: request.ceremony?.id,
+    fingerprint,
+    created,
+    custodian: custodian.name,
+  }
   const sent =
     custodian.recipient === undefined ? byHand : await sendShare(share, facts, custodian.recipient, folder)
   return {
@@ -154,6 +162,7 @@ function pendingSet({ request, setId, created }: Delivery, dealt: DealtShare[]):
     threshold,
     of: dealt.length,
     created,
+    ...(request.ceremony === undefined ? {} : { ceremony: { ...request.ceremony } }),
     state: 'pending',
     activated: null,
     supersedes: [...(supersedes ?? [])],

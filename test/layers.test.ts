@@ -116,7 +116,7 @@ it('keeps the file system inside platform and drivers', () => {
 })
 
 it('keeps child processes inside platform', () => {
-  const starts = /^(node:child_process|execa)$/
+  const starts = /^node:child_process$/
   expect(violations(({ file, target }) => starts.test(target) && !file.startsWith('src/platform/'))).toEqual(
     [],
   )

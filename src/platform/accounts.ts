@@ -1,5 +1,6 @@
 import { KvxError } from '../core/errors.ts'
 import { runChild, toolFailed } from './child.ts'
+import { type AccountDatabase, localAccount } from './local-accounts.ts'
 
 /** A group as the operator names it: its name, or its number as text or number. */
 export type AccountName = string | number
@@ -24,14 +25,12 @@ export async function userName(id: number): Promise<string | undefined> {
   return (await lookUp('passwd', String(id)))?.[0]
 }
 
-type Database = 'group' | 'passwd'
-
 const words = {
   group: { noun: 'group', make: 'groupadd --system' },
   passwd: { noun: 'user', make: 'useradd --system' },
 } as const
 
-async function accountId(database: Database, name: AccountName): Promise<number> {
+async function accountId(database: AccountDatabase, name: AccountName): Promise<number> {
   const text = String(name)
   const { noun, make } = words[database]
   if (/^\d+$/.test(text)) {
@@ -49,7 +48,9 @@ async function accountId(database: Database, name: AccountName): Promise<number>
   })
 }
 
-async function lookUp(database: Database, key: string): Promise<string[] | undefined> {
+async function lookUp(database: AccountDatabase, key: string): Promise<readonly string[] | undefined> {
+  const local = localAccount(database, key)
+  if (local !== undefined) return local
   const result = await runChild('getent', [database, key], { timeoutMs: 30_000, ownSession: true })
   if (result.exitCode === 2) return undefined
   if (result.exitCode !== 0)

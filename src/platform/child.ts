@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { KvxError } from '../core/errors.ts'
+import type { Descriptor, ProcessEnd } from './run-process.ts'
 import { requireTool } from './tools.ts'
 
 export type ChildResult = {
@@ -36,8 +37,7 @@ const defaultMaxOutput = 16 * 1024 * 1024
  * Runs one program to its end, without a shell, with a fixed environment and absolute path.
  *
  * An exit code other than 0 is a result, not an error. The caller overwrites `stdout` and `pipes` where they
- * carry secrets. Errors are made anew from the tool's name and its exit alone: those of execa hold arguments
- * and output.
+ * carry secrets. Errors are made anew from the tool's name and its exit alone: those of Node hold arguments.
  * @throws KvxError TOOL_MISSING, or TOOL_FAILED for a signal, a time-out, too much output, a failed start.
  */
 export async function runChild(
@@ -47,77 +47,53 @@ export async function runChild(
 ): Promise<ChildResult> {
   const file = requireTool(tool)
   const name = basename(tool)
-  const { execa } = await import('execa')
-  let outcome: Outcome
+  // Most commands that ask no other program do not wait for what starts one.
+  const { runProcess } = await import('./run-process.ts')
+  let end: ProcessEnd
   try {
-    outcome = await execa(file, [...args], {
+    end = await runProcess(file, args, {
+      stdio: childStdio(options),
       env: childEnvironment(options.env),
-      extendEnv: false,
-      preferLocal: false,
-      shell: false,
-      reject: false,
-      verbose: 'none',
-      encoding: 'buffer',
-      buffer: true,
-      stripFinalNewline: false,
-      cleanup: true,
-      detached: options.ownSession === true,
-      maxBuffer: options.maxOutput ?? defaultMaxOutput,
-      // The types of execa know descriptors above 9 only in some places; it takes them everywhere.
-      stdio: childStdio(options) as ['ignore', 'pipe', 'pipe'],
-      ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs }),
+      ownSession: options.ownSession === true,
+      maxOutput: options.maxOutput ?? defaultMaxOutput,
+      timeoutMs: options.timeoutMs,
     })
   } catch {
     throw new KvxError('TOOL_FAILED', `${name} could not be started`, { details: { tool: name } })
   }
-  return childResult(name, outcome, options)
+  return childResult(name, end, options)
 }
 
-/** What is taken of execa's result; everything else of it stays unread and is dropped. */
-type Outcome = {
-  readonly exitCode?: number | undefined
-  readonly signal?: string | undefined
-  readonly timedOut: boolean
-  readonly isMaxBuffer: boolean
-  readonly stdio: readonly unknown[]
-}
-
-type Input = 'ignore' | number | Uint8Array
-type Stdio = [Input, 'pipe', 'pipe', ...('pipe' | number | Uint8Array)[]]
-
-function childStdio(options: ChildOptions): Stdio {
+function childStdio(options: ChildOptions): readonly Descriptor[] {
   const input = options.inputFd ?? options.input ?? 'ignore'
   const pipes = (options.pipes ?? []).map((pipe) => (pipe === 'out' ? ('pipe' as const) : pipe))
   return [input, 'pipe', 'pipe', ...(options.fds ?? []), ...pipes]
 }
 
-function childResult(name: string, outcome: Outcome, options: ChildOptions): ChildResult {
-  const problem = childProblem(outcome, options)
-  if (problem !== undefined || outcome.exitCode === undefined) {
-    for (const output of outcome.stdio) if (output instanceof Uint8Array) output.fill(0)
+function childResult(name: string, end: ProcessEnd, options: ChildOptions): ChildResult {
+  const problem = childProblem(end, options)
+  if (problem !== undefined || end.exitCode === null) {
+    for (const output of end.outputs) output.fill(0)
     throw new KvxError('TOOL_FAILED', `${name} ${problem ?? 'could not be started'}`, {
-      details: { tool: name, ...(outcome.signal === undefined ? {} : { signal: outcome.signal }) },
+      details: { tool: name, ...(end.signal === null ? {} : { signal: end.signal }) },
     })
   }
   const first = 3 + (options.fds?.length ?? 0)
   return {
-    exitCode: outcome.exitCode,
-    stdout: asBuffer(outcome.stdio[1]),
-    stderr: asBuffer(outcome.stdio[2]),
-    pipes: (options.pipes ?? []).map((_, index) => asBuffer(outcome.stdio[first + index])),
+    exitCode: end.exitCode,
+    stdout: end.outputs[1] ?? empty,
+    stderr: end.outputs[2] ?? empty,
+    pipes: end.outputs.slice(first),
   }
 }
 
-function childProblem(outcome: Outcome, options: ChildOptions): string | undefined {
-  if (outcome.timedOut) return `did not end within ${String(options.timeoutMs)} ms`
-  if (outcome.isMaxBuffer) return `said more than ${options.maxOutput ?? defaultMaxOutput} bytes`
-  if (outcome.signal !== undefined) return `was ended by ${outcome.signal}`
-  return undefined
-}
+const empty = Buffer.alloc(0)
 
-function asBuffer(output: unknown): Buffer {
-  if (!(output instanceof Uint8Array)) return Buffer.alloc(0)
-  return Buffer.from(output.buffer, output.byteOffset, output.byteLength)
+function childProblem(end: ProcessEnd, options: ChildOptions): string | undefined {
+  if (end.timedOut) return `did not end within ${String(options.timeoutMs)} ms`
+  if (end.saidTooMuch) return `said more than ${options.maxOutput ?? defaultMaxOutput} bytes`
+  if (end.signal !== null) return `was ended by ${end.signal}`
+  return undefined
 }
 
 /** The fault harness counts calls by a preloaded library: its variables pass only under the test flag. */

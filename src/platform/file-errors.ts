@@ -97,6 +97,8 @@ export function fileError(error: unknown, action: string, path: string): KvxErro
 
 /** A path for a message: control characters and other signs that a terminal could obey are escaped. */
 export function shownPath(path: string): string {
+  // Most are; the classes below take milliseconds to build.
+  if (/^[\x20-\x7e]*$/.test(path)) return path
   return path.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}]/gu, (sign) => {
     return `\\u{${(sign.codePointAt(0) ?? 0).toString(16)}}`
   })

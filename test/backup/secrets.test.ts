@@ -141,7 +141,7 @@ describe('the bytes of a key', () => {
     for (const [index, work] of others.entries()) expectNoMarker(await failureOf(work), `other ${index}`)
   })
 
-  it('come out of no child, not even where execa is told to print what children say', () => {
+  it('come out of no child, not even where Node is told to print what children say', () => {
     const sources = join(import.meta.dirname, '../../src')
     const script = `
       import { createBackup } from '${sources}/backup/create.ts'
@@ -157,7 +157,7 @@ describe('the bytes of a key', () => {
       await openBackup(backup.path, { expectFingerprint: 'ab'.repeat(32) })`
     const run = spawnSync(process.execPath, ['--input-type=module-typescript', '--eval', script], {
       input: key,
-      env: { ...process.env, ...gpg.env, NODE_DEBUG: 'execa,child_process' },
+      env: { ...process.env, ...gpg.env, NODE_DEBUG: 'child_process,stream,net' },
     })
     const output = Buffer.concat([run.stdout, run.stderr]).toString('latin1')
     expect(output).toMatch(/material: \[secret\][^]*\} true\n/)

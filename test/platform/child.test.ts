@@ -1,4 +1,4 @@
-import { chmodSync, openSync, closeSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterEach, describe, expect, test, vi } from 'vitest'
@@ -170,6 +170,43 @@ describe('a failed child', () => {
     expect(inspect(error, { depth: 20, showHidden: true })).not.toContain(marker)
   })
 })
+
+describe('the end of a child', () => {
+  test('that does not come in time is not waited for, even where a program of its own holds the pipes', async () => {
+    const error = await failure(runChild('sh', ['-c', 'sleep 600 & wait'], { timeoutMs: 300 }))
+    expect(error).toMatchObject({ code: 'TOOL_FAILED', message: 'sh did not end within 300 ms' })
+  })
+
+  test('is forced on one that does not obey', async () => {
+    const script = 'trap "" TERM; while :; do sleep 1; done'
+    const error = await failure(runChild('sh', ['-c', script], { timeoutMs: 300 }))
+    expect(error).toMatchObject({ code: 'TOOL_FAILED', message: 'sh did not end within 300 ms' })
+  })
+
+  test.each([
+    ['comes with the end of kvx', false, 'gone'],
+    ['of a session of its own is its own affair', true, 'running'],
+  ])('%s', async (_, ownSession, expected) => {
+    const file = join(trustedDirectory(), 'pid')
+    const script = `
+      import { existsSync } from 'node:fs'
+      import { runChild } from ${JSON.stringify(platformFile('child.ts'))}
+      void runChild('sh', ['-c', 'echo $$ > ${file}.new; mv ${file}.new ${file}; exec sleep 600'], { ownSession: ${ownSession} })
+      const look = () => (existsSync('${file}') ? process.kill(process.pid, 'SIGTERM') : setTimeout(look, 10))
+      look()`
+    const result = await runModule(script)
+    expect([result.signal, result.stderr]).toEqual(['SIGTERM', ''])
+    const pid = Number(readFileSync(file, 'utf8'))
+    for (let look = 0; look < 200 && expected === 'gone' && isRunning(pid); look++)
+      await new Promise((done) => setTimeout(done, 50))
+    expect(isRunning(pid) ? 'running' : 'gone').toBe(expected)
+    if (isRunning(pid)) process.kill(pid, 'SIGKILL')
+  })
+})
+
+function isRunning(pid: number): boolean {
+  return existsSync(`/proc/${pid}/stat`) && !/^\d+ \(.*\) Z/.test(readFileSync(`/proc/${pid}/stat`, 'latin1'))
+}
 
 test('Ctrl+C on a terminal does not reach a helper in a session of its own', async () => {
   const file = join(trustedDirectory(), 'done')

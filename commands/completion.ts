@@ -1,4 +1,4 @@
-import { Args } from '@oclif/core'
+import * as Args from '@oclif/core/args'
 import { completionScript, shells } from '../src/ui/completion.ts'
 import { factsOf, topicFacts } from './_program/command-facts.ts'
 import { KvxCommand } from './_program/kvx-command.ts'
@@ -36,7 +36,8 @@ export default class Completion extends KvxCommand {
     await this.finish('kvx.completion/1', async () => {
       const { args } = await this.parse(Completion)
       const shell = shells.find((one) => one === args.shell) ?? 'bash'
-      const lines = completionScript(shell, factsOf(this.config.commands), topicFacts())
+      const { manifest } = await import('virtual:manifest')
+      const lines = completionScript(shell, factsOf(Object.values(manifest.commands)), topicFacts())
       return { data: { shell, script: `${lines.join('\n')}\n` }, lines }
     })
   }

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { refuseUnapproved } from '../src/approvals/gate.ts'
 import { errorCatalogue, KvxError } from '../src/core/errors.ts'
 import { readKeyring, versionOfSubject } from '../src/keyring/keyring.ts'

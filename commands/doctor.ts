@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { loadConfig } from '../src/config/config.ts'
 import { KvxError } from '../src/core/errors.ts'
 import { homeAt } from '../src/keyring/home.ts'

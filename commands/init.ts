@@ -1,5 +1,5 @@
 import { dirname, join, resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { loadConfig } from '../src/config/config.ts'
 import { adjustMark, findProfile, listProfiles, type Profile } from '../src/config/profiles.ts'
 import { profileConfig } from '../src/config/template.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { keyPathIn, makeBareKey, parseKeyMode, requireKeyName } from '../src/keyring/bare-key.ts'
 import { keygenLines, type MadeKey } from '../src/ui/keygen-view.ts'
 import { argument } from './_program/arguments.ts'

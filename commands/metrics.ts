@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { openWorkspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'
 import { takeMetrics } from '../src/migration/metrics.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { KvxError } from '../src/core/errors.ts'
 import { restoreForeign } from '../src/keyring/restore-foreign.ts'
 import { restoreKey } from '../src/keyring/restore-key.ts'

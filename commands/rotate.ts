@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { openWorkspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'
 import { rotationData, rotationLines } from '../src/ui/rotation-view.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { KvxError } from '../src/core/errors.ts'
 import { openWorkspace } from '../src/keyring/workspace.ts'
 import { Journal } from '../src/migration/journal.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { KvxError } from '../src/core/errors.ts'
 import { byVersionRecord } from '../src/migration/census.ts'
 import { openSession } from '../src/migration/session.ts'

@@ -41,7 +41,24 @@ export async function commandFiles(): Promise<Map<string, string>> {
  * first property of theirs is asked for.
  */
 const seldomUsed =
-  /^const (\w+) = (__importDefault\()?require\(["'](ansi-escapes|ansis|clean-stack|cli-spinners|ejs|indent-string|lilconfig|minimatch|string-width|tinyglobby|widest-line|wordwrap|wrap-ansi|node:child_process|node:fs\/promises|node:perf_hooks|node:readline)["']\)\)?;$/gm
+  /^const (\w+) = (__importDefault\()?require\(["'](ansi-escapes|ansis|clean-stack|cli-spinners|ejs|indent-string|lilconfig|minimatch|string-width|supports-color|tinyglobby|widest-line|wordwrap|wrap-ansi|node:child_process|node:fs\/promises|node:perf_hooks|node:readline)["']\)\)?;$/gm
+
+/** What oclif's parser and its errors import for other uses of theirs: it would bring all of oclif's help. */
+const unused: Readonly<Record<string, readonly string[]>> = {
+  'flags.js': ['./help'],
+  'parser/help.js': ['../ux'],
+  'errors/handle.js': ['../help/index'],
+  'errors/errors/cli.js': ['indent-string', 'wrap-ansi'],
+  'errors/errors/pretty-print.js': ['indent-string', 'wrap-ansi'],
+}
+
+function withoutUnused(code: string, id: string): string {
+  const names = Object.entries(unused).find(([file]) => id.endsWith(`/@oclif/core/lib/${file}`))?.[1] ?? []
+  return names.reduce(
+    (rest, name) => rest.replace(new RegExp(`(?:__importDefault\\()?require\\("${name}"\\)\\)?;`), '{};'),
+    code,
+  )
+}
 
 function loadLate(code: string): string {
   return code.replace(seldomUsed, (_, name: string, wrapper: string | undefined, library: string) => {
@@ -61,6 +78,18 @@ function withFonts(code: string): string {
   )}`
 }
 
+/**
+ * What nearly every command needs is one file: to find and open many takes longer than to read what is not called.
+ * The help of everything takes the small second one alone.
+ */
+const groups = [
+  {
+    name: 'base',
+    test: /\/(src\/(platform|core\/(secret|fingerprint|key-))|commands\/_program\/(arguments|kvx-command))/,
+  },
+  { name: 'screen', test: /\/src\/ui\/col(ours|umns)|commands\/_program\/topics/, priority: 1 },
+]
+
 /** The manifest as oclif itself computes it, without machine paths. */
 export async function manifest(commands: ReadonlyMap<string, string>): Promise<string> {
   const require = createRequire(import.meta.url)
@@ -75,6 +104,31 @@ export async function manifest(commands: ReadonlyMap<string, string>): Promise<s
     entries[id] = await cacheCommand(command, { name: 'kvx', alias: 'kvx', type: 'core' })
   }
   return JSON.stringify({ commands: entries, version: (await packageJson()).version })
+}
+
+/**
+ * Modules of Node are loaded when the first member of theirs is asked for: `node:crypto` alone takes a fifth of the
+ * time in which Node starts. The stand-in puts the module itself in its place.
+ */
+function withLateBuiltins(code: string): string {
+  return code.replace(
+    /^let (node_\w+) = (require\("node:[\w/]+"\));$/gm,
+    (line, name: string, load: string) =>
+      code.includes(`${name} = require_`)
+        ? line
+        : `let ${name} = new Proxy({}, { get: (_, key) => (${name} = ${load})[key] });`,
+  )
+}
+
+/** What the help of everything says of each command. */
+async function summaries(commands: ReadonlyMap<string, string>): Promise<Readonly<Record<string, string>>> {
+  const all = await Promise.all(
+    [...commands].map(async ([id, file]) => {
+      const { default: command } = (await import(file)) as { default: { summary: string } }
+      return [id, command.summary] as const
+    }),
+  )
+  return Object.fromEntries(all)
 }
 
 async function packageJson(): Promise<{ name: string; version: string }> {
@@ -105,8 +159,11 @@ async function programBundle(commands: ReadonlyMap<string, string>) {
   )
   const virtual: Record<string, string> = {
     'virtual:commands': `export const commands = {\n${table.join(',\n')}\n}`,
+    // oclif would print what was typed where the environment asks for it.
+    debug: 'export default () => Object.assign(() => undefined, { enabled: false })',
     // Asked for at each start, only to print another platform name under Windows.
     'wsl-utils': 'export const isWsl = false',
+    'virtual:summaries': `export const summaries = ${JSON.stringify(await summaries(commands))}`,
     // pdfkit needs them for fonts and pictures out of files; cards have neither.
     fontkit: 'export const create = undefined',
     'png-js': 'export default undefined',
@@ -124,7 +181,8 @@ async function programBundle(commands: ReadonlyMap<string, string>) {
         load: (id) => virtual[id],
         transform: (code, id) => {
           if (id.endsWith('/node_modules/pdfkit/js/pdfkit.node.mjs')) return withFonts(code)
-          return id.includes('/node_modules/@oclif/core/lib/') ? loadLate(code) : undefined
+          if (!id.includes('/node_modules/@oclif/core/lib/')) return undefined
+          return loadLate(withoutUnused(code, id))
         },
       },
     ],
@@ -149,6 +207,8 @@ async function build(): Promise<void> {
     format: 'cjs',
     entryFileNames: '[name].cjs',
     chunkFileNames: 'chunk-[name]-[hash].cjs',
+    codeSplitting: { groups },
+    plugins: [{ name: 'late', renderChunk: withLateBuiltins }],
     minify: false,
     comments: false,
   })

@@ -1,4 +1,4 @@
-import { Args } from '@oclif/core'
+import * as Args from '@oclif/core/args'
 import { KvxError } from '../../src/core/errors.ts'
 
 type ArgumentOptions = {

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { ruleGroups } from '../../src/checks/rules.ts'
 import { keyEncodings } from '../../src/core/key-encoding.ts'
 

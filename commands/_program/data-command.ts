@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { keyOf, versionOf } from '../../src/keyring/keyring.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { executeDataRun, prepareDataRun } from '../../src/migration/data-run.ts'

@@ -1,4 +1,4 @@
-import { Errors } from '@oclif/core'
+import { CLIError } from '@oclif/core/errors'
 import { KvxError } from '../../src/core/errors.ts'
 import { renderError } from '../../src/ui/error-view.ts'
 
@@ -13,7 +13,7 @@ type ParserFailure = {
  */
 export function toKvxError(error: unknown): KvxError {
   if (error instanceof KvxError) return error
-  if (error instanceof Errors.CLIError) return usageError(error)
+  if (error instanceof CLIError) return usageError(error)
   if (isExhausted(error)) {
     return new KvxError('RESOURCE_LIMIT', 'this process ran out of file descriptors', {
       hint: 'Raise the limit (`ulimit -n 1024`) and run the command again.',
@@ -36,7 +36,7 @@ function placeOf(error: unknown): string {
   return frame?.[1] === undefined ? '' : ` at ${frame[1]}`
 }
 
-function usageError(error: Errors.CLIError): KvxError {
+function usageError(error: CLIError): KvxError {
   const { flags, args } = error as unknown as ParserFailure
   const hint = 'Run the command with `--help` to see its arguments and examples.'
   switch (error.constructor.name) {

@@ -2,7 +2,7 @@ import { colours, type Stream } from '../../src/ui/colours.ts'
 import { helpWidth, wrapped } from '../../src/ui/columns.ts'
 import { helpGroups, programDescription, topics } from './topics.ts'
 
-type Summaries = Readonly<Record<string, { readonly summary?: string | undefined }>>
+type Summaries = Readonly<Record<string, string>>
 
 /** `kvx`, `kvx --help`, `kvx -h`, `kvx help`: all of it, and not about one command. */
 export function asksForEverything(argv: readonly string[]): boolean {
@@ -49,5 +49,5 @@ export function rootHelp(
 
 function summaryOf(commands: Summaries, name: string): string {
   const topic = (topics as Readonly<Record<string, { readonly description: string }>>)[name]
-  return commands[name]?.summary ?? topic?.description ?? ''
+  return commands[name] ?? topic?.description ?? ''
 }

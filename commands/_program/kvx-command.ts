@@ -1,4 +1,6 @@
-import { Command, Flags } from '@oclif/core'
+import type { Interfaces } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
+import { parse } from '@oclif/core/parser'
 import type { KvxError } from '../../src/core/errors.ts'
 import { isoNow } from '../../src/platform/clock.ts'
 import { settleBackground } from '../../src/platform/background.ts'
@@ -44,9 +46,37 @@ export const globalFlags = {
   quiet: Flags.boolean({ description: 'print nothing but errors', helpGroup: 'GLOBAL' }),
 }
 
-/** A command parses, makes one call, and renders: `finish` does what all of them share. */
-export abstract class KvxCommand extends Command {
-  static override baseFlags = globalFlags
+/**
+ * A command parses, makes one call, and renders: `finish` does what all of them share. The static members are
+ * those of oclif's commands, for its parser, its help and its manifest; its own base class would load all of oclif.
+ */
+export abstract class KvxCommand {
+  static summary: string | undefined
+  static description: string | undefined
+  static examples: readonly { readonly description: string; readonly command: string }[] = []
+  static args: Interfaces.ArgInput = {}
+  static flags: Interfaces.FlagInput = {}
+  static baseFlags = globalFlags
+  /** Whether a word that no argument takes is refused. */
+  static strict = true
+
+  protected readonly argv: string[]
+
+  /** @param argv the words after the command's own */
+  constructor(argv: readonly string[]) {
+    this.argv = [...argv]
+  }
+
+  abstract run(): Promise<void>
+
+  protected async parse<
+    F extends Interfaces.OutputFlags<Interfaces.FlagInput>,
+    B extends Interfaces.OutputFlags<Interfaces.FlagInput>,
+    A extends Interfaces.OutputArgs<Interfaces.ArgInput>,
+  >(command: Interfaces.Input<F, B, A>): Promise<Interfaces.ParserOutput<F, B, A>> {
+    const flags = { ...command.baseFlags, ...command.flags } as Interfaces.FlagInput<F>
+    return await parse<F, B, A>([...this.argv], { ...command, flags })
+  }
 
   /** Commands that never hold key material start without the steps that only guard memory. */
   protected readonly holdsKeys: boolean = true

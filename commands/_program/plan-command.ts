@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import type { PlannedWork } from '../../src/approvals/plan-file.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'

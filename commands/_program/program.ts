@@ -1,11 +1,10 @@
-import { Config, run, type Command, type Interfaces, Plugin } from '@oclif/core'
-import { commands } from 'virtual:commands'
+import { Config, type Interfaces, Plugin, run } from '@oclif/core'
 import { manifest } from 'virtual:manifest'
 import { helpWidth } from '../../src/ui/columns.ts'
 import { kvxVersion as version } from '../../src/version.ts'
 import { programDescription, topics } from './topics.ts'
 
-/** Commands by id from the inlined manifest; each class is its own chunk, loaded when it runs. */
+/** Commands by id from the inlined manifest, which holds all that help says of them. */
 class InlinedPlugin extends Plugin {
   override async load(): Promise<void> {
     await super.load()
@@ -16,25 +15,14 @@ class InlinedPlugin extends Plugin {
       id,
       pluginAlias: this.alias,
       pluginType: this.type,
-      load: async () => this.findCommand(id, { must: true }),
+      load: async () => Promise.reject(new Error('only main.ts runs a command')),
     }))
     this.commandIDs = this.commands.map(({ id }) => id)
   }
-
-  override async findCommand(id: string, options: { must: true }): Promise<Command.Class>
-  override async findCommand(id: string, options?: { must: boolean }): Promise<Command.Class | undefined>
-  override async findCommand(id: string): Promise<Command.Class | undefined> {
-    const load = commands[id]
-    if (load === undefined) return undefined
-    const { default: command } = await load()
-    command.id = id
-    command.plugin = this
-    return command
-  }
 }
 
-/** Parses the words, loads the one command and runs it. */
-export async function runProgram(argv: string[]): Promise<void> {
+/** Prints the help of a command or a topic, or refuses words that name neither. */
+export async function helpOrRefuse(argv: string[]): Promise<void> {
   const pjson = {
     name: 'kvx',
     version,

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { looksLikeKey } from '../../src/audit/entry-guard.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { onSignals } from '../../src/platform/interrupt.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import type { Notice } from '../../src/platform/notices.ts'
 import { lookAround } from '../../src/platform/surroundings.ts'
 

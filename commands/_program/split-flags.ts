@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { ceremonyAround } from '../../src/backup/shares/ceremony-id.ts'
 import type { HandOver } from '../../src/keyring/hand-over.ts'
 import type { SplitKeyRequest } from '../../src/keyring/split-key.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { exportLog, type ExportCounts } from '../../src/audit/export-log.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { openWorkspace, type Workspace } from '../../src/keyring/workspace.ts'

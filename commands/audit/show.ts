@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import type { AuditEntry } from '../../src/audit/entry.ts'
 import { readAudit } from '../../src/audit/read-audit.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { readPublicKeyFile, verifyEvidence, verifyHome } from '../../src/audit/verify-evidence.ts'
 import type { AuditVerdict } from '../../src/audit/verify-audit.ts'
 import { KvxError } from '../../src/core/errors.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { withIntent } from '../../src/audit/with-intent.ts'
 import type { Facts } from '../../src/audit/entry.ts'
 import { type BackupHome, confirmBackup } from '../../src/backup/confirm.ts'

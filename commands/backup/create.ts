@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { createBackupOf } from '../../src/keyring/backup-key.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { parseSubject } from '../../src/keyring/keyring.ts'

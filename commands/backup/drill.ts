@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { runDrill } from '../../src/keyring/drill.ts'
 import { train } from '../../src/keyring/training.ts'
 import { trainingNumbers } from '../../src/keyring/known-set.ts'

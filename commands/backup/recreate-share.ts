@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { cardFacts } from '../../src/backup/cards/card-facts.ts'
 import type { ShareSet } from '../../src/backup/shares/share-set.ts'
 import type { Share } from '../../src/core/share/share-text.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { parseCustodian } from '../../src/backup/shares/custodians.ts'
 import { reshareKeyOf } from '../../src/keyring/reshare-key.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { digestLines } from '../../src/ceremony/digest.ts'
 import { ceremonyFolder, writePlan } from '../../src/ceremony/folder.ts'
 import { ceremonyKinds, makePlan, type Person } from '../../src/ceremony/plan.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { preflight, stopped } from '../../src/ceremony/preflight.ts'
 import { configIfThere } from '../../src/keyring/site-values.ts'
 import { findingLines } from '../../src/ui/ceremony-view.ts'

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { holdCeremony } from '../../src/ui/hold-ceremony.ts'
 import { digestLines } from '../../src/ceremony/digest.ts'
 import { KvxError } from '../../src/core/errors.ts'

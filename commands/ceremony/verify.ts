@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { digestLines } from '../../src/ceremony/digest.ts'
 import { ceremonyFolder } from '../../src/ceremony/folder.ts'
 import { verdictOf, verifyRecord, verifySignatures } from '../../src/ceremony/verify.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { checkValueOf } from '../../src/core/fingerprint.ts'
 import { importKey } from '../../src/keyring/import-key.ts'
 import { keySources } from '../../src/keyring/key-source.ts'

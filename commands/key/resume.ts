@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { resumeVersion } from '../../src/keyring/change-state.ts'
 import { versionOfSubject } from '../../src/keyring/keyring.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { readPlanFile } from '../../src/approvals/plan-file.ts'
 import type { SigningWith } from '../../src/approvals/detached-signature.ts'
 import { signPlan } from '../../src/approvals/sign-plan.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { versionOfSubject } from '../../src/keyring/keyring.ts'
 import { argument } from '../_program/arguments.ts'
 import { requireWaitingTime } from '../_program/destroy-flags.ts'

@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { keyOf, readKeyring } from '../../src/keyring/keyring.ts'
 import { publicationDrift } from '../../src/keyring/publish/publish.ts'
 import { configuredKey, openWorkspace, type Workspace } from '../../src/keyring/workspace.ts'

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { cardFacts } from '../../src/backup/cards/card-facts.ts'
 import { readTravellingManifest, requireDealt } from '../../src/backup/shares/examine.ts'
 import { openCardOutput, putCard } from '../../src/ui/card-output.ts'

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { parseSigningKey } from '../../src/approvals/detached-signature.ts'
 import { writeSignedReceipt } from '../../src/approvals/share-receipt.ts'
 import { readTravellingManifest, requireDealt } from '../../src/backup/shares/examine.ts'

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { KvxError } from '../../src/core/errors.ts'
 import { siteValues } from '../../src/keyring/site-values.ts'
 import {

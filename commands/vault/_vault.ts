@@ -1,4 +1,4 @@
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { withIntent } from '../../src/audit/with-intent.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { readKeyring } from '../../src/keyring/keyring.ts'

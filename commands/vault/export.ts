@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { KvxError } from '../../src/core/errors.ts'
 import { writeStdout, writeStreamed } from '../../src/platform/stream-file.ts'
 import { checkDirectoryTrust } from '../../src/platform/trust.ts'

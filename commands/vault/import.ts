@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { Flags } from '@oclif/core'
+import * as Flags from '@oclif/core/flags'
 import { openStreamReader, streamFrom, streamStdin } from '../../src/platform/stream-file.ts'
 import { exists } from '../../src/platform/files.ts'
 import { checkedContent } from '../../src/vault/members.ts'

@@ -56,10 +56,6 @@ const observers =
   /^(-r|--require|--import|--(experimental-)?loader|--inspect.*|--debug.*|--heap-?snapshot.*|--heap-prof.*|--report.*|--experimental-report)$/
 
 async function refuseObservers(): Promise<void> {
-  const inspector = await import('node:inspector')
-  if (inspector.url() !== undefined) {
-    throw refusal('a debugger can attach to this process', 'run kvx without `--inspect`')
-  }
   const fromEnvironment = (process.env['NODE_OPTIONS'] ?? '').split(/\s+/)
   for (const option of [...process.execArgv, ...fromEnvironment]) {
     const name = option.replace(/^["']/, '').replace(/=.*$/s, '').replaceAll('_', '-')
@@ -69,6 +65,12 @@ async function refuseObservers(): Promise<void> {
         'run `env -u NODE_OPTIONS kvx …`',
       )
     }
+  }
+  // The launcher's option: without it a signal could have opened a debugger since.
+  if (process.execArgv.includes('--disable-sigusr1')) return
+  const inspector = await import('node:inspector')
+  if (inspector.url() !== undefined) {
+    throw refusal('a debugger can attach to this process', 'run kvx without `--inspect`')
   }
 }
 

@@ -5,9 +5,9 @@ import { KvxError } from '../core/errors.ts'
 import { exists, listDirectory, readFileCapped } from '../platform/files.ts'
 import { readLines } from '../platform/read-lines.ts'
 
-/** A signed document of a home: the report of a run, or the certificate of a retirement. */
+/** A signed document of a home: the report of a run or of a drill, or the certificate of a retirement. */
 export type EvidenceDocument = {
-  /** As the log names it: `runs/ID/report.json`, `certificates/….json`. */
+  /** As the log names it: `runs/ID/report.json`, `certificates/….json`, `backups/drills/….json`. */
   readonly path: string
   readonly bytes: Buffer
 }
@@ -20,8 +20,10 @@ export async function readDocuments(home: string): Promise<readonly EvidenceDocu
   for (const run of await namesIn(join(home, 'runs'))) {
     if (await exists(join(home, 'runs', run, 'report.json'))) paths.push(`runs/${run}/report.json`)
   }
-  for (const name of await namesIn(join(home, 'certificates'))) {
-    if (name.endsWith('.json')) paths.push(`certificates/${name}`)
+  for (const folder of ['certificates', 'backups/drills']) {
+    for (const name of await namesIn(join(home, folder))) {
+      if (name.endsWith('.json')) paths.push(`${folder}/${name}`)
+    }
   }
   const documents: EvidenceDocument[] = []
   for (const path of paths) {

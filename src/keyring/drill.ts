@@ -13,7 +13,7 @@ import { currentActor } from '../platform/actor.ts'
 import { isoNow, monotonicMs, now } from '../platform/clock.ts'
 import { exists } from '../platform/files.ts'
 import { kvxVersion } from '../version.ts'
-import { type DrillReport, writeDrillReport } from './drill-reports.ts'
+import { drillAction, type DrillReport, writeDrillReport } from './drill-reports.ts'
 import type { VersionRecord } from './keyring-file.ts'
 import { keyOf, parseSubject, readKeyring, refreshCopy, versionOf } from './keyring.ts'
 import { ownSets, rebuildFrom, type ShareSource } from './share-source.ts'
@@ -49,7 +49,7 @@ export async function runDrill(workspace: Workspace, request: DrillRequest): Pro
   const subject = `${name}@${version}`
   const [started, begun] = [isoNow(), monotonicMs()]
   const intent = {
-    action: 'backup.drill',
+    action: drillAction,
     subject,
     data: { source: 'shares' in request.from ? 'shares' : 'gpg' },
   }
@@ -81,8 +81,8 @@ export async function runDrill(workspace: Workspace, request: DrillRequest): Pro
       by: currentActor(),
       kvxVersion,
     }
-    const path = await writeDrillReport(workspace, report)
-    conclusion.conclude({ from: facts.from, nextDue: report.nextDue })
+    const { path, named } = await writeDrillReport(workspace, report)
+    conclusion.conclude({ from: facts.from, nextDue: report.nextDue, ...named })
     return { report, path, warnings: facts.warnings }
   })
   await refreshCopy(workspace.home)

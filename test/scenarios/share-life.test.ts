@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { verifyDocument } from '../../src/audit/signed-document.ts'
 import { splitShareTexts } from '../../src/core/share/share-lines.ts'
@@ -247,7 +247,29 @@ describe('the life of a key among five custodians', () => {
       writeFileSync(path, (texts[at] ?? '').replace(/"nextDue": "20/, '"nextDue": "30')),
     )
     expect(drills().lastDrill).toBe(null)
+    const { exit, data } = workspace.json<{ problems: { code: string; document: string }[] }>(
+      'audit',
+      'verify',
+    )
+    expect(exit).not.toBe(0)
+    expect(data.problems.map(({ code, document }) => `${code} ${document}`)).toEqual(
+      reports.map((path) => `DOCUMENT_CHANGED backups/drills/${basename(path)}`),
+    )
     reports.forEach((path, at) => writeFileSync(path, texts[at] ?? ''))
+    expect(drills().lastDrill).toBe(lastDrill)
+    workspace.ok('audit', 'verify')
+  })
+
+  it('counts no report of a drill that the log does not name, though this home signed it', () => {
+    const folder = workspace.file('.kvx/backups/drills')
+    const reports = readdirSync(folder).map((name) => join(folder, name))
+    const { lastDrill } = drills()
+    reports.forEach((path) => renameSync(path, path.replace('.json', '0.json')))
+    expect(drills().lastDrill).toBe(null)
+    const { exit, data } = workspace.json<{ problems: { code: string }[] }>('audit', 'verify')
+    expect(exit).not.toBe(0)
+    expect(new Set(data.problems.map(({ code }) => code))).toEqual(new Set(['DOCUMENT_MISSING']))
+    reports.forEach((path) => renameSync(path.replace('.json', '0.json'), path))
     expect(drills().lastDrill).toBe(lastDrill)
   })
 

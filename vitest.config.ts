@@ -14,7 +14,9 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'pure',
-          include: ['test/core/**/*.test.ts', 'test/config/**/*.test.ts', 'test/*.test.ts'],
+          include: ['core', 'config', 'fuzz']
+            .map((folder) => `test/${folder}/**/*.test.ts`)
+            .concat('test/*.test.ts'),
           pool: 'threads',
           isolate: false,
         },
@@ -24,7 +26,7 @@ export default defineConfig({
         test: {
           name: 'real',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/core/**', 'test/config/**', 'test/*.test.ts'],
+          exclude: ['test/core/**', 'test/config/**', 'test/fuzz/**', 'test/*.test.ts'],
           pool: 'forks',
           // Real processes race with whatever else the machine does: one repetition tells a broken promise,
           // which fails again, from a lost race with the load. The report names what was repeated.

@@ -208,7 +208,8 @@ function checkPlan(value: unknown, path: string): Plan {
 
 function parseYaml(bytes: Uint8Array, path: string): unknown {
   try {
-    return parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+    // A warning of the library would show what it read.
+    return parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes), { logLevel: 'error' })
   } catch {
     throw new KvxError('CONFIG_INVALID', `${shownPath(path)} is not YAML`, {
       hint: 'Look at its indentation, or make a new plan with `kvx ceremony plan`.',

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
-import { LineCounter, parseDocument, visit, type Document } from 'yaml'
+import { isCollection, LineCounter, parseDocument, visit, type Document } from 'yaml'
 import type { z } from 'zod'
 import { KvxError } from '../core/errors.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
@@ -88,14 +88,21 @@ async function findConfig(named: string | undefined): Promise<string> {
 export function parseConfig(path: string, bytes: Buffer, home?: string): Config {
   const text = decodeText(path, bytes)
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, strict: true, uniqueKeys: true, version: '1.2' })
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    strict: true,
+    uniqueKeys: true,
+    version: '1.2',
+    // A warning of the library would show what it read.
+    logLevel: 'error',
+  })
   const place = placer(path, document, lines)
   const [problem] = document.errors
   if (problem !== undefined) {
     const { line, col } = lines.linePos(problem.pos[0])
     throw invalid(`${path}:${line}:${col}`, yamlProblem(problem.code))
   }
-  refuseAliases(document, (at) => {
+  refuseOddities(document, (at) => {
     const { line, col } = lines.linePos(at)
     return `${path}:${line}:${col}`
   })
@@ -115,9 +122,12 @@ function decodeText(path: string, bytes: Buffer): string {
   }
 }
 
-/** A few of them can stand for more than a memory holds, and none is needed. */
-function refuseAliases(document: Document, place: (offset: number) => string): void {
+/** A few aliases can stand for more than a memory holds; a mapping as a name would be shown as one. None is needed. */
+function refuseOddities(document: Document, place: (offset: number) => string): void {
   visit(document, {
+    Pair: (_, { key }) => {
+      if (isCollection(key)) throw invalid(place(key.range?.[0] ?? 0), 'the name of a member is one word')
+    },
     Alias: (_, { range }) => {
       throw invalid(place(range?.[0] ?? 0), 'an alias (*name) is not read here; write the value out')
     },

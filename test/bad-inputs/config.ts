@@ -366,6 +366,12 @@ const edits: readonly Edit[] = [
     'kvx: 1\nx: *nothing\n',
     '2 CONFIG_INVALID an alias (*name) is not read here; write the value out',
   ],
+  [
+    'a mapping as a name',
+    'kvx: 1\n',
+    'kvx: 1\n? { password: secret-1 }\n: x\n',
+    '2 CONFIG_INVALID the name of a member is one word',
+  ],
   ['two documents', /$/, '\n---\nkvx: 1\n', '2 CONFIG_INVALID not valid YAML (multiple docs)'],
   [
     'a tag of another language',

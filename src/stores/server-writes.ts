@@ -1,5 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ServerTarget } from './server-errors.ts'
+import { requireWritable } from './server-refusals.ts'
 import type { RecordSet, Store, StoredRecord, Swap, SwapOutcome } from './store.ts'
+
+/** What the writes need to know of a table. */
+export type ServerTable = { readonly columns: ReadonlyMap<string, { readonly generated: boolean }> }
 
 /** Swaps of one record set with what the driver knows of its table. */
 export type ServerBatch<Table> = {
@@ -10,6 +15,7 @@ export type ServerBatch<Table> = {
 
 /** What a database server's driver does inside a transaction; the order of the steps is the same for all. */
 export type ServerWriter<Table> = {
+  readonly target: ServerTarget
   tableOf(set: RecordSet): Promise<Table>
   /** Throws when the lock that keeps other runs away was lost. Asked before each transaction. */
   readonly requireLock: (() => void) | undefined
@@ -29,7 +35,7 @@ export type ServerWriter<Table> = {
 }
 
 /** The writes of the store contract: compare, write, read back, and only then commit. */
-export function serverWrites<Table>(
+export function serverWrites<Table extends ServerTable>(
   writer: ServerWriter<Table>,
 ): Pick<Store, 'swap' | 'insertMissing'> & Required<Pick<Store, 'swapTogether'>> {
   const write = async <T>(work: () => Promise<T>): Promise<T> =>
@@ -37,10 +43,15 @@ export function serverWrites<Table>(
       writer.requireLock?.()
       return await writer.transaction(work)
     })
+  const batchOf = async (set: RecordSet, swaps: readonly Swap[]): Promise<ServerBatch<Table>> => {
+    const batch = { table: await writer.tableOf(set), set, swaps }
+    requireWritable(writer.target, batch)
+    return batch
+  }
   return {
     swap: async (set, swaps, readBack) => {
       if (swaps.length === 0) return []
-      const batch = { table: await writer.tableOf(set), set, swaps }
+      const batch = await batchOf(set, swaps)
       return await write(async () => {
         const outcomes = await writer.writeSwaps(batch)
         const changed = swaps.filter((_, index) => outcomes[index] === 'changed')
@@ -52,7 +63,7 @@ export function serverWrites<Table>(
     },
     swapTogether: async (batches, readBack) => {
       const open: ServerBatch<Table>[] = []
-      for (const batch of batches) open.push({ table: await writer.tableOf(batch.set), ...batch })
+      for (const batch of batches) open.push(await batchOf(batch.set, batch.swaps))
       try {
         return await write(async () => await writeTogether(writer, open, readBack))
       } catch (error) {

@@ -5,7 +5,9 @@ import {
   type RowDataPacket,
 } from 'mysql2/promise'
 import { KvxError } from '../../core/errors.ts'
-import { describeTarget, mysqlError, type MysqlTarget, serverErrno } from './mysql-errors.ts'
+import { endQuietly } from '../end-quietly.ts'
+import { type ServerTarget, unknownOutcome } from '../server-errors.ts'
+import { mysqlError, serverErrno } from './mysql-errors.ts'
 import { optionsOf } from './mysql-url.ts'
 
 /** A row: bytes of binary expressions, text of all others. */
@@ -13,7 +15,7 @@ export type Row = readonly (string | Buffer | null)[]
 export type Values = readonly (string | null)[]
 
 export type ConnectionOptions = {
-  readonly target: MysqlTarget
+  readonly target: ServerTarget
   readonly url: string
   /** How long to wait for a lock of another transaction; the server counts whole seconds. */
   readonly lockMs: number
@@ -23,7 +25,7 @@ export type ConnectionOptions = {
 
 /** One session of the server. Every error that leaves it is a `KvxError` without a value. */
 export type Connection = {
-  readonly target: MysqlTarget
+  readonly target: ServerTarget
   readonly isMariadb: boolean
   rows(sql: string, values?: Values): Promise<readonly Row[]>
   /** Number of rows that the statement found, changed or not. */
@@ -101,7 +103,7 @@ async function prepareSession(client: Client, { target, lockMs, statementMs }: C
   }
 }
 
-function wrap(client: Client, target: MysqlTarget, isLost: () => boolean): Connection {
+function wrap(client: Client, target: ServerTarget, isLost: () => boolean): Connection {
   const guard = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
       return await work()
@@ -134,7 +136,8 @@ function wrap(client: Client, target: MysqlTarget, isLost: () => boolean): Conne
     close: async () => {
       if (closed) return
       closed = true
-      await endQuietly(client)
+      await endQuietly(async () => client.end())
+      client.destroy()
     },
   }
 }
@@ -148,7 +151,7 @@ function toRow(row: readonly unknown[]): Row {
   })
 }
 
-async function transact<T>(client: Client, target: MysqlTarget, work: () => Promise<T>): Promise<T> {
+async function transact<T>(client: Client, target: ServerTarget, work: () => Promise<T>): Promise<T> {
   try {
     await client.query('START TRANSACTION')
     const result = await work()
@@ -165,28 +168,12 @@ function isOurs(error: unknown): boolean {
   return !(error instanceof Error && ('errno' in error || 'fatal' in error))
 }
 
-async function commit(client: Client, target: MysqlTarget): Promise<void> {
+async function commit(client: Client, target: ServerTarget): Promise<void> {
   try {
     await client.query('COMMIT')
   } catch (error) {
     const errno = serverErrno(error)
     if (errno !== undefined && ![1053, 1927, 1317].includes(errno)) throw error
-    throw new KvxError(
-      'STORE_UNAVAILABLE',
-      `${describeTarget(target)} ended the connection while it committed: the batch may be written or not`,
-      {
-        hint: 'Nothing is lost either way: `kvx run resume` asks each record which key opens it.',
-        details: { outcome: 'unknown' },
-      },
-    )
+    throw unknownOutcome(target)
   }
-}
-
-async function endQuietly(client: Client): Promise<void> {
-  const ended = client.end().catch(() => undefined)
-  const patience = new Promise<void>((resolve) => {
-    setTimeout(resolve, 2000).unref()
-  })
-  await Promise.race([ended, patience])
-  client.destroy()
 }

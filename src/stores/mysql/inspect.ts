@@ -1,8 +1,10 @@
 import { isKvxError } from '../../core/errors.ts'
+import { shapeError, shown } from '../server-errors.ts'
+import { refuseIds } from '../server-refusals.ts'
 import type { RecordSet, StoreFacts } from '../store.ts'
 import { exactText, quoted } from './columns.ts'
 import type { Connection } from './connection.ts'
-import { mysqlError, shapeError, shown } from './mysql-errors.ts'
+import { mysqlError } from './mysql-errors.ts'
 import { columnOf, type Table } from './table.ts'
 
 /**
@@ -62,7 +64,7 @@ async function countRecords(connection: Connection, table: Table, set: RecordSet
   const [counts] = await connection.rows(
     `SELECT CAST(count(*) AS CHAR), CAST(coalesce(sum(${isNull}), 0) AS CHAR) FROM ${table.sql}`,
   )
-  refuse(connection, set, { count: Number(counts?.[1]), problem: 'null' })
+  refuseIds(connection.target, set, { count: Number(counts?.[1]), problem: 'null' })
   return BigInt(String(counts?.[0] ?? 0))
 }
 
@@ -72,23 +74,7 @@ async function requireUnique(connection: Connection, table: Table, set: RecordSe
     `SELECT CAST(coalesce(sum(d.records), 0) AS CHAR) FROM (SELECT count(*) AS records FROM ${table.sql}
       GROUP BY ${id.join(', ')} HAVING count(*) > 1) AS d`,
   )
-  refuse(connection, set, { count: Number(duplicates?.[0]), problem: 'not unique' })
-}
-
-type Finding = { readonly count: number; readonly problem: string }
-
-function refuse(connection: Connection, set: RecordSet, { count, problem }: Finding): void {
-  if (count === 0) return
-  const id = set.id.map(shown).join(', ')
-  const records = count === 1 ? '1 record' : `${count} records`
-  throw shapeError(
-    connection.target,
-    `the id (${id}) of table ${shown(set.table)} is ${problem} in ${records}`,
-    {
-      hint: 'declare columns as `id` in kvx.yaml that name each record once',
-      details: { records: count },
-    },
-  )
+  refuseIds(connection.target, set, { count: Number(duplicates?.[0]), problem: 'not unique' })
 }
 
 type Warning = StoreFacts['warnings'][number]

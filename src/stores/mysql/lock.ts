@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import { KvxError } from '../../core/errors.ts'
-import type { ServerLock } from '../server-lock.ts'
+import { describeTarget } from '../server-errors.ts'
+import { lockOf, type ServerLock } from '../server-lock.ts'
 import { connect, type Connection } from './connection.ts'
-import { describeTarget } from './mysql-errors.ts'
 import { placeOf } from './mysql-url.ts'
 
 /** Server threads that hold a lock for this very process, under whatever name it knows the server. */
@@ -25,7 +25,6 @@ export async function lockMysql(name: string, url: string): Promise<ServerLock> 
 }
 
 async function takeLock(connection: Connection): Promise<ServerLock> {
-  const { target } = connection
   const [facts] = await connection.rows(
     'SELECT coalesce(DATABASE(), ""), @@global.hostname, @@global.port, CONNECTION_ID()'.replaceAll('"', "'"),
   )
@@ -39,21 +38,7 @@ async function takeLock(connection: Connection): Promise<ServerLock> {
     // Another name of the same database in the same configuration.
     if (!own.has(`${host ?? ''}:${port ?? ''}:${holder ?? ''}`)) throw await lockedError(connection, holder)
   }
-  own.add(isOurs)
-  return {
-    requireHeld: () => {
-      if (!connection.isLost) return
-      throw new KvxError(
-        'STORE_UNAVAILABLE',
-        `${describeTarget(target)} ended the session that keeps other runs away`,
-        { hint: '`kvx run resume` goes on when the server is up.' },
-      )
-    },
-    release: () => {
-      own.delete(isOurs)
-      void connection.close()
-    },
-  }
+  return lockOf(connection, own, isOurs)
 }
 
 async function lockedError(connection: Connection, holder: string | undefined): Promise<KvxError> {

@@ -1,22 +1,5 @@
-import { type ErrorCode, type ErrorOptions, isKvxError, KvxError } from '../../core/errors.ts'
-
-/** The store that an error is about: its name in the configuration and where it lies, without credentials. */
-export type MysqlTarget = { readonly name: string; readonly place: string }
-
-/** How an operator names the store: `store app (db.example:3306/app)`. */
-export function describeTarget({ name, place }: MysqlTarget): string {
-  return `store ${name} (${place})`
-}
-
-/** A name of the schema in a message: control characters are escaped. */
-export function shown(name: string): string {
-  return JSON.stringify(name)
-}
-
-/** A refusal about the shape of a store: a table, a column, an id. */
-export function shapeError(target: MysqlTarget, what: string, options: ErrorOptions = {}): KvxError {
-  return new KvxError('STORE_SHAPE', `${describeTarget(target)}: ${what}`, options)
-}
+import { type ErrorCode, isKvxError, KvxError } from '../../core/errors.ts'
+import { describeTarget, networkFaults, type ServerTarget } from '../server-errors.ts'
 
 /** The number of an error that the server sent, or undefined when the connection itself failed. */
 export function serverErrno(error: unknown): number | undefined {
@@ -30,7 +13,7 @@ export function isTransient(error: unknown): boolean {
 }
 
 /** Builds the error that an operator sees from the number alone: the text of the server can hold values. */
-export function mysqlError(error: unknown, target: MysqlTarget): KvxError {
+export function mysqlError(error: unknown, target: ServerTarget): KvxError {
   if (isKvxError(error)) return error
   const errno = serverErrno(error)
   if (errno === undefined) return unreachable(error, target)
@@ -115,7 +98,7 @@ const refusals = new Map<number, Refusal>([
   [1712, ['DAMAGED', 'found a damaged index', 'check it with `CHECK TABLE …`']],
 ])
 
-function unreachable(error: unknown, target: MysqlTarget): KvxError {
+function unreachable(error: unknown, target: ServerTarget): KvxError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const [what, hint] = reasons[code] ?? (isTls(code) ? tls : lost)
   return new KvxError('STORE_UNAVAILABLE', `${describeTarget(target)} ${what}`, { hint })
@@ -133,16 +116,8 @@ const tls = [
   'could not be reached over TLS: it offers none, or its certificate is not trusted or for another name',
   'name the authority with `sslrootcert=FILE` in the URL, and the server as its certificate does',
 ] as const
-const reachable = 'check that the server runs and that this machine reaches it'
 const reasons: Readonly<Record<string, readonly [string, string]>> = {
-  ECONNREFUSED: ['does not accept connections', reachable],
-  ENOENT: ['has no socket there', reachable],
-  EACCES: ['cannot be reached: this user may not use its socket', reachable],
-  ENOTFOUND: ['has a host name that is not known', 'correct the host of the URL'],
-  EAI_AGAIN: ['has a host name that could not be looked up', 'check the name service of this machine'],
-  EHOSTUNREACH: ['cannot be reached', reachable],
-  ENETUNREACH: ['cannot be reached', reachable],
-  ETIMEDOUT: ['did not answer in time', reachable],
+  ...networkFaults,
   HANDSHAKE_NO_SSL_SUPPORT: [
     'does not offer TLS',
     'turn TLS on at the server, or write `sslmode=disable` in the URL',

@@ -51,6 +51,7 @@ export async function openMysqlStore(options: MysqlStoreOptions): Promise<Store>
     scan: (set, pageSize) => scanPages(connection, async () => await tableOf(set), { set, pageSize }),
     fetch: async (set, ids) => await fetchRecords(connection, { table: await tableOf(set), set }, ids),
     ...serverWrites<Table>({
+      target: connection.target,
       tableOf,
       requireLock: options.requireLock,
       transaction: async (work) => await connection.transaction(work),

@@ -1,41 +1,23 @@
-import { KvxError } from '../../core/errors.ts'
+import { shapeError, shown } from '../server-errors.ts'
+import { pagesBehind } from '../server-pages.ts'
 import type { Cells, RecordSet, StoredRecord } from '../store.ts'
 import { decodeCell, encodeCell, selected } from './columns.ts'
 import type { Connection, Row, Values } from './connection.ts'
 import type { Statement } from './ids.ts'
-import { shapeError, shown } from './mysql-errors.ts'
 import { columnOf, type Table } from './table.ts'
 
-/** A page is cut where the last ones say that it would hold more than this. */
-const pageBytes = 32 * 1_048_576
-const firstPage = 100
-
-/** The `scan` of the store contract: each page is a statement of its own that goes on behind the last id. */
-export async function* scanPages(
+/** The `scan` of the store contract. */
+export function scanPages(
   connection: Connection,
   open: () => Promise<Table>,
-  request: { readonly set: RecordSet; readonly pageSize: number },
-): AsyncGenerator<readonly StoredRecord[]> {
-  const { set, pageSize } = request
-  if (!Number.isSafeInteger(pageSize) || pageSize < 1)
-    throw new KvxError('BUG', 'a page holds at least one record')
-  let cursor: Values | undefined
-  let limit = Math.min(pageSize, firstPage)
-  for (;;) {
+  { set, pageSize }: { readonly set: RecordSet; readonly pageSize: number },
+): AsyncIterable<readonly StoredRecord[]> {
+  return pagesBehind<Values>(pageSize, async (limit, cursor) => {
     const table = await open()
     const rows = await readPage(connection, table, { set, limit, cursor })
-    const isLast = rows.length < limit
-    cursor = cursorAfter(table, rows.at(-1))
-    limit = nextLimit(rows, pageSize)
-    if (rows.length > 0) yield rows.map((row) => toRecord(connection, { table, set, row }))
-    if (isLast) return
-  }
-}
-
-function nextLimit(rows: readonly Row[], pageSize: number): number {
-  const bytes = rows.reduce((sum, row) => row.reduce((all, cell) => all + (cell?.length ?? 0), sum), 1)
-  const each = Math.ceil(bytes / Math.max(rows.length, 1))
-  return Math.max(1, Math.min(pageSize, Math.floor(pageBytes / each)))
+    const records = rows.map((row) => toRecord(connection, { table, set, row }))
+    return { rows, records, cursor: cursorAfter(table, rows.at(-1)) }
+  })
 }
 
 type PageRequest = {

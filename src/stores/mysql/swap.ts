@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from 'node:util'
 import { KvxError } from '../../core/errors.ts'
+import { describeTarget, shapeError, shown } from '../server-errors.ts'
+import type { ServerBatch } from '../server-writes.ts'
 import type { Cell, Cells, RecordId, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
 import { type Column, encodeCell, encodeChange, matches, quoted, selected, written } from './columns.ts'
 import type { Connection } from './connection.ts'
 import { encodeId, idChunks, matchesId } from './ids.ts'
-import { describeTarget, shapeError, shown } from './mysql-errors.ts'
 import { cellsOf } from './scan.ts'
 import { columnOf, type Table } from './table.ts'
-import type { ServerBatch } from '../server-writes.ts'
 
 /** Swaps of one record set inside a transaction that is open. */
 type Batch = ServerBatch<Table>
@@ -15,7 +15,9 @@ type Batch = ServerBatch<Table>
 /** Locks all rows of a batch in the order of their ids, then compares and writes one after the other. */
 export async function writeSwaps(connection: Connection, batch: Batch): Promise<readonly SwapOutcome[]> {
   const { table, set, swaps } = batch
-  requireWritable(connection, batch)
+  for (const { change } of swaps) {
+    for (const [name, cell] of Object.entries(change)) encoded(connection.target, columnOf(table, name), cell)
+  }
   const ids = swaps.map(({ id }) => id)
   const present = await findRecords(connection, { table, set, columns: [], ids })
   const outcomes: SwapOutcome[] = []
@@ -24,22 +26,6 @@ export async function writeSwaps(connection: Connection, batch: Batch): Promise<
     outcomes.push(isThere ? await swapOne(connection, batch, swap) : 'gone')
   }
   return outcomes
-}
-
-function requireWritable({ target }: Connection, { table, set, swaps }: Batch): void {
-  const declared = new Set(set.columns)
-  for (const { id, expected, change } of swaps) {
-    const changed = Object.keys(change)
-    const generated = changed.find((name) => table.columns.get(name)?.generated === true)
-    const key = changed.find((name) => set.id.includes(name))
-    if (generated !== undefined)
-      throw shapeError(target, `column ${shown(generated)} is generated and cannot be changed`)
-    if (key !== undefined) throw shapeError(target, `column ${shown(key)} is the id and cannot be changed`)
-    const stranger = [...Object.keys(expected), ...changed].find((name) => !declared.has(name))
-    if (stranger !== undefined || changed.length === 0 || id.length !== set.id.length)
-      throw new KvxError('BUG', 'a swap names its id and changes columns of its record set')
-    for (const [name, cell] of Object.entries(change)) encoded(target, columnOf(table, name), cell)
-  }
 }
 
 /** The parameter for a cell that is to be written. */

@@ -1,8 +1,8 @@
-import { nearest } from '../../config/nearest.ts'
+import { shapeError, shown } from '../server-errors.ts'
+import { noSuchTable, requireColumns } from '../server-refusals.ts'
 import type { RecordSet } from '../store.ts'
 import { type Column, exactText, keyOf, kindOf, quoted } from './columns.ts'
 import type { Connection, Row } from './connection.ts'
-import { shapeError, shown } from './mysql-errors.ts'
 
 /** A column of the order in which records are read: by its own order, or byte by byte. */
 export type OrderColumn = { readonly column: Column; readonly sql: string; readonly parameter: string }
@@ -34,7 +34,7 @@ export function columnOf(table: Table, name: string): Column {
 export async function readTable(connection: Connection, set: RecordSet): Promise<Table> {
   const { database, name } = await findTable(connection, set.table)
   const columns = await readColumns(connection, database, name)
-  requireColumns(connection, set, columns)
+  requireUsableColumns(connection, set, columns)
   const ids = set.id.flatMap((id) => columns.get(id) ?? [])
   const proof = await readProof(connection, { database, name }, ids)
   const triggers = await connection.rows(
@@ -110,15 +110,8 @@ async function missingTable(connection: Connection, written: string) {
   const tables = await connection.rows(
     "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE = 'BASE TABLE' LIMIT 10000",
   )
-  const meant = nearest(
-    written,
-    tables.map(([table]) => String(table)),
-  )
   const look = 'list the tables with `SHOW TABLES`; one of another database is written database.table'
-  return shapeError(connection.target, `there is no table ${shown(written)}`, {
-    hint: meant === undefined ? look : `did you mean ${shown(meant)}? ${look}`,
-    details: meant === undefined ? {} : { nearest: meant },
-  })
+  return noSuchTable(connection.target, written, { tables: tables.map(([table]) => String(table)), look })
 }
 
 async function readColumns(connection: Connection, database: string, table: string) {
@@ -148,17 +141,13 @@ function toColumn(row: Row): Column {
   }
 }
 
-function requireColumns({ target }: Connection, set: RecordSet, columns: ReadonlyMap<string, Column>): void {
-  if (set.id.length === 0) throw shapeError(target, `no id columns are declared for ${shown(set.table)}`)
-  for (const name of [...set.id, ...set.columns]) {
-    if (columns.has(name)) continue
-    const meant = nearest(name, columns.keys())
-    const look = 'look at the table with `SHOW CREATE TABLE …`'
-    throw shapeError(target, `table ${shown(set.table)} has no column ${shown(name)}`, {
-      hint: meant === undefined ? look : `did you mean ${shown(meant)}? ${look}`,
-      details: meant === undefined ? {} : { nearest: meant },
-    })
-  }
+function requireUsableColumns(
+  { target }: Connection,
+  set: RecordSet,
+  columns: ReadonlyMap<string, Column>,
+): void {
+  const look = 'look at the table with `SHOW CREATE TABLE …`'
+  requireColumns(target, set, columns, look)
   const unfit = set.id.find((name) => columns.get(name)?.key === undefined)
   if (unfit === undefined) return
   throw shapeError(target, `column ${shown(unfit)} has a type without an exact order: it can be no id`, {

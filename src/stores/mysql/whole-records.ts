@@ -1,9 +1,9 @@
 import { isKvxError } from '../../core/errors.ts'
+import { requireInsertable, takenByAnother } from '../server-refusals.ts'
 import type { RecordId, RecordSet, StoredRecord } from '../store.ts'
 import { quoted, selected, written } from './columns.ts'
 import type { Connection } from './connection.ts'
 import { encodeId, idChunks } from './ids.ts'
-import { shapeError, shown } from './mysql-errors.ts'
 import { cellsOf } from './scan.ts'
 import { encoded, findRecords, requireWritten } from './swap.ts'
 import { columnOf, type Table } from './table.ts'
@@ -58,11 +58,7 @@ async function insertOne(
   record: StoredRecord,
 ): Promise<'inserted' | 'present'> {
   const names = Object.keys(record.cells)
-  const unknown = names.find((name) => table.columns.get(name)?.generated !== false)
-  if (unknown !== undefined) {
-    const what = `table ${shown(set.table)} has no writable column ${shown(unknown)} any more`
-    throw shapeError(connection.target, what)
-  }
+  requireInsertable(connection.target, set, { columns: table.columns, names })
   const columns = names.map((name) => columnOf(table, name))
   const values = columns.map((column) => encoded(connection.target, column, record.cells[column.name]))
   const find = { table, set, columns: names, ids: [record.id] }
@@ -75,11 +71,7 @@ async function insertOne(
     if (!isKvxError(error) || error.details['errno'] !== 1062) throw error
     // Another writer was faster, or another record holds a value of it that must be unique.
     if ((await findRecords(connection, find))[0] !== undefined) return 'present'
-    throw shapeError(
-      connection.target,
-      `a record of ${shown(set.table)} cannot come back: another one holds a value of it that must be unique`,
-      { hint: 'find the other record by the unique columns of the table, and decide which one stays' },
-    )
+    throw takenByAnother(connection.target, set)
   }
   const [found] = await findRecords(connection, find)
   requireWritten(connection, { table, set }, { wanted: record.cells, found })

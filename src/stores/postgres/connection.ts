@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { Client } from 'pg'
 import { KvxError } from '../../core/errors.ts'
-import { describeTarget, type PostgresTarget, postgresError, serverFailure } from './postgres-errors.ts'
+import { endQuietly } from '../end-quietly.ts'
+import { describeTarget, type ServerTarget, unknownOutcome } from '../server-errors.ts'
+import { postgresError, serverFailure } from './postgres-errors.ts'
 
 /** A row as the server printed it: cells in the order of the select list. */
 export type Row = readonly (string | null)[]
@@ -9,7 +11,7 @@ export type Row = readonly (string | null)[]
 export type Values = readonly (string | null | readonly (string | null)[])[]
 
 export type ConnectionOptions = {
-  readonly target: PostgresTarget
+  readonly target: ServerTarget
   readonly url: string
   /** What pg_stat_activity shows. */
   readonly applicationName: string
@@ -21,7 +23,7 @@ export type ConnectionOptions = {
 
 /** One session of the server. Every error that leaves it is a `KvxError` without a value. */
 export type Connection = {
-  readonly target: PostgresTarget
+  readonly target: ServerTarget
   /** Of the server, e.g. 150018. */
   readonly version: number
   rows(sql: string, values?: Values): Promise<readonly Row[]>
@@ -53,7 +55,7 @@ export async function connect(options: ConnectionOptions): Promise<Connection> {
       const [version] = (await query(client, settingsSql(options, token), [])).rows
       return wrap(client, { target, token, version: Number(version?.[0]), isLost: () => lost })
     } catch (error) {
-      await endQuietly(client)
+      await endQuietly(async () => client.end())
       throw error
     }
   } catch (error) {
@@ -107,7 +109,7 @@ function settingsSql({ lockMs, statementMs }: ConnectionOptions, token: string):
 }
 
 type Session = {
-  readonly target: PostgresTarget
+  readonly target: ServerTarget
   readonly token: string
   readonly version: number
   readonly isLost: () => boolean
@@ -153,7 +155,7 @@ function wrap(client: Client, { target, token, version, isLost }: Session): Conn
     close: async () => {
       if (closed) return
       closed = true
-      await endQuietly(client)
+      await endQuietly(async () => client.end())
     },
   }
 }
@@ -168,7 +170,7 @@ async function query(client: Client, text: string, values: Values): Promise<Answ
 /** A pooler that hands out another session for each transaction would lose every setting, and the lock. */
 async function requireOwnSession(
   rows: Connection['rows'],
-  target: PostgresTarget,
+  target: ServerTarget,
   token: string,
 ): Promise<void> {
   const [own] = await rows("SELECT current_setting('kvx.session', true)")
@@ -181,7 +183,7 @@ async function requireOwnSession(
 }
 
 /** A trigger may have switched it off for this very transaction. */
-async function requireDurable(rows: Connection['rows'], target: PostgresTarget): Promise<void> {
+async function requireDurable(rows: Connection['rows'], target: ServerTarget): Promise<void> {
   const [commit] = await rows("SELECT current_setting('synchronous_commit')")
   if (commit?.[0] !== 'off') return
   throw new KvxError(
@@ -192,33 +194,18 @@ async function requireDurable(rows: Connection['rows'], target: PostgresTarget):
 }
 
 /** COMMIT of a failed transaction answers ROLLBACK without an error. */
-async function commit(client: Client, target: PostgresTarget): Promise<void> {
+async function commit(client: Client, target: ServerTarget): Promise<void> {
   let answer: Answer
   try {
     answer = await query(client, 'COMMIT', [])
   } catch (error) {
     const failure = serverFailure(error)
     if (failure !== undefined && !/^(57P|08)/.test(failure.state)) throw postgresError(error, target)
-    throw new KvxError(
-      'STORE_UNAVAILABLE',
-      `${describeTarget(target)} ended the connection while it committed: the batch may be written or not`,
-      {
-        hint: 'Nothing is lost either way: `kvx run resume` asks each record which key opens it.',
-        details: { outcome: 'unknown' },
-      },
-    )
+    throw unknownOutcome(target)
   }
   if (answer.command === 'COMMIT') return
   throw new KvxError(
     'IO_ERROR',
     `${describeTarget(target)} rolled a transaction back instead of committing it`,
   )
-}
-
-async function endQuietly(client: Client): Promise<void> {
-  const ended = client.end().catch(() => undefined)
-  const patience = new Promise<void>((resolve) => {
-    setTimeout(resolve, 2000).unref()
-  })
-  await Promise.race([ended, patience])
 }

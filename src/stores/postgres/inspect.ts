@@ -1,7 +1,8 @@
+import { describeTarget, shapeError, shown } from '../server-errors.ts'
+import { refuseIds } from '../server-refusals.ts'
 import type { RecordSet, StoreFacts } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { exactText, quoted } from './columns.ts'
-import { describeTarget, shapeError, shown } from './postgres-errors.ts'
 import { columnOf, type Table } from './table.ts'
 import { KvxError } from '../../core/errors.ts'
 
@@ -110,7 +111,7 @@ async function countRecords(connection: Connection, table: Table, set: RecordSet
   const [counts] = await connection.rows(
     `SELECT count(*), count(*) FILTER (WHERE ${isNull}) FROM ${table.sql} AS t`,
   )
-  refuse(connection, set, { count: Number(counts?.[1]), problem: 'null' })
+  refuseIds(connection.target, set, { count: Number(counts?.[1]), problem: 'null' })
   return BigInt(counts?.[0] ?? 0)
 }
 
@@ -123,23 +124,7 @@ async function requireUnique(connection: Connection, table: Table, set: RecordSe
     `SELECT coalesce(sum(d.records), 0) FROM (SELECT count(*) AS records FROM ${table.sql} AS t
       GROUP BY ${id.join(', ')} HAVING count(*) > 1) d`,
   )
-  refuse(connection, set, { count: Number(duplicates?.[0]), problem: 'not unique' })
-}
-
-type Finding = { readonly count: number; readonly problem: string }
-
-function refuse(connection: Connection, set: RecordSet, { count, problem }: Finding): void {
-  if (count === 0) return
-  const id = set.id.map(shown).join(', ')
-  const records = count === 1 ? '1 record' : `${count} records`
-  throw shapeError(
-    connection.target,
-    `the id (${id}) of table ${shown(set.table)} is ${problem} in ${records}`,
-    {
-      hint: 'declare columns as `id` in kvx.yaml that name each record once',
-      details: { records: count },
-    },
-  )
+  refuseIds(connection.target, set, { count: Number(duplicates?.[0]), problem: 'not unique' })
 }
 
 type Warning = StoreFacts['warnings'][number]

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os'
 import { KvxError } from '../../core/errors.ts'
-import type { ServerLock } from '../server-lock.ts'
+import { describeTarget, type ServerTarget } from '../server-errors.ts'
+import { lockOf, type ServerLock } from '../server-lock.ts'
 import { connect, type Connection } from './connection.ts'
-import { describeTarget, type PostgresTarget } from './postgres-errors.ts'
 import { placeOf, verifiedTls } from './server-url.ts'
 
 /** `kvx` and a number, as pg_locks shows them in classid and objid. Advisory locks belong to one database. */
@@ -46,21 +46,7 @@ async function takeLock(connection: Connection): Promise<ServerLock> {
     // Another name of the same database in the same configuration.
     if (!own.has(`${database ?? ''}:${holder?.pid ?? ''}`)) throw lockedError(target, holder)
   }
-  own.add(isOurs)
-  return {
-    requireHeld: () => {
-      if (!connection.isLost) return
-      throw new KvxError(
-        'STORE_UNAVAILABLE',
-        `${describeTarget(target)} ended the session that keeps other runs away`,
-        { hint: '`kvx run resume` goes on when the server is up.' },
-      )
-    },
-    release: () => {
-      own.delete(isOurs)
-      void connection.close()
-    },
-  }
+  return lockOf(connection, own, isOurs)
 }
 
 type Holder = { readonly pid: string; readonly application: string; readonly since: string | null }
@@ -78,7 +64,7 @@ async function findHolder(connection: Connection): Promise<Holder | undefined> {
     : { pid: String(row[0]), application: row[1] ?? '', since: row[2] ?? null }
 }
 
-function lockedError(target: PostgresTarget, holder: Holder | undefined): KvxError {
+function lockedError(target: ServerTarget, holder: Holder | undefined): KvxError {
   const what = `${describeTarget(target)} is locked by another run`
   if (holder === undefined)
     return new KvxError('LOCKED', what, { hint: 'run the command again when it has ended' })

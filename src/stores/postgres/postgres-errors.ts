@@ -1,22 +1,5 @@
-import { type ErrorCode, type ErrorOptions, isKvxError, KvxError } from '../../core/errors.ts'
-
-/** The store that an error is about: its name in the configuration and where it lies, without credentials. */
-export type PostgresTarget = { readonly name: string; readonly place: string }
-
-/** How an operator names the store: `store app (db.example:5432/app)`. */
-export function describeTarget({ name, place }: PostgresTarget): string {
-  return `store ${name} (${place})`
-}
-
-/** A name of the schema in a message: control characters are escaped. */
-export function shown(name: string): string {
-  return JSON.stringify(name)
-}
-
-/** A refusal about the shape of a store: a table, a column, an id. */
-export function shapeError(target: PostgresTarget, what: string, options: ErrorOptions = {}): KvxError {
-  return new KvxError('STORE_SHAPE', `${describeTarget(target)}: ${what}`, options)
-}
+import { type ErrorCode, isKvxError, KvxError } from '../../core/errors.ts'
+import { describeTarget, networkFaults, reachable, type ServerTarget, shown } from '../server-errors.ts'
 
 /** What the driver tells of an error that the server sent; its text is never looked at, it can hold values. */
 export type ServerFailure = {
@@ -44,7 +27,7 @@ export function isTransient(error: unknown): boolean {
 }
 
 /** Builds the error that an operator sees from one of the driver: from its SQLSTATE and names alone. */
-export function postgresError(error: unknown, target: PostgresTarget): KvxError {
+export function postgresError(error: unknown, target: ServerTarget): KvxError {
   if (isKvxError(error)) return error
   const failure = serverFailure(error)
   if (failure === undefined) return unreachable(error, target)
@@ -141,7 +124,7 @@ const classes: Readonly<Record<string, Refusal>> = {
 }
 
 /** The connection failed: by the errno or code of Node and its TLS alone. */
-function unreachable(error: unknown, target: PostgresTarget): KvxError {
+function unreachable(error: unknown, target: ServerTarget): KvxError {
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   const text = error instanceof Error ? error.message : ''
   const [what, hint] = reasonOf(code, text)
@@ -171,18 +154,10 @@ function reasonOf(code: string, text: string): readonly [string, string] {
   return ['lost the connection', 'run the command again when the server is up: `kvx run resume` goes on']
 }
 
-const reachable = 'check that the server runs and that this machine reaches it'
 const reasons: Readonly<Record<string, readonly [string, string]>> = {
-  ECONNREFUSED: ['does not accept connections', reachable],
+  ...networkFaults,
   ERR_INVALID_URL: [
     'has an address that is no valid URL',
     'write special signs of user and password in percent code: %40 for @, %2F for /',
   ],
-  ENOENT: ['has no socket there', reachable],
-  EACCES: ['cannot be reached: this user may not use its socket', reachable],
-  ENOTFOUND: ['has a host name that is not known', 'correct the host of the URL'],
-  EAI_AGAIN: ['has a host name that could not be looked up', 'check the name service of this machine'],
-  EHOSTUNREACH: ['cannot be reached', reachable],
-  ENETUNREACH: ['cannot be reached', reachable],
-  ETIMEDOUT: ['did not answer in time', reachable],
 }

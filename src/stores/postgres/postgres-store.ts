@@ -55,6 +55,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     scan: (set, pageSize) => scanPages(connection, async () => await tableOf(set), { set, pageSize }),
     fetch: async (set, ids) => await fetchRecords(connection, { table: await tableOf(set), set }, ids),
     ...serverWrites<Table>({
+      target: connection.target,
       tableOf,
       requireLock: options.requireLock,
       transaction: async (work) => await connection.transaction('READ WRITE', work),

@@ -1,47 +1,28 @@
-import { KvxError } from '../../core/errors.ts'
+import { shapeError, shown } from '../server-errors.ts'
+import { pagesBehind } from '../server-pages.ts'
 import type { Cells, RecordSet, StoredRecord } from '../store.ts'
-import type { Connection, Row } from './connection.ts'
+import type { Connection, Row, Values } from './connection.ts'
 import { decodeCell, exactText, quoted, typed } from './columns.ts'
-import { shapeError, shown } from './postgres-errors.ts'
 import { columnOf, type OrderColumn, type Table } from './table.ts'
 
-/** A page is cut where the last ones say that it would hold more than this. */
-const pageBytes = 32 * 1_048_576
-const firstPage = 100
-
-/** The `scan` of the store contract: each page is a statement of its own that goes on behind the last id. */
-export async function* scanPages(
+/** The `scan` of the store contract. */
+export function scanPages(
   connection: Connection,
   open: () => Promise<Table>,
-  request: { readonly set: RecordSet; readonly pageSize: number },
-): AsyncGenerator<readonly StoredRecord[]> {
-  const { set, pageSize } = request
-  if (!Number.isSafeInteger(pageSize) || pageSize < 1)
-    throw new KvxError('BUG', 'a page holds at least one record')
-  let cursor: readonly (string | null)[] | undefined
-  let limit = Math.min(pageSize, firstPage)
-  for (;;) {
+  { set, pageSize }: { readonly set: RecordSet; readonly pageSize: number },
+): AsyncIterable<readonly StoredRecord[]> {
+  return pagesBehind<Values>(pageSize, async (limit, cursor) => {
     const table = await open()
     const rows = await readPage(connection, table, { set, limit, cursor })
-    const isLast = rows.length < limit
-    cursor = rows.at(-1)?.slice(0, table.order.length)
-    limit = nextLimit(rows, pageSize)
-    if (rows.length > 0) yield rows.map((row) => toRecord(connection, { table, set, row }))
-    if (isLast) return
-  }
-}
-
-/** How many rows like these an answer may have. */
-export function nextLimit(rows: readonly Row[], pageSize: number, most = pageBytes): number {
-  const bytes = rows.reduce((sum, row) => row.reduce((all, cell) => all + (cell?.length ?? 0), sum), 1)
-  const each = Math.ceil(bytes / Math.max(rows.length, 1))
-  return Math.max(1, Math.min(pageSize, Math.floor(most / each)))
+    const records = rows.map((row) => toRecord(connection, { table, set, row }))
+    return { rows, records, cursor: rows.at(-1)?.slice(0, table.order.length) }
+  })
 }
 
 type PageRequest = {
   readonly set: RecordSet
   readonly limit: number
-  readonly cursor: readonly (string | null)[] | undefined
+  readonly cursor: Values | undefined
 }
 
 async function readPage(connection: Connection, table: Table, { set, limit, cursor }: PageRequest) {

@@ -1,8 +1,8 @@
-import { nearest } from '../../config/nearest.ts'
+import { shapeError, shown } from '../server-errors.ts'
+import { noSuchTable, requireColumns } from '../server-refusals.ts'
 import type { RecordSet } from '../store.ts'
 import type { Connection } from './connection.ts'
 import { type Column, kindOf, quoted } from './columns.ts'
-import { shapeError, shown } from './postgres-errors.ts'
 import { readings, type TableName } from './table-name.ts'
 import { readProof } from './unique-index.ts'
 
@@ -48,7 +48,7 @@ export async function readTable(
 ): Promise<Table> {
   const found = await findTable(connection, set.table, schema)
   const columns = await readColumns(connection, found.oid)
-  requireColumns(connection, set, columns)
+  requireUsableColumns(connection, set, columns)
   const ids = set.id.map((name) => columns.get(name)).filter((column) => column !== undefined)
   const proof = found.hasChildren ? undefined : await readProof(connection, found.oid, ids)
   const triggers = await connection.rows(
@@ -118,15 +118,8 @@ async function missingTable(connection: Connection, written: string) {
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema') LIMIT 10000`,
   )
-  const meant = nearest(
-    written,
-    tables.map(([table]) => String(table)),
-  )
   const look = "list the tables with `psql -c '\\dt *.*'`; one outside of search_path is written schema.table"
-  return shapeError(connection.target, `there is no table ${shown(written)}`, {
-    hint: meant === undefined ? look : `did you mean ${shown(meant)}? ${look}`,
-    details: meant === undefined ? {} : { nearest: meant },
-  })
+  return noSuchTable(connection.target, written, { tables: tables.map(([table]) => String(table)), look })
 }
 
 /** Columns with the type below their domains. */
@@ -163,18 +156,14 @@ async function readColumns(connection: Connection, oid: string): Promise<Readonl
   )
 }
 
-function requireColumns(connection: Connection, set: RecordSet, columns: ReadonlyMap<string, Column>): void {
+function requireUsableColumns(
+  connection: Connection,
+  set: RecordSet,
+  columns: ReadonlyMap<string, Column>,
+): void {
   const { target } = connection
-  if (set.id.length === 0) throw shapeError(target, `no id columns are declared for ${shown(set.table)}`)
-  for (const name of [...set.id, ...set.columns]) {
-    if (columns.has(name)) continue
-    const meant = nearest(name, columns.keys())
-    const look = `look at the table with \`psql -c '\\d ${set.table.replaceAll(/['`\\\n\r]/g, '?')}'\``
-    throw shapeError(target, `table ${shown(set.table)} has no column ${shown(name)}`, {
-      hint: meant === undefined ? look : `did you mean ${shown(meant)}? ${look}`,
-      details: meant === undefined ? {} : { nearest: meant },
-    })
-  }
+  const look = `look at the table with \`psql -c '\\d ${set.table.replaceAll(/['`\\\n\r]/g, '?')}'\``
+  requireColumns(target, set, columns, look)
   const unordered = set.id.find((name) => columns.get(name)?.kind === 'json')
   if (unordered === undefined) return
   throw shapeError(target, `column ${shown(unordered)} is of type json, which has no order: it can be no id`)

@@ -1,9 +1,10 @@
+import { nextLimit } from '../server-pages.ts'
+import { requireInsertable, takenByAnother } from '../server-refusals.ts'
 import type { RecordId, RecordSet, StoredRecord } from '../store.ts'
 import { chunksOf, encodeId, joinsId, sizeOfCell, sourceOf } from './batch.ts'
 import type { Connection } from './connection.ts'
 import { encodeChange, quoted, typed } from './columns.ts'
-import { shapeError, shown } from './postgres-errors.ts'
-import { cellsOf, nextLimit } from './scan.ts'
+import { cellsOf } from './scan.ts'
 import { selectWritten, unfit } from './swap.ts'
 import { columnOf, type Table } from './table.ts'
 
@@ -97,7 +98,7 @@ async function insertChunk(
     const written = await insertGroup(connection, { table, set }, group)
     const now = await placesOf(connection, { table, set }, group)
     group.forEach((record, at) => {
-      if (!now.has(at)) throw otherUnique(connection, set)
+      if (!now.has(at)) throw takenByAnother(connection.target, set)
       if (written.has(JSON.stringify(encodeId(table, set, record.id)))) inserted.add(record)
     })
   }
@@ -112,11 +113,7 @@ async function insertGroup(
   group: readonly StoredRecord[],
 ): Promise<ReadonlySet<string>> {
   const names = Object.keys(group[0]?.cells ?? {})
-  const unknown = names.find((name) => table.columns.get(name)?.generated !== false)
-  if (unknown !== undefined) {
-    const what = `table ${shown(set.table)} has no writable column ${shown(unknown)} any more`
-    throw shapeError(connection.target, what)
-  }
+  requireInsertable(connection.target, set, { columns: table.columns, names })
   const source = sourceOf(
     names.length,
     group.map(({ cells }) =>
@@ -136,12 +133,4 @@ async function insertGroup(
     source.values,
   )
   return new Set(rows.map((row) => JSON.stringify(row)))
-}
-
-function otherUnique(connection: Connection, set: RecordSet) {
-  return shapeError(
-    connection.target,
-    `a record of ${shown(set.table)} cannot come back: another one holds a value of it that must be unique`,
-    { hint: 'find the other record by the unique columns of the table, and decide which one stays' },
-  )
 }

@@ -14,7 +14,10 @@ import { readAhead } from './read-ahead.ts'
 import { SealedTwice } from './sealed-twice.ts'
 import type { CensusOptions } from './workload.ts'
 
+/** So many records are read at once. */
 const pageSize = 500
+/** So many are opened at once: enough to share a cipher's call, and few enough to be garbage while they are young. */
+const togetherSize = 64
 /** So many records of each envelope are also tried with a random key before anything is written. */
 const controlSample = 1000
 
@@ -45,12 +48,13 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
     const pages = store.scan(envelope.set, pageSize)
     for await (const page of store.overlaps === true ? readAhead(pages) : pages) {
       if (room() <= 0) break
-      const records = page.slice(0, room())
-      countPage(records, openPage(records, { envelope, book, isFresh }), (record, one) => {
-        if (one.kind === 'sealed' && controls-- > 0) refuseUnauthenticated(open, record, one)
-        if (one.kind === 'sealed') inner?.add(one)
-        taker.add(one, () => displayId(record.id))
-      })
+      for (const records of openedTogether(page.slice(0, room()))) {
+        countPage(records, openPage(records, { envelope, book, isFresh }), (record, one) => {
+          if (one.kind === 'sealed' && controls-- > 0) refuseUnauthenticated(open, record, one)
+          if (one.kind === 'sealed') inner?.add(one)
+          taker.add(one, () => displayId(record.id))
+        })
+      }
       await told()
     }
   } finally {
@@ -60,6 +64,11 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
     await countJoined(open, joined, taker, { strict: options.fresh !== undefined, each: told })
   await told()
   return taker.take(inner?.found)
+}
+
+/** The records of a page in the pieces that are opened together. */
+export function* openedTogether(page: readonly StoredRecord[]): Generator<readonly StoredRecord[]> {
+  for (let from = 0; from < page.length; from += togetherSize) yield page.slice(from, from + togetherSize)
 }
 
 /** What was opened is wiped, also when counting it throws. */

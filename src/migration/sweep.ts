@@ -3,7 +3,7 @@ import { KvxError } from '../core/errors.ts'
 import { displayId, idKey } from './cells.ts'
 import type { Secret } from '../core/secret.ts'
 import { isUnder, openPage, openRecord, type Opened, type OpenedRecord } from './envelope/open-record.ts'
-import { proveRewritten, type Rewritten } from './envelope/prove-record.ts'
+import { type Held, heldBy, proveRewritten, type Rewritten } from './envelope/prove-record.ts'
 import { proveRenewed, renewDek } from './envelope/renew-dek.ts'
 import { proveFirst, sealFirst } from './envelope/seal-first.ts'
 import { sealPage, type SealTarget, type ToSeal } from './envelope/seal-record.ts'
@@ -15,11 +15,11 @@ import { stopIfInterrupted } from './events.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { QuarantineRow } from './journal.ts'
 import { readAhead } from './read-ahead.ts'
-import { breathe } from './scan.ts'
+import { breathe, openedTogether } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
 import type { Cells, StoredRecord } from '../stores/store.ts'
 
-/** So many records are opened and sealed at once. */
+/** So many records are read at once. */
 const pageSize = 500
 /** A batch ends early where its records are large. */
 const maxBatchBytes = 16 * 1_048_576
@@ -34,7 +34,7 @@ type Pending = {
 }
 
 /** How what the store gave back is proven: with the rest of its page, or by itself. Throws when it is not what was meant. */
-type Proof = { readonly before: OpenedRecord } | ((written: StoredRecord) => void)
+type Proof = { readonly before: Held } | ((written: StoredRecord) => void)
 
 /**
  * One pass over an envelope: every record that needs another version than the target is sealed under the
@@ -53,7 +53,8 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
     const pages = store.scan(envelope.set, Math.min(size.records, pageSize))
     for await (const page of overlaps ? readAhead(pages) : pages) {
       await breathe(options.run)
-      await writer.add(findPending(open, page, { ...options, unreadable }))
+      for (const part of openedTogether(page))
+        await writer.add(findPending(open, part, { ...options, unreadable }))
       seen += page.length
       options.events.progress({
         phase: options.kind === 'seal' ? 'seal' : envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
@@ -184,12 +185,17 @@ function isPending(
 
 function rewrapped(envelope: Envelope, page: readonly ToSeal[], to: SealTarget): readonly Pending[] {
   const changes = sealPage(envelope, page, to)
-  return page.map(({ record, opened }, at) => ({
-    record,
-    change: changes[at] ?? {},
-    proof: { before: opened },
-    wipe: () => opened.wipe(),
-  }))
+  return page.map(({ record, opened }, at) => {
+    const before = heldBy(opened)
+    return {
+      record,
+      change: changes[at] ?? {},
+      proof: { before },
+      wipe: () => {
+        for (const { secret } of before) secret.fill(0)
+      },
+    }
+  })
 }
 
 function renewed(envelope: Envelope, record: StoredRecord, opened: OpenedRecord, to: SealTarget): Pending {

@@ -7,7 +7,7 @@ import { compileEnvelopes } from '../../src/migration/envelope/compile-envelope.
 import type { Envelope } from '../../src/migration/envelope/envelope.ts'
 import { KeyBook } from '../../src/migration/envelope/key-book.ts'
 import { openPage, openRecord, type Opened } from '../../src/migration/envelope/open-record.ts'
-import { proveRewritten, type Rewritten } from '../../src/migration/envelope/prove-record.ts'
+import { heldBy, proveRewritten, type Rewritten } from '../../src/migration/envelope/prove-record.ts'
 import { sealPage } from '../../src/migration/envelope/seal-record.ts'
 import type { StoredRecord } from '../../src/stores/store.ts'
 import { bufferOf, plainTwoLevels } from '../support/application.ts'
@@ -58,7 +58,7 @@ function rewritten(): readonly Rewritten[] {
   return page.map(({ record, opened }, at): Rewritten => {
     const change = changes[at] ?? {}
     const written = { id: record.id, cells: { ...record.cells, ...change } }
-    return { record, before: opened, change, written }
+    return { record, before: heldBy(opened), change, written }
   })
 }
 

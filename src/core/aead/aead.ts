@@ -4,7 +4,7 @@ import type { Secret } from '../secret.ts'
 import type { Algorithm } from './algorithm.ts'
 import { gcm, chacha20Poly1305 } from './node-ciphers.ts'
 import { xchacha20Poly1305, xsalsa20Poly1305 } from './noble-ciphers.ts'
-import { PreparedKey } from './prepared-key.ts'
+import { type KeyUse, PreparedKey } from './prepared-key.ts'
 
 const algorithms = {
   'aes-128-gcm': gcm(128),
@@ -81,8 +81,8 @@ export function aeadNamed(name: string): Aead {
  * Makes material ready for an AEAD. The material is copied and stays the caller's.
  * @throws KEY_MALFORMED when its length is not the AEAD's
  */
-export function prepareKey(aead: Algorithm, material: Secret): PreparedKey {
-  return PreparedKey.of(aead, material)
+export function prepareKey(aead: Algorithm, material: Secret, use?: KeyUse): PreparedKey {
+  return PreparedKey.of(aead, material, use)
 }
 
 /** Random bytes for one call of `seal`, as many as the AEAD likes best or as a layout says. */

@@ -1,11 +1,6 @@
 import { createCipheriv, timingSafeEqual, type Cipheriv, type KeyObject } from 'node:crypto'
+import { gcmTag, type GcmValue } from './gcm-value.ts'
 import { Ghash } from './ghash.ts'
-
-/** What GCM takes to open a value, or with the plaintext as `ct` and without a tag to seal it. */
-export type GcmValue = { readonly nonce: Uint8Array; readonly ct: Uint8Array; readonly aad: Uint8Array }
-
-/** Longer ones are faster one by one: what a single call costs besides its bytes does not count there. */
-const longest = 512
 
 /**
  * AES-GCM of many short values under one key. OpenSSL encrypts the counter blocks of all of them in one call,
@@ -16,19 +11,15 @@ const longest = 512
  */
 export class GcmBatch {
   readonly #ecb: Cipheriv
-  readonly #ghash: Ghash
+  readonly #ghash = new Ghash()
   #blocks = Buffer.alloc(0)
 
   constructor(key: KeyObject) {
     this.#ecb = createCipheriv(`aes-${(key.symmetricKeySize ?? 0) * 8}-ecb`, key, null)
     this.#ecb.setAutoPadding(false)
     const zero = this.#ecb.update(Buffer.alloc(16))
-    this.#ghash = new Ghash(zero)
+    this.#ghash.take(zero)
     zero.fill(0)
-  }
-
-  static takes({ nonce, ct, aad }: GcmValue): boolean {
-    return nonce.length === 12 && ct.length <= longest && aad.length <= longest
   }
 
   /** The plaintext of each, which the caller wipes; undefined where the tag of 16 bytes is another one. */
@@ -37,7 +28,7 @@ export class GcmBatch {
     let at = 0
     const opened = values.map((value) => {
       const mask = stream.subarray(at, at + 16)
-      const isRight = timingSafeEqual(this.#tag(value, mask), value.tag)
+      const isRight = timingSafeEqual(gcmTag(this.#ghash, value, mask), value.tag)
       const plaintext = isRight ? xor(value.ct, stream, at + 16) : undefined
       at += blocksOf(value) * 16
       return plaintext
@@ -52,7 +43,7 @@ export class GcmBatch {
     let at = 0
     const sealed = values.map((value) => {
       const ct = xor(value.ct, stream, at + 16)
-      const tag = this.#tag({ ...value, ct }, stream.subarray(at, at + 16))
+      const tag = gcmTag(this.#ghash, { ...value, ct }, stream.subarray(at, at + 16))
       at += blocksOf(value) * 16
       return { ct, tag }
     })
@@ -74,19 +65,6 @@ export class GcmBatch {
       }
     }
     return this.#ecb.update(blocks)
-  }
-
-  #tag({ ct, aad }: GcmValue, mask: Uint8Array): Uint8Array {
-    const ghash = this.#ghash
-    ghash.reset()
-    ghash.update(aad)
-    ghash.update(ct)
-    ghash.block(0, aad.length * 8, 0, ct.length * 8)
-    const tag = new Uint8Array(16)
-    for (let at = 0; at < 16; at++) {
-      tag[at] = (mask[at] ?? 0) ^ ((ghash.state[at >> 2] ?? 0) >>> (24 - 8 * (at & 3)))
-    }
-    return tag
   }
 
   wipe(): void {

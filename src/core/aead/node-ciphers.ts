@@ -1,5 +1,7 @@
 import { createCipheriv, createDecipheriv, type CipherGCMTypes } from 'node:crypto'
 import type { Algorithm } from './algorithm.ts'
+import { openShort } from './gcm-short.ts'
+import { shortGcm } from './gcm-value.ts'
 
 // authTagLength is set on every call: without it Node opens values whose tag was cut down to 4 bytes.
 const tagLength = 16
@@ -18,6 +20,7 @@ function nodeAlgorithm(
   keyLength: 16 | 24 | 32,
   nonce: { readonly shortest: number; readonly longest: number },
 ): Algorithm {
+  const isGcm = name !== 'chacha20-poly1305'
   return {
     name,
     keyLength,
@@ -34,6 +37,9 @@ function nodeAlgorithm(
       return { ct, tag: cipher.getAuthTag() }
     },
     open(key, nonce, { ct, tag }, aad) {
+      const value = { nonce, ct, aad }
+      if (key.lends && isGcm && shortGcm(value))
+        return key.lend(name, (bytes) => openShort(bytes, value, tag))
       const decipher = createDecipheriv(asGcm(name), key.object(name), nonce, { authTagLength: tagLength })
       if (aad.length > 0) decipher.setAAD(aad)
       decipher.setAuthTag(tag)

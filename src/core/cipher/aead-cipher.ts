@@ -3,7 +3,7 @@ import type { Algorithm } from '../aead/algorithm.ts'
 import { ccm, ocb } from '../aead/block-modes.ts'
 import { gcmSiv } from '../aead/noble-ciphers.ts'
 import { PreparedKey } from '../aead/prepared-key.ts'
-import { GcmBatch } from '../aead/gcm-batch.ts'
+import { shortGcm } from '../aead/gcm-value.ts'
 import type { Cipher, CipherKey, ManyAtOnce, OneOfMany } from './cipher.ts'
 import { bytesIn, foreignKey } from './sealed-bytes.ts'
 
@@ -24,7 +24,7 @@ function aeadCipher(aead: Algorithm): Cipher {
     nonceLength: aead.defaultNonceLength,
     acceptsKeyLength: (length) => length === aead.keyLength,
     keyLengths: String(aead.keyLength),
-    prepare: (material) => prepareKey(aead, material),
+    prepare: (material, use) => prepareKey(aead, material, use),
     open(key, parts, aad) {
       const sealed = { ct: bytesIn(parts, 'ct'), tag: bytesIn(parts, 'tag') }
       return aead.open(prepared(aead.name, key), bytesIn(parts, 'nonce'), sealed, aad)
@@ -43,7 +43,7 @@ function manyOf(name: string): ManyAtOnce {
       const [nonce, ct, tag] = [parts.get('nonce'), plaintext ?? parts.get('ct'), parts.get('tag')]
       if (!(nonce instanceof Uint8Array && ct instanceof Uint8Array)) return false
       const hasTag = plaintext !== undefined || (tag instanceof Uint8Array && tag.length === 16)
-      return hasTag && GcmBatch.takes({ nonce, ct, aad })
+      return hasTag && shortGcm({ nonce, ct, aad })
     },
     open: (key, values) =>
       prepared(name, key)

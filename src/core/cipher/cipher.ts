@@ -21,8 +21,11 @@ export type Cipher = {
   acceptsKeyLength(length: number): boolean
   /** The length that keys have, in words for people: `32`, `16, 24 or 32`. */
   readonly keyLengths: string
-  /** @throws KEY_MALFORMED for a length that the cipher does not take. The material is copied and stays the caller's */
-  prepare(material: Secret): CipherKey
+  /**
+   * @param use `'few'` for a key that opens the values of one record, and is wiped then
+   * @throws KEY_MALFORMED for a length that the cipher does not take. The material is copied and stays the caller's
+   */
+  prepare(material: Secret, use?: 'few'): CipherKey
   /**
    * The plaintext, which the caller wipes, or undefined when this key did not seal these parts with this
    * associated data. A legacy cipher answers with whatever comes out, undefined only for wrong padding.

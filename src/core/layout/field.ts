@@ -28,8 +28,12 @@ export type Where = { readonly offset: number; readonly layer?: string; readonly
 
 export const startOfValue: Where = { offset: 0, inner: 0 }
 
+/** The first offsets of a value, made once: a place is passed for every field and read for errors alone. */
+const offsets: readonly Where[] = Array.from({ length: 256 }, (_, offset) => ({ offset, inner: 0 }))
+
 export function further(where: Where, bytes: number): Where {
   if (bytes === 0) return where
+  if (where === startOfValue) return offsets[bytes] ?? { offset: bytes, inner: 0 }
   return where.layer === undefined
     ? { ...where, offset: where.offset + bytes }
     : { ...where, inner: where.inner + bytes }

@@ -77,9 +77,9 @@ function parseForm(
   cells: Cells,
   look: { readonly plaintext: boolean; readonly path: string | undefined },
 ): Instance | 'null' | 'plaintext' | 'shape' {
-  const present = form.columns.filter(({ column }) => cells[column] !== null)
-  if (present.length === 0) return 'null'
-  if (present.length < form.columns.length) return 'shape'
+  const absent = absentColumns(form, cells)
+  if (absent === form.columns.length) return 'null'
+  if (absent > 0) return 'shape'
   const columns: { column: string; layout: Layout; parts: Parts }[] = []
   for (const { column, layout } of form.columns) {
     const cell = cells[column] ?? null
@@ -95,6 +95,12 @@ function parseForm(
     }
   }
   return { sealed, form, path: look.path, columns, parts: ownParts(form, columns) }
+}
+
+function absentColumns({ columns }: Form, cells: Cells): number {
+  let absent = 0
+  for (const { column } of columns) if (cells[column] === null) absent++
+  return absent
 }
 
 const nothing = new Uint8Array(0)

@@ -204,11 +204,16 @@ export function readsRecord({ columns, newColumns, partNames }: Derivation): boo
 }
 
 /** A key for a form, made of material of any level. The caller wipes it. */
-export function prepareFor({ cipher, derive }: Form, material: Secret, inputs: Inputs): CipherKey {
-  if (derive === undefined) return cipher.prepare(material)
+export function prepareFor(
+  { cipher, derive }: Form,
+  material: Secret,
+  inputs: Inputs,
+  use?: 'few',
+): CipherKey {
+  if (derive === undefined) return cipher.prepare(material, use)
   const derived = derive.derive({ ...inputs, key: material })
   try {
-    return cipher.prepare(derived)
+    return cipher.prepare(derived, use)
   } finally {
     derived.wipe()
   }

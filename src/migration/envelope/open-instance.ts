@@ -33,7 +33,7 @@ export function withDek<T>(dek: Secret, use: (key: KeyFor) => T): T {
     return use({
       key: (form, inputs) => {
         made.get(form)?.wipe()
-        const prepared = prepareFor(form, dek, inputs)
+        const prepared = prepareFor(form, dek, inputs, 'few')
         made.set(form, prepared)
         return prepared
       },

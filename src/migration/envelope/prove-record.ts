@@ -3,14 +3,21 @@ import type { Cells, StoredRecord } from '../../stores/store.ts'
 import { boundColumns, columnsOf, type Envelope, type Sealed } from './envelope.ts'
 import { stateOf } from './instance.ts'
 import { openMany, type PlaceOfRecord } from './open-many.ts'
-import { isUnder, openRecord, type OpenedRecord } from './open-record.ts'
+import { isUnder, openRecord, type OpenedRecord, type UnderKey } from './open-record.ts'
 import type { SealTarget } from './seal-record.ts'
 import { readBackFailed } from './read-back.ts'
+
+/** What a record held directly under the key. It is kept until the write is proven, and nothing else of the opening. */
+export type Held = readonly Pick<UnderKey, 'version' | 'secret'>[]
+
+export function heldBy({ under }: OpenedRecord): Held {
+  return under.map(({ version, secret }) => ({ version, secret }))
+}
 
 /** A record that was rewritten: as it was, what was to be written, and as the store gave it back. */
 export type Rewritten = {
   readonly record: StoredRecord
-  readonly before: OpenedRecord
+  readonly before: Held
   readonly change: Cells
   readonly written: StoredRecord
 }
@@ -32,16 +39,16 @@ export function proveRewritten(
   const wrong = new Map<number | 'control', PlaceOfRecord[]>([['control', []]])
   for (const { record, before, change, written } of rewritten) {
     const isKept = leavesLowerLevels(envelope, record, { change, written })
-    const isProven = (secret: Uint8Array): boolean => isKept && sameBytes(secret, before.under[0]?.secret)
+    const isProven = (secret: Uint8Array): boolean => isKept && sameBytes(secret, before[0]?.secret)
     const after = openRecord(envelope, written, book, { expected: { version: target, isProven } })
     if (after.kind !== 'sealed') throw readBackFailed(envelope, 'does not open')
     try {
       if (!isUnder(after, target)) throw readBackFailed(envelope, `is not under version ${target}`)
-      if (after.under.length !== before.under.length)
+      if (after.under.length !== before.length)
         throw readBackFailed(envelope, 'holds another number of values')
       const state = stateOf(envelope.set.id, written)
       after.under.forEach(({ secret, instance }, index) => {
-        const original = before.under[index]
+        const original = before[index]
         if (original === undefined || !sameBytes(secret, original.secret))
           throw readBackFailed(envelope, 'holds another secret')
         wrong.get('control')?.push({ instance, state })

@@ -2,7 +2,9 @@ import { createCipheriv, createSecretKey, randomBytes } from 'node:crypto'
 import { ghash } from '@noble/ciphers/_polyval.js'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { GcmBatch, type GcmValue } from '../../../src/core/aead/gcm-batch.ts'
+import { GcmBatch } from '../../../src/core/aead/gcm-batch.ts'
+import { openShort } from '../../../src/core/aead/gcm-short.ts'
+import type { GcmValue } from '../../../src/core/aead/gcm-value.ts'
 import { Ghash } from '../../../src/core/aead/ghash.ts'
 
 const bytes = (least: number, most: number) => fc.uint8Array({ minLength: least, maxLength: most })
@@ -88,7 +90,9 @@ describe('AES-GCM of many values at once', () => {
   test('its GHASH is that of the audited implementation', () => {
     fc.assert(
       fc.property(bytes(16, 16), bytes(0, 200), (hashKey, message) => {
-        const ours = new Ghash(hashKey)
+        const ours = new Ghash()
+        ours.take(hashKey)
+        ours.reset()
         ours.update(message)
         const view = Buffer.alloc(16)
         ours.state.forEach((word, at) => view.writeInt32BE(word, at * 4))
@@ -96,6 +100,34 @@ describe('AES-GCM of many values at once', () => {
       }),
       { numRuns: 500 },
     )
+  })
+})
+
+describe('AES-GCM of one short value under a key of its own', () => {
+  test('opens what node:crypto sealed, and nothing where one bit of it or of the key is another', () => {
+    const flipped = fc.constantFrom('ct', 'tag', 'nonce', 'aad', 'key', 'none')
+    fc.assert(
+      fc.property(key, value, flipped, fc.nat(), (material, { nonce, ct: plaintext, aad }, where, bit) => {
+        const sealed = sealedByNode(material, { nonce, ct: plaintext, aad })
+        const whole = { nonce, aad, ct: hex(sealed.ct), tag: hex(sealed.tag) }
+        const used = where === 'key' ? flip(material, bit) : material
+        const given =
+          where === 'key' || where === 'none' ? whole : { ...whole, [where]: flip(whole[where], bit) }
+        const opened = openShort(used, given, given.tag)
+        const same = where === 'none' || (where !== 'key' && whole[where].length === 0)
+        expect(opened && Buffer.from(opened)).toEqual(same ? Buffer.from(plaintext) : undefined)
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  test('leaves the key and the value as they were', () => {
+    const material = randomBytes(32)
+    const given = { nonce: randomBytes(12), ct: randomBytes(40), aad: randomBytes(9) }
+    const sealed = sealedByNode(material, given)
+    const before = [material, given.nonce, given.aad].map((each) => each.toString('hex'))
+    openShort(material, { ...given, ct: hex(sealed.ct) }, hex(sealed.tag))
+    expect([material, given.nonce, given.aad].map((each) => each.toString('hex'))).toEqual(before)
   })
 })
 

@@ -24,7 +24,7 @@ import {
   answersOf,
   dropPlaceFlags,
   droppedPlaces,
-  progressFlags,
+  workFlags,
   withProgress,
 } from './_program/run-flags.ts'
 
@@ -61,7 +61,7 @@ export default class Destroy extends KvxCommand {
       description:
         'erase every version whose waiting time is over; with --accept-loss or --drop-place, the NAME@VERSION that it is about',
     }),
-    ...progressFlags,
+    ...workFlags,
     ...acceptLossFlags,
     ...dropPlaceFlags,
   }

@@ -15,7 +15,7 @@ import {
   answersOf,
   dropPlaceFlags,
   droppedPlaces,
-  progressFlags,
+  workFlags,
   withProgress,
 } from './_program/run-flags.ts'
 
@@ -31,7 +31,7 @@ export default class Retire extends KvxCommand {
     { description: 'In a script', command: '<%= config.bin %> retire master@1 --confirm master@1' },
   ]
   static override args = { subject: argument({ description: 'NAME@VERSION', required: true }) }
-  static override flags = { ...progressFlags, ...acceptLossFlags, ...dropPlaceFlags, ...acceptShrunkFlags }
+  static override flags = { ...workFlags, ...acceptLossFlags, ...dropPlaceFlags, ...acceptShrunkFlags }
 
   async run(): Promise<void> {
     await this.finish('kvx.retire/1', async () => {

@@ -7,7 +7,7 @@ import { openWorkspace } from '../src/keyring/workspace.ts'
 import { censusLine, unreadableLines } from '../src/ui/census-view.ts'
 import { manyArguments } from './_program/arguments.ts'
 import { KvxCommand } from './_program/kvx-command.ts'
-import { progressFlags, withProgress } from './_program/run-flags.ts'
+import { workFlags, withProgress } from './_program/run-flags.ts'
 
 export default class Verify extends KvxCommand {
   static override summary = 'Open everything and tell what lies under which version of a key.'
@@ -32,7 +32,7 @@ export default class Verify extends KvxCommand {
     }),
   }
   static override flags = {
-    ...progressFlags,
+    ...workFlags,
     sample: Flags.integer({
       description: 'look at so many records of each envelope only',
       min: 1,

@@ -152,7 +152,10 @@ async function digestOfInputs(): Promise<string> {
 }
 
 /** The program and all that it loads, as rolldown takes it. */
-async function programBundle(commands: ReadonlyMap<string, string>) {
+async function programBundle(
+  commands: ReadonlyMap<string, string>,
+  entries: Readonly<Record<string, string>> = {},
+) {
   const { rolldown } = await import('rolldown')
   const table = [...commands].map(
     ([id, file]) => `${JSON.stringify(id)}: () => import(${JSON.stringify(file)})`,
@@ -170,7 +173,7 @@ async function programBundle(commands: ReadonlyMap<string, string>) {
     'virtual:manifest': `export const manifest = JSON.parse(${JSON.stringify(await manifest(commands))})`,
   }
   return rolldown({
-    input: { main: join(root, 'commands/_program/main.ts') },
+    input: { main: join(root, 'commands/_program/main.ts'), ...entries },
     platform: 'node',
     cwd: root,
     transform: { target: 'node22' },
@@ -200,7 +203,7 @@ async function build(): Promise<void> {
   const inputs = await digestOfInputs()
   if (inputs === (await readFile(inputsFile, 'utf8').catch(() => ''))) return
   const commands = await commandFiles()
-  const bundle = await programBundle(commands)
+  const bundle = await programBundle(commands, { worker: join(root, 'src/migration/threads/worker.ts') })
   await rm(staging, { recursive: true, force: true })
   await bundle.write({
     dir: join(staging, 'cli'),

@@ -9,7 +9,7 @@ import { createFile } from '../../src/platform/create-file.ts'
 import type { ProgressForm } from '../../src/ui/progress.ts'
 import { approveLines, planFileLines } from '../../src/ui/plan-view.ts'
 import type { Outcome } from './kvx-command.ts'
-import { progressFlags, withProgress } from './run-flags.ts'
+import { workFlags, withProgress } from './run-flags.ts'
 
 /** Flags of every `kvx plan COMMAND`; the others are those of the command itself. */
 export const planFlags = {
@@ -24,7 +24,7 @@ export const planFlags = {
     min: 0,
     helpValue: 'COUNT',
   }),
-  ...progressFlags,
+  ...workFlags,
 }
 
 export const approvalFlag = {

@@ -2,6 +2,7 @@ import * as Flags from '@oclif/core/flags'
 import { looksLikeKey } from '../../src/audit/entry-guard.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { onSignals } from '../../src/platform/interrupt.ts'
+import { useThreads } from '../../src/platform/threads.ts'
 import { progressReporter, type ProgressForm } from '../../src/ui/progress.ts'
 import type { Answers } from '../../src/ui/prompts.ts'
 
@@ -15,8 +16,21 @@ export const progressFlags = {
   })(),
 }
 
-export const throttleFlags = {
+/** Flags of commands that open every value. */
+export const workFlags = {
   ...progressFlags,
+  workers: Flags.integer({
+    description:
+      'threads that open and seal values beside the one that reads and writes them; else one a processor (8 at most) from 20,000 records on. 0 for none',
+    min: 0,
+    max: 64,
+    helpValue: 'N',
+    helpGroup: 'RUN',
+  }),
+}
+
+export const throttleFlags = {
+  ...workFlags,
   batch: Flags.integer({
     helpValue: 'N',
     description:
@@ -146,10 +160,11 @@ export function answersOf(flags: {
 
 /** Listens for signals and shows progress while the work goes on. */
 export async function withProgress<T>(
-  flags: { readonly progress: ProgressForm; readonly quiet?: boolean },
+  flags: { readonly progress: ProgressForm; readonly quiet?: boolean; readonly workers?: number | undefined },
   work: (events: ReturnType<typeof progressReporter>) => Promise<T>,
 ): Promise<T> {
   onSignals()
+  useThreads(flags.workers)
   const events = progressReporter(flags.quiet === true ? 'none' : flags.progress)
   try {
     return await work(events)

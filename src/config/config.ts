@@ -50,6 +50,9 @@ export type Config = {
   where(path: readonly PropertyKey[]): string
 }
 
+/** What says where sealed values lie and under which keys. */
+export type Declarations = Pick<Config, 'path' | 'keys' | 'stores' | 'envelopes' | 'where'>
+
 const systemConfig = '/etc/kvx/kvx.yaml'
 const maxConfigBytes = 1_048_576
 

@@ -1,6 +1,6 @@
 import type { Opened } from './envelope/open-record.ts'
 import type { UnreadableReason } from './envelope/reasons.ts'
-import { NonceWatch } from './nonce-watch.ts'
+import { type NonceMark, nonceMark, NonceWatch } from './nonce-watch.ts'
 
 /** How many problem records are named one by one; the others are counted. */
 const maxNamed = 1000
@@ -40,68 +40,116 @@ export type Census = {
   readonly named: readonly NamedRecord[]
 }
 
+/** What was counted so far, as data that one thread can hand to another. */
+export type Tally = {
+  records: number
+  sealed: number
+  mislabelled: number
+  nulls: number
+  plaintext: number
+  unsealed: number
+  unsealedForeign: number
+  unreadable: number
+  readonly byVersion: Map<number, number>
+  readonly settled: Map<number, number>
+  readonly wrongLabels: Map<number, number>
+  readonly foreignLabels: Map<number, number>
+  /** The unreadable ones of the records that were counted, in their order. */
+  readonly named: NamedRecord[]
+  /** Uses of nonces, one after the other. */
+  readonly nonces: NonceMark[]
+}
+
+export function emptyTally(): Tally {
+  const numbers = { records: 0, sealed: 0, mislabelled: 0, nulls: 0, plaintext: 0 }
+  const unsealed = { unsealed: 0, unsealedForeign: 0, unreadable: 0 }
+  const labels = {
+    byVersion: new Map(),
+    settled: new Map(),
+    wrongLabels: new Map(),
+    foreignLabels: new Map(),
+  }
+  return { ...numbers, ...unsealed, ...labels, named: [], nonces: [] }
+}
+
+/** Counts one record. */
+export function count(tally: Tally, opened: Opened, id: () => string): void {
+  tally.records++
+  switch (opened.kind) {
+    case 'null':
+      tally.nulls++
+      break
+    case 'plaintext':
+      tally.plaintext++
+      countUnsealed(tally, opened.foreign)
+      break
+    case 'sealed':
+      countSealed(tally, opened)
+      break
+    case 'unreadable':
+      tally.unreadable++
+      tally.named.push({ record: id(), reason: opened.reason })
+      break
+  }
+}
+
+function countUnsealed(tally: Tally, foreign: boolean): void {
+  tally.unsealed++
+  if (foreign) tally.unsealedForeign++
+}
+
+function countSealed(tally: Tally, { versions, labels, bare, under }: Opened & { kind: 'sealed' }): void {
+  tally.sealed++
+  for (const one of under) {
+    const mark = nonceMark(one)
+    if (mark !== undefined) tally.nonces.push(mark)
+  }
+  if (bare) countUnsealed(tally, labels.foreign)
+  for (const version of versions) increase(tally.byVersion, version)
+  if (labels.settled !== undefined) increase(tally.settled, labels.settled)
+  if (labels.wrong.size > 0) tally.mislabelled++
+  for (const label of labels.wrong) if (!versions.has(label)) increase(tally.wrongLabels, label)
+  if (labels.foreign) for (const version of versions) increase(tally.foreignLabels, version)
+}
+
+const numbers = [
+  'records',
+  'sealed',
+  'mislabelled',
+  'nulls',
+  'plaintext',
+  'unsealed',
+  'unsealedForeign',
+  'unreadable',
+] as const
+const histograms = ['byVersion', 'settled', 'wrongLabels', 'foreignLabels'] as const
+
 /** Counts records while a scan goes on. */
 export class CensusTaker {
   readonly #envelope: string
-  readonly #byVersion = new Map<number, number>()
-  readonly #settled = new Map<number, number>()
-  readonly #wrongLabels = new Map<number, number>()
-  readonly #foreignLabels = new Map<number, number>()
+  readonly #total = emptyTally()
   readonly #named: NamedRecord[] = []
   readonly #unnoted: NamedRecord[] = []
   readonly #nonces = new NonceWatch()
-  #records = 0
-  #sealed = 0
-  #mislabelled = 0
-  #nulls = 0
-  #plaintext = 0
-  #unsealed = 0
-  #unsealedForeign = 0
-  #unreadable = 0
 
   constructor(envelope: string) {
     this.#envelope = envelope
   }
 
   add(opened: Opened, id: () => string): void {
-    this.#records++
-    switch (opened.kind) {
-      case 'null':
-        this.#nulls++
-        break
-      case 'plaintext':
-        this.#plaintext++
-        this.#addUnsealed(opened.foreign)
-        break
-      case 'sealed':
-        this.#addSealed(opened)
-        break
-      case 'unreadable':
-        this.#unreadable++
-        this.#name({ record: id(), reason: opened.reason })
-        break
-    }
+    const one = emptyTally()
+    count(one, opened, id)
+    this.addAll(one)
   }
 
-  #addUnsealed(foreign: boolean): void {
-    this.#unsealed++
-    if (foreign) this.#unsealedForeign++
-  }
-
-  #name(named: NamedRecord): void {
-    if (this.#named.length < maxNamed) this.#named.push(named)
-    this.#unnoted.push(named)
-  }
-
-  #addSealed({ versions, labels, bare, under }: Opened & { kind: 'sealed' }): void {
-    this.#sealed++
-    for (const one of under) this.#nonces.add(one)
-    if (bare) this.#addUnsealed(labels.foreign)
-    for (const version of versions) increment(this.#byVersion, version)
-    if (labels.settled !== undefined) increment(this.#settled, labels.settled)
-    if (labels.wrong.size > 0) this.#mislabelled++
-    for (const label of labels.wrong) if (!versions.has(label)) increment(this.#wrongLabels, label)
-    if (labels.foreign) for (const version of versions) increment(this.#foreignLabels, version)
+  /** The records of a page, which come behind those that were added before. */
+  addAll(tally: Tally): void {
+    for (const number of numbers) this.#total[number] += tally[number]
+    for (const name of histograms)
+      for (const [version, records] of tally[name]) increase(this.#total[name], version, records)
+    for (const mark of tally.nonces) this.#nonces.add(mark)
+    this.#named.push(...tally.named.slice(0, maxNamed - this.#named.length))
+    this.#unnoted.push(...tally.named)
   }
 
   /** Every unreadable record since the last call, for a place that has room for all of them. */
@@ -110,25 +158,19 @@ export class CensusTaker {
   }
 
   get records(): number {
-    return this.#records
+    return this.#total.records
   }
 
   /** @param sealedTwice what a look into the values themselves found */
   take(sealedTwice: ReadonlyMap<number, number> = new Map()): Census {
+    const { nonces: _, ...total } = this.#total
     return {
+      ...total,
       envelope: this.#envelope,
-      records: this.#records,
-      nulls: this.#nulls,
-      plaintext: this.#plaintext,
-      unsealed: this.#unsealed,
-      unsealedForeign: this.#unsealedForeign,
-      sealed: this.#sealed,
-      byVersion: sorted(this.#byVersion),
-      settled: sorted(this.#settled),
-      mislabelled: this.#mislabelled,
-      wrongLabels: sorted(this.#wrongLabels),
-      foreignLabels: sorted(this.#foreignLabels),
-      unreadable: this.#unreadable,
+      byVersion: sorted(total.byVersion),
+      settled: sorted(total.settled),
+      wrongLabels: sorted(total.wrongLabels),
+      foreignLabels: sorted(total.foreignLabels),
       repeatedNonces: this.#nonces.repeated,
       sealedTwice: sorted(sealedTwice),
       named: this.#named,
@@ -136,8 +178,8 @@ export class CensusTaker {
   }
 }
 
-function increment(counts: Map<number, number>, version: number): void {
-  counts.set(version, (counts.get(version) ?? 0) + 1)
+function increase(counts: Map<number, number>, version: number, by = 1): void {
+  counts.set(version, (counts.get(version) ?? 0) + by)
 }
 
 function sorted(counts: ReadonlyMap<number, number>): ReadonlyMap<number, number> {

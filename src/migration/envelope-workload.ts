@@ -4,6 +4,7 @@ import { restoreRecords } from './restore-records.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import type { KeyBook } from './envelope/key-book.ts'
 import { requireRoom } from './envelope/room.ts'
+import type { Helpers } from './threads/helpers.ts'
 import { takeCensus } from './scan.ts'
 import type { Store } from '../stores/store.ts'
 import { sweepOnce } from './sweep.ts'
@@ -12,7 +13,13 @@ import { sweepSharedDeks } from './sweep-shared-deks.ts'
 import type { SweepOptions, SweepResult, Workload } from './workload.ts'
 
 /** An envelope with its store and its keys, open. */
-export type OpenEnvelope = { readonly envelope: Envelope; readonly store: Store; readonly book: KeyBook }
+export type OpenEnvelope = {
+  readonly envelope: Envelope
+  readonly store: Store
+  readonly book: KeyBook
+  /** Threads for so many records; undefined where they would not pay, or there are none. */
+  readonly helpers?: (records: number) => Promise<Helpers | undefined>
+}
 
 /** The records of an envelope as the engine sees them. */
 export function envelopeWorkload(open: OpenEnvelope): Workload {

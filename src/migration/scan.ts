@@ -3,21 +3,20 @@ import { KvxError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import type { StoredRecord } from '../stores/store.ts'
 import { displayId } from './cells.ts'
-import { CensusTaker, type Census } from './census.ts'
+import { CensusTaker, type Census, type Tally } from './census.ts'
 import { openInstance, versionKey } from './envelope/open-instance.ts'
 import { parseSealed, stateOf } from './envelope/instance.ts'
-import { type Opened, openPage, type OpenedRecord } from './envelope/open-record.ts'
+import type { OpenedRecord } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import { stopIfInterrupted } from './events.ts'
 import { countJoined } from './joined.ts'
-import { readAhead } from './read-ahead.ts'
+import { tallyPage } from './page-work.ts'
+import { inOrder, readAhead } from './read-ahead.ts'
 import { SealedTwice } from './sealed-twice.ts'
 import type { CensusOptions } from './workload.ts'
 
 /** So many records are read at once. */
 const pageSize = 500
-/** So many are opened at once: enough to share a cipher's call, and few enough to be garbage while they are young. */
-const togetherSize = 64
 /** So many records of each envelope are also tried with a random key before anything is written. */
 const controlSample = 1000
 
@@ -44,18 +43,25 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
   const isFresh = options.fresh && ((dek: Secret) => options.fresh?.has(dek) === true)
   let controls = controlSample
   const inner = envelope.wraps.length === 0 ? new SealedTwice(book) : undefined
+  const each = (record: StoredRecord, opened: OpenedRecord): void => {
+    if (controls-- > 0) refuseUnauthenticated(open, record, opened)
+    inner?.add(opened)
+  }
+  // What is tried with more than the keys is opened here; so is what needs to know which DEKs are new.
+  const isPlain = options.sample === undefined && options.fresh === undefined
+  const helpers = isPlain ? await open.helpers?.(total) : undefined
+  const look = (records: readonly StoredRecord[]): Tally | Promise<Tally> =>
+    helpers !== undefined && controls <= 0
+      ? helpers.look(envelope.name, records)
+      : tallyPage(records, { envelope, book, isFresh, each })
   try {
     const pages = store.scan(envelope.set, pageSize)
-    for await (const page of store.overlaps === true ? readAhead(pages) : pages) {
-      if (room() <= 0) break
-      for (const records of openedTogether(page.slice(0, room()))) {
-        countPage(records, openPage(records, { envelope, book, isFresh }), (record, one) => {
-          if (one.kind === 'sealed' && controls-- > 0) refuseUnauthenticated(open, record, one)
-          if (one.kind === 'sealed') inner?.add(one)
-          taker.add(one, () => displayId(record.id))
-        })
-      }
-      await told()
+    const tallies = inOrder(store.overlaps === true ? readAhead(pages) : pages, helpers?.width ?? 0, (page) =>
+      look(page.slice(0, room())),
+    )
+    for await (const tally of tallies) {
+      taker.addAll(tally)
+      if (!(await told())) break
     }
   } finally {
     inner?.wipe()
@@ -64,27 +70,6 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
     await countJoined(open, joined, taker, { strict: options.fresh !== undefined, each: told })
   await told()
   return taker.take(inner?.found)
-}
-
-/** The records of a page in the pieces that are opened together. */
-export function* openedTogether(page: readonly StoredRecord[]): Generator<readonly StoredRecord[]> {
-  for (let from = 0; from < page.length; from += togetherSize) yield page.slice(from, from + togetherSize)
-}
-
-/** What was opened is wiped, also when counting it throws. */
-function countPage(
-  records: readonly StoredRecord[],
-  opened: readonly Opened[],
-  count: (record: StoredRecord, one: Opened) => void,
-): void {
-  try {
-    for (const [at, record] of records.entries()) {
-      const one = opened[at]
-      if (one !== undefined) count(record, one)
-    }
-  } finally {
-    for (const one of opened) if (one.kind === 'sealed') one.wipe()
-  }
 }
 
 /** Lets signals in and stops between two pages when one came. */

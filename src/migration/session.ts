@@ -12,6 +12,7 @@ import { compileEnvelopes } from './envelope/compile-envelope.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import { envelopeWorkload } from './envelope-workload.ts'
 import { KeyBook } from './envelope/key-book.ts'
+import { HelperRoom } from './threads/helpers.ts'
 import { vaultPlace, vaultWorkload } from './vault-workload.ts'
 import type { Workload } from './workload.ts'
 
@@ -94,7 +95,9 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
   const stores = new Map<string, Store>()
   const books = new Map<string, KeyBook>()
   let lock: ServerLock | undefined
+  const helpers = new HelperRoom(workspace.config, books)
   const close = async (): Promise<void> => {
+    await helpers.close()
     for (const book of books.values()) book.wipe()
     for (const store of stores.values()) await store.close()
     lock?.release()
@@ -115,6 +118,7 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
       envelope,
       store: present(stores.get(envelope.store)),
       book: present(books.get(envelope.key)),
+      helpers: async (records) => helpers.for(records),
     }),
   )
   const files = vaults.map(({ name }) => vaultWorkload(workspace, ring, name))

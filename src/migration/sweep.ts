@@ -1,40 +1,24 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { KvxError } from '../core/errors.ts'
-import { displayId, idKey } from './cells.ts'
-import type { Secret } from '../core/secret.ts'
-import { isUnder, openPage, openRecord, type Opened, type OpenedRecord } from './envelope/open-record.ts'
-import { type Held, heldBy, proveRewritten, type Rewritten } from './envelope/prove-record.ts'
-import { proveRenewed, renewDek } from './envelope/renew-dek.ts'
-import { proveFirst, sealFirst } from './envelope/seal-first.ts'
-import { sealPage, type SealTarget, type ToSeal } from './envelope/seal-record.ts'
-import type { Envelope } from './envelope/envelope.ts'
-import { withoutPlaintext } from './plain-backup.ts'
-import { BatchSize } from './batch-size.ts'
-import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
-import { stopIfInterrupted } from './events.ts'
-import type { OpenEnvelope } from './envelope-workload.ts'
-import type { QuarantineRow } from './journal.ts'
-import { readAhead } from './read-ahead.ts'
-import { breathe, openedTogether } from './scan.ts'
-import type { SweepOptions, SweepResult } from './workload.ts'
 import type { Cells, StoredRecord } from '../stores/store.ts'
+import { BatchSize } from './batch-size.ts'
+import { idKey } from './cells.ts'
+import { type BackupEntry, makeEntry } from './ciphertext-backup.ts'
+import type { OpenEnvelope } from './envelope-workload.ts'
+import { proveRewritten, type Rewritten } from './envelope/prove-record.ts'
+import { stopIfInterrupted } from './events.ts'
+import { findPending, type Pending } from './find-pending.ts'
+import type { QuarantineRow } from './journal.ts'
+import { openedTogether } from './page-work.ts'
+import { withoutPlaintext } from './plain-backup.ts'
+import { inOrder, readAhead } from './read-ahead.ts'
+import { breathe } from './scan.ts'
+import type { Helpers } from './threads/helpers.ts'
+import type { SweepOptions, SweepResult } from './workload.ts'
 
 /** So many records are read at once. */
 const pageSize = 500
 /** A batch ends early where its records are large. */
 const maxBatchBytes = 16 * 1_048_576
-
-type Pending = {
-  readonly record: StoredRecord
-  readonly change: Cells
-  /** What the backup says beside the old row. */
-  readonly extra?: (options: SweepOptions) => Pick<BackupEntry, 'dek' | 'wrapped'>
-  readonly proof: Proof
-  readonly wipe: () => void
-}
-
-/** How what the store gave back is proven: with the rest of its page, or by itself. Throws when it is not what was meant. */
-type Proof = { readonly before: Held } | ((written: StoredRecord) => void)
 
 /**
  * One pass over an envelope: every record that needs another version than the target is sealed under the
@@ -49,13 +33,22 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
   const size = new BatchSize(options.batch, options.rate, overlaps)
   const writer = new BatchWriter(open, options, size)
   let seen = 0
+  // New DEKs and first sealings are made here, and so is what shall go slowly.
+  const isPlain = (options.kind === 'rewrap' || options.kind === 'reencrypt') && options.rate === undefined
+  const helpers = isPlain && options.fresh === undefined ? await open.helpers?.(options.total) : undefined
   try {
     const pages = store.scan(envelope.set, Math.min(size.records, pageSize))
-    for await (const page of overlaps ? readAhead(pages) : pages) {
+    const found = inOrder(
+      overlaps ? readAhead(pages) : pages,
+      helpers?.width ?? 0,
+      (page) => findInPage(open, page, { options, helpers }),
+      ({ pending }) => pending.forEach((one) => one.wipe()),
+    )
+    for await (const page of found) {
+      unreadable.push(...page.unreadable)
+      await writer.add(page.pending)
       await breathe(options.run)
-      for (const part of openedTogether(page))
-        await writer.add(findPending(open, part, { ...options, unreadable }))
-      seen += page.length
+      seen += page.records
       options.events.progress({
         phase: options.kind === 'seal' ? 'seal' : envelope.wraps.length === 0 ? 'reencrypt' : 'rewrap',
         envelope: envelope.name,
@@ -68,6 +61,31 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
     return { seen, changed, lost, unreadable }
   } finally {
     await writer.abandon()
+  }
+}
+
+type FoundInPage = {
+  readonly records: number
+  readonly pending: readonly Pending[]
+  readonly unreadable: readonly QuarantineRow[]
+}
+
+async function findInPage(
+  open: OpenEnvelope,
+  page: readonly StoredRecord[],
+  { options, helpers }: { readonly options: SweepOptions; readonly helpers: Helpers | undefined },
+): Promise<FoundInPage> {
+  const records = page.length
+  if (helpers !== undefined) return { records, ...(await helpers.find(open.envelope.name, page, options)) }
+  const unreadable: QuarantineRow[] = []
+  const pending: Pending[] = []
+  try {
+    for (const part of openedTogether(page))
+      pending.push(...findPending(open, part, { ...options, unreadable }))
+    return { records, pending, unreadable }
+  } catch (error) {
+    for (const one of pending) one.wipe()
+    throw error
   }
 }
 
@@ -140,114 +158,6 @@ function sizeOf(cells: Cells): number {
     if (typeof cell === 'string' || cell instanceof Uint8Array) bytes += cell.length
   }
   return bytes
-}
-
-type Look = Pick<SweepOptions, 'target' | 'fresh' | 'kind'> & { readonly unreadable: QuarantineRow[] }
-
-function findPending(open: OpenEnvelope, page: readonly StoredRecord[], look: Look): readonly Pending[] {
-  if (look.kind === 'seal') return page.flatMap((record) => findPlain(open, record, look) ?? [])
-  const { envelope, book } = open
-  const { fresh, target } = look
-  const isFresh = fresh && ((dek: Secret): boolean => fresh.has(dek))
-  const opened = openPage(page, { envelope, book, isFresh })
-  const kept: ToSeal[] = []
-  try {
-    opened.forEach((one, at) => {
-      const record = page[at]
-      if (record !== undefined && isPending(one, { envelope, record }, look))
-        kept.push({ record, opened: one })
-      else if (one.kind === 'sealed') one.wipe()
-    })
-    const to = { book, target }
-    return fresh === undefined
-      ? rewrapped(envelope, kept, to)
-      : kept.map((one) => renewed(envelope, one.record, one.opened, to))
-  } catch (error) {
-    for (const one of kept) one.opened.wipe()
-    throw error
-  }
-}
-
-function isPending(
-  opened: Opened,
-  { envelope, record }: { readonly envelope: Envelope; readonly record: StoredRecord },
-  { target, unreadable }: Look,
-): opened is OpenedRecord {
-  const aside = (reason: string): false => {
-    unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason })
-    return false
-  }
-  if (opened.kind === 'unreadable') return aside(opened.reason)
-  if (opened.kind !== 'sealed' || isUnder(opened, target)) return false
-  // The plan found none: something writes them now. What is no number of kvx is never overwritten.
-  return opened.labels.foreign ? aside('version-column') : true
-}
-
-function rewrapped(envelope: Envelope, page: readonly ToSeal[], to: SealTarget): readonly Pending[] {
-  const changes = sealPage(envelope, page, to)
-  return page.map(({ record, opened }, at) => {
-    const before = heldBy(opened)
-    return {
-      record,
-      change: changes[at] ?? {},
-      proof: { before },
-      wipe: () => {
-        for (const { secret } of before) secret.fill(0)
-      },
-    }
-  })
-}
-
-function renewed(envelope: Envelope, record: StoredRecord, opened: OpenedRecord, to: SealTarget): Pending {
-  const made = renewDek(envelope, record, opened, to)
-  return {
-    record,
-    change: made.change,
-    extra: ({ fresh }) => ({ dek: fresh?.add(made.dek) ?? '', wrapped: made.wrapped }),
-    proof: (written) => proveRenewed(envelope, written, made, to),
-    wipe: () => {
-      for (const one of [opened, made.dek, made.old]) one.wipe()
-    },
-  }
-}
-
-/** A record with plaintext in a declared place. One that does not open is told, and left alone. */
-function findPlain({ envelope, book }: OpenEnvelope, record: StoredRecord, look: Look): Pending | undefined {
-  const opened = openRecord(envelope, record, book)
-  if (opened.kind === 'sealed') opened.wipe()
-  if (opened.kind === 'unreadable') {
-    look.unreadable.push({ envelope: envelope.name, record: displayId(record.id), reason: opened.reason })
-    return undefined
-  }
-  if (opened.kind === 'null' || (opened.kind === 'sealed' && !opened.bare)) return undefined
-  const isForeign = opened.kind === 'sealed' ? opened.labels.foreign : opened.foreign
-  if (isForeign) {
-    // The plan found none: something writes them now.
-    const row = { envelope: envelope.name, record: displayId(record.id), reason: 'version-column' }
-    look.unreadable.push(row)
-    return undefined
-  }
-  const to = { book, target: look.target }
-  const first = sealFirst(envelope, record, to)
-  if (first === undefined) throw unsealable(envelope, record)
-  return {
-    record,
-    change: first.change,
-    // A DEK that was made here: wrapped, in the home, before it seals anything.
-    extra: () => (first.dek === undefined ? {} : { wrapped: first.change }),
-    proof: (written) => proveFirst(envelope, written, first, to),
-    wipe: () => first.dek?.wipe(),
-  }
-}
-
-function unsealable({ name }: Envelope, record: StoredRecord): KvxError {
-  return new KvxError(
-    'LAYOUT_MISMATCH',
-    `${name}: record ${displayId(record.id)} holds a number that is no text`,
-    {
-      hint: 'Let the application write it as text first, or take it out; then `kvx run resume`. Nothing of its batch was changed.',
-    },
-  )
 }
 
 async function swapPending(

@@ -1,4 +1,4 @@
-import type { Config } from '../../config/config.ts'
+import type { Declarations } from '../../config/config.ts'
 import type { EnvelopeConfig, SealedConfig, VersionConfig, WrappedConfig } from '../../config/envelopes.ts'
 import { storePlace, storeTerms, type StoreConfig } from '../../config/stores.ts'
 import { compileEach } from '../../core/layout/json-each.ts'
@@ -13,13 +13,13 @@ import { refuseSharedColumns } from './shared-columns.ts'
  * The declared envelopes, all or the named ones, in the order of the configuration.
  * @throws LAYOUT_INVALID, CONFIG_INVALID with the place in the file, also when two of them change the same column
  */
-export function compileEnvelopes(config: Config, names: readonly string[] = []): readonly Envelope[] {
+export function compileEnvelopes(config: Declarations, names: readonly string[] = []): readonly Envelope[] {
   const all = Object.keys(config.envelopes).map((name) => compileEnvelope(config, name))
   refuseSharedColumns(config, all)
   return all.filter(({ name }) => names.length === 0 || names.includes(name))
 }
 
-function compileEnvelope(config: Config, name: string): Envelope {
+function compileEnvelope(config: Declarations, name: string): Envelope {
   const declared = config.envelopes[name]
   if (declared === undefined) throw new TypeError('the name was checked')
   const member: Member = { config, at: ['envelopes', name] }
@@ -236,13 +236,13 @@ function compileVersion(member: Member, written: VersionConfig | undefined): Col
   return { column, kind: 'layout', layout, names: undefined }
 }
 
-function keyDerivation(config: Config, key: string): Derivation | undefined {
+function keyDerivation(config: Declarations, key: string): Derivation | undefined {
   const source = config.keys[key]?.derive
   if (source === undefined) return undefined
   return located({ config, at: ['keys', key] }, 'derive', () => compileDerivation(source))
 }
 
-function storeOf(config: Config, { store }: EnvelopeConfig): StoreConfig {
+function storeOf(config: Declarations, { store }: EnvelopeConfig): StoreConfig {
   const found = config.stores[store]
   if (found === undefined) throw new TypeError('references were checked')
   return found

@@ -1,4 +1,4 @@
-import type { Config } from '../../config/config.ts'
+import type { Declarations } from '../../config/config.ts'
 import type { FormConfig } from '../../config/envelopes.ts'
 import { cipherNamed } from '../../core/cipher/registry.ts'
 import type { Cipher } from '../../core/cipher/cipher.ts'
@@ -11,7 +11,7 @@ import type { Form } from './envelope.ts'
 
 /** A member of the configuration, with what it needs to say where something is wrong. */
 export type Member = {
-  readonly config: Config
+  readonly config: Declarations
   /** `envelopes`, the envelope's name, and the members on the way. */
   readonly at: readonly PropertyKey[]
 }

@@ -13,6 +13,14 @@ import type { Form } from './envelope.ts'
 /** What a derivation reads besides the key. */
 export type Inputs = Omit<DerivationContext, 'key'>
 
+/** A book as data. The buffers hold key material. */
+export type HandedBook = {
+  readonly name: string
+  readonly versions: readonly { readonly version: number; readonly bytes: ArrayBuffer }[]
+  /** The version that is tried first. */
+  readonly first: number | null
+}
+
 const controlLengths = [32, 16, 24, 48, 64, 96]
 
 /** Keys that were derived for single records are kept for the next one, so many of them. */
@@ -46,6 +54,24 @@ export class KeyBook {
   static async load(home: Home, ring: Keyring, name: string): Promise<KeyBook> {
     const materials = await loadOpeners(home, ring, name, { withRetired: true })
     return new KeyBook(name, materials, keyOf(ring, name).seals)
+  }
+
+  /** The same book from what `handOver` gave; the bytes are taken and wiped there. */
+  static from({ name, versions, first }: HandedBook): KeyBook {
+    const materials = versions.map(({ version, bytes }): [number, Secret] => [
+      version,
+      Secret.take(new Uint8Array(bytes)),
+    ])
+    return new KeyBook(name, new Map(materials), first)
+  }
+
+  /** Copies for another thread: each buffer is to be handed over, so that no second copy is made on the way. */
+  handOver(): HandedBook {
+    const versions = this.versions.map((version) => ({
+      version,
+      bytes: this.#material(version).lend((bytes) => Uint8Array.from(bytes).buffer),
+    }))
+    return { name: this.name, versions, first: this.#order[0] ?? null }
   }
 
   get versions(): readonly number[] {

@@ -1,4 +1,4 @@
-import type { Config } from '../../config/config.ts'
+import type { Declarations } from '../../config/config.ts'
 import { KvxError } from '../../core/errors.ts'
 import { boundColumns, columnsOf, underKey, type Envelope } from './envelope.ts'
 
@@ -9,7 +9,7 @@ import { boundColumns, columnsOf, underKey, type Envelope } from './envelope.ts'
  * @throws CONFIG_INVALID naming both
  */
 export function refuseSharedColumns(
-  config: Config,
+  config: Declarations,
   envelopes: readonly Envelope[],
   everything = false,
 ): void {

@@ -1,0 +1,98 @@
+import { join } from 'node:path'
+import type { Config } from '../../config/config.ts'
+import { exists } from '../../platform/files.ts'
+import { type Crew, startCrew, threadsFor } from '../../platform/threads.ts'
+import type { StoredRecord } from '../../stores/store.ts'
+import type { Tally } from '../census.ts'
+import type { KeyBook } from '../envelope/key-book.ts'
+import type { Pending } from '../find-pending.ts'
+import type { QuarantineRow } from '../journal.ts'
+import type { SweepOptions } from '../workload.ts'
+import type { Answer, Begin, FoundByThread, Question } from './messages.ts'
+
+/** Threads that open and seal pages of records. Stores, backups and proofs stay with the one that asks them. */
+export type Helpers = {
+  /** So many pages are worth having under way. */
+  readonly width: number
+  look(envelope: string, page: readonly StoredRecord[]): Promise<Tally>
+  find(
+    envelope: string,
+    page: readonly StoredRecord[],
+    run: Pick<SweepOptions, 'target' | 'kind'>,
+  ): Promise<{ readonly pending: readonly Pending[]; readonly unreadable: readonly QuarantineRow[] }>
+}
+
+/** The helpers of a session, begun when the first work is large enough for them. */
+export class HelperRoom {
+  readonly #config: Config
+  readonly #books: ReadonlyMap<string, KeyBook>
+  #crew: Crew<Question, Answer> | undefined
+
+  constructor(config: Config, books: ReadonlyMap<string, KeyBook>) {
+    this.#config = config
+    this.#books = books
+  }
+
+  async for(records: number): Promise<Helpers | undefined> {
+    const size = threadsFor(records)
+    if (size < 1) return undefined
+    const script = await threadScript()
+    if (script === undefined) return undefined
+    this.#crew ??= startCrew(script, size, () => this.#begin())
+    return helpersOf(this.#crew)
+  }
+
+  #begin(): { readonly data: Begin; readonly buffers: readonly ArrayBuffer[] } {
+    const { path, keys, stores, envelopes } = this.#config
+    const books = [...this.#books.values()].map((book) => book.handOver())
+    const buffers = books.flatMap(({ versions }) => versions.map(({ bytes }) => bytes))
+    return { data: { config: { path, keys, stores, envelopes }, books }, buffers }
+  }
+
+  async close(): Promise<void> {
+    await this.#crew?.end()
+    this.#crew = undefined
+  }
+}
+
+/** Beside the bundle, or among the sources. A program of one file has none, and works without threads. */
+async function threadScript(): Promise<string | undefined> {
+  for (const name of ['worker.cjs', 'worker.ts']) {
+    const path = join(import.meta.dirname, name)
+    if (await exists(path)) return path
+  }
+  return undefined
+}
+
+function helpersOf(crew: Crew<Question, Answer>): Helpers {
+  return {
+    width: crew.size + 1,
+    look: async (envelope, records) => (await crew.ask({ envelope, records, run: undefined })) as Tally,
+    find: async (envelope, records, { target, kind }) => {
+      const found = (await crew.ask({ envelope, records, run: { target, kind } })) as FoundByThread
+      return { pending: unpacked(records, found), unreadable: found.unreadable }
+    },
+  }
+}
+
+/** As `findPending` gives it. The secrets stay where they came, each a part of one buffer. */
+function unpacked(page: readonly StoredRecord[], { changes, secrets }: FoundByThread): readonly Pending[] {
+  let end = 0
+  return changes.map(({ at, change, held }) => {
+    const record = page[at]
+    if (record === undefined) throw new TypeError('a thread answers for records that it was asked for')
+    const before = held.map(({ version, length }) => {
+      const secret = new Uint8Array(secrets, end, length)
+      end += length
+      return { version, secret }
+    })
+    return {
+      record,
+      change,
+      proof: { before },
+      wipe: () => {
+        for (const { secret } of before) secret.fill(0)
+      },
+    }
+  })
+}

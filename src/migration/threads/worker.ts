@@ -1,0 +1,68 @@
+import { type Answered, answerQuestions } from '../../platform/threads.ts'
+import { compileEnvelopes } from '../envelope/compile-envelope.ts'
+import type { Envelope } from '../envelope/envelope.ts'
+import { KeyBook } from '../envelope/key-book.ts'
+import { findPending, type Pending } from '../find-pending.ts'
+import type { QuarantineRow } from '../journal.ts'
+import { openedTogether, tallyPage } from '../page-work.ts'
+import type { Begin, FoundByThread, Question } from './messages.ts'
+
+// What a thread does: it opens and seals the records of a page. It has no store, no file and no home.
+answerQuestions<Question>((begin) => {
+  const { config, books: handed } = begin as Begin
+  const books = new Map(handed.map((book) => [book.name, KeyBook.from(book)]))
+  const envelopes = new Map(
+    compileEnvelopes({ ...config, where: () => config.path }).map((one) => [one.name, one]),
+  )
+  return {
+    answer: (question) => {
+      const envelope = envelopes.get(question.envelope)
+      const book = books.get(envelope?.key ?? '')
+      if (envelope === undefined || book === undefined) throw new TypeError('the thread was begun with it')
+      return question.run === undefined
+        ? { answer: tallyPage(question.records, { envelope, book }) }
+        : find({ envelope, book }, question.records, question.run)
+    },
+    end: () => {
+      for (const book of books.values()) book.wipe()
+    },
+  }
+})
+
+function find(
+  open: { readonly envelope: Envelope; readonly book: KeyBook },
+  records: readonly Question['records'][number][],
+  run: NonNullable<Question['run']>,
+): Answered {
+  const unreadable: QuarantineRow[] = []
+  const pending: Pending[] = []
+  try {
+    for (const part of openedTogether(records))
+      pending.push(...findPending(open, part, { ...run, fresh: undefined, unreadable }))
+    const answer = packed(records, pending, unreadable)
+    return { answer, buffers: [answer.secrets] }
+  } finally {
+    for (const one of pending) one.wipe()
+  }
+}
+
+function packed(
+  records: Question['records'],
+  pending: readonly Pending[],
+  unreadable: readonly QuarantineRow[],
+): FoundByThread {
+  const held = pending.map(({ proof }) => (typeof proof === 'function' ? [] : proof.before))
+  const secrets = new Uint8Array(held.flat().reduce((sum, { secret }) => sum + secret.length, 0))
+  let end = 0
+  for (const { secret } of held.flat()) {
+    secrets.set(secret, end)
+    end += secret.length
+  }
+  const places = new Map(records.map((record, at) => [record, at]))
+  const changes = pending.map(({ record, change }, index) => ({
+    at: places.get(record) ?? -1,
+    change,
+    held: (held[index] ?? []).map(({ version, secret }) => ({ version, length: secret.length })),
+  }))
+  return { changes, secrets: secrets.buffer, unreadable }
+}

@@ -1,0 +1,161 @@
+import { availableParallelism } from 'node:os'
+import { parentPort, Worker, type Transferable, workerData } from 'node:worker_threads'
+import { type ErrorCode, isKvxError, KvxError } from '../core/errors.ts'
+
+/** Starting a thread takes as long as it takes to open some thousand records. */
+const worthwhile = 20_000
+/** One thread reads and writes the store; it cannot keep more than these busy. */
+const most = 8
+
+let asked: number | undefined
+
+/** What the operator says instead of the default: so many threads beside the first, however little the work. */
+export function useThreads(count: number | undefined): void {
+  asked = count
+}
+
+/** How many threads shall work on so many records beside the one that reads and writes them; 0 for none. */
+export function threadsFor(records: number): number {
+  if (asked !== undefined) return Math.min(asked, 64)
+  const processors = availableParallelism()
+  return records < worthwhile || processors < 2 ? 0 : Math.min(processors, most)
+}
+
+/** Threads that answer questions, each answer to its own question, in any order. */
+export type Crew<Question, Answer> = {
+  readonly size: number
+  /** @throws what the thread threw, rebuilt; BUG when the thread is gone */
+  ask(question: Question): Promise<Answer>
+  /** Lets them wipe what they hold, and ends them. Questions without an answer are given up. */
+  end(): Promise<void>
+}
+
+/** What a thread begins with. The buffers are handed over: nothing of them stays here, and no copy is made. */
+export type Start = { readonly data: unknown; readonly buffers: readonly ArrayBuffer[] }
+
+/** @param script the file whose `answerQuestions` they run */
+export function startCrew<Question, Answer>(
+  script: string,
+  size: number,
+  start: () => Start,
+): Crew<Question, Answer> {
+  const members = Array.from({ length: size }, () => new Member<Question | 'end', Answer>(script, start()))
+  return {
+    size,
+    ask: async (question) => {
+      const idlest = members.reduce((one, other) => (other.waiting < one.waiting ? other : one))
+      return idlest.ask(question)
+    },
+    end: async () => {
+      await Promise.all(members.map(async (member) => member.end()))
+    },
+  }
+}
+
+type Reply<Answer> =
+  | { readonly id: number; readonly answer: Answer }
+  | { readonly id: number; readonly error: ErrorData }
+
+type ErrorData = Pick<KvxError, 'code' | 'message' | 'hint' | 'details'>
+
+type Waiting<Answer> = {
+  readonly resolve: (answer: Answer) => void
+  readonly reject: (error: KvxError) => void
+}
+
+class Member<Question, Answer> {
+  readonly #worker: Worker
+  readonly #open = new Map<number, Waiting<Answer>>()
+  #asked = 0
+  #gone = false
+
+  constructor(script: string, { data, buffers }: Start) {
+    // It needs nothing of the environment, and what it prints would be no part of any document.
+    const transferList = buffers as ArrayBuffer[]
+    this.#worker = new Worker(script, { workerData: data, transferList, env: {}, stdout: true, stderr: true })
+    this.#worker.on('message', (reply: Reply<Answer>) => this.#take(reply))
+    this.#worker.on('error', () => this.#lose())
+    this.#worker.on('exit', () => this.#lose())
+  }
+
+  get waiting(): number {
+    return this.#open.size
+  }
+
+  async ask(question: Question): Promise<Answer> {
+    if (this.#gone) throw lost()
+    const id = this.#asked++
+    return new Promise((resolve, reject) => {
+      this.#open.set(id, { resolve, reject })
+      this.#worker.postMessage({ id, question }, [])
+    })
+  }
+
+  #take(reply: Reply<Answer>): void {
+    const waiting = this.#open.get(reply.id)
+    this.#open.delete(reply.id)
+    if ('answer' in reply) waiting?.resolve(reply.answer)
+    else waiting?.reject(rebuilt(reply.error))
+  }
+
+  #lose(): void {
+    this.#gone = true
+    for (const { reject } of this.#open.values()) reject(lost())
+    this.#open.clear()
+  }
+
+  async end(): Promise<void> {
+    if (!this.#gone) await this.ask('end' as Question).catch(() => undefined)
+    await this.#worker.terminate()
+  }
+}
+
+/** An error of a thread may carry what it worked on: it is never passed on. */
+function lost(): KvxError {
+  return new KvxError('BUG', 'a thread of kvx ended unexpectedly', {
+    hint: 'Nothing is lost. `kvx run resume --workers 0` goes on without threads, if a run is open.',
+  })
+}
+
+function rebuilt({ code, message, hint, details }: ErrorData): KvxError {
+  return new KvxError(code, message, { details, ...(hint === undefined ? {} : { hint }) })
+}
+
+/** What a thread answers, and the buffers of it that are handed over. */
+export type Answered = { readonly answer: unknown; readonly buffers?: readonly ArrayBuffer[] }
+
+export type Answering<Question> = { answer(question: Question): Answered; end(): void }
+
+/**
+ * The other side: answers questions one after the other until the end.
+ * @param begin gets what the thread was started with; `end` wipes what it holds
+ */
+export function answerQuestions<Question>(begin: (data: unknown) => Answering<Question>): void {
+  const port = parentPort
+  if (port === null) throw new TypeError('this runs in a thread')
+  const answering = begin(workerData)
+  port.on('message', ({ id, question }: { readonly id: number; readonly question: Question | 'end' }) => {
+    try {
+      if (question === 'end') answering.end()
+      const { answer: found, buffers = [] } =
+        question === 'end' ? { answer: null } : answering.answer(question)
+      port.postMessage({ id, answer: found }, buffers as Transferable[])
+    } catch (error) {
+      port.postMessage({ id, error: errorData(error) })
+    }
+  })
+}
+
+function errorData(error: unknown): ErrorData {
+  if (isKvxError(error)) {
+    const { code, message, hint, details } = error
+    return { code, message, hint, details }
+  }
+  const code: ErrorCode = 'BUG'
+  return {
+    code,
+    message: 'a thread of kvx met an error that is none of the catalogue',
+    hint: undefined,
+    details: {},
+  }
+}

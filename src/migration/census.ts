@@ -54,6 +54,7 @@ export type Tally = {
   readonly settled: Map<number, number>
   readonly wrongLabels: Map<number, number>
   readonly foreignLabels: Map<number, number>
+  readonly sealedTwice: Map<number, number>
   /** The unreadable ones of the records that were counted, in their order. */
   readonly named: NamedRecord[]
   /** Uses of nonces, one after the other. */
@@ -61,15 +62,23 @@ export type Tally = {
 }
 
 export function emptyTally(): Tally {
-  const numbers = { records: 0, sealed: 0, mislabelled: 0, nulls: 0, plaintext: 0 }
-  const unsealed = { unsealed: 0, unsealedForeign: 0, unreadable: 0 }
-  const labels = {
+  return {
+    records: 0,
+    sealed: 0,
+    mislabelled: 0,
+    nulls: 0,
+    plaintext: 0,
+    unsealed: 0,
+    unsealedForeign: 0,
+    unreadable: 0,
     byVersion: new Map(),
     settled: new Map(),
     wrongLabels: new Map(),
     foreignLabels: new Map(),
+    sealedTwice: new Map(),
+    named: [],
+    nonces: [],
   }
-  return { ...numbers, ...unsealed, ...labels, named: [], nonces: [] }
 }
 
 /** Counts one record. */
@@ -122,7 +131,7 @@ const numbers = [
   'unsealedForeign',
   'unreadable',
 ] as const
-const histograms = ['byVersion', 'settled', 'wrongLabels', 'foreignLabels'] as const
+const histograms = ['byVersion', 'settled', 'wrongLabels', 'foreignLabels', 'sealedTwice'] as const
 
 /** Counts records while a scan goes on. */
 export class CensusTaker {
@@ -161,8 +170,7 @@ export class CensusTaker {
     return this.#total.records
   }
 
-  /** @param sealedTwice what a look into the values themselves found */
-  take(sealedTwice: ReadonlyMap<number, number> = new Map()): Census {
+  take(): Census {
     const { nonces: _, ...total } = this.#total
     return {
       ...total,
@@ -172,7 +180,7 @@ export class CensusTaker {
       wrongLabels: sorted(total.wrongLabels),
       foreignLabels: sorted(total.foreignLabels),
       repeatedNonces: this.#nonces.repeated,
-      sealedTwice: sorted(sealedTwice),
+      sealedTwice: sorted(total.sealedTwice),
       named: this.#named,
     }
   }

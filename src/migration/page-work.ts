@@ -5,6 +5,7 @@ import { count, emptyTally, type Tally } from './census.ts'
 import type { Envelope } from './envelope/envelope.ts'
 import type { KeyBook } from './envelope/key-book.ts'
 import { type Opened, openPage, type OpenedRecord } from './envelope/open-record.ts'
+import type { SealedTwice } from './sealed-twice.ts'
 
 /** So many records are opened at once: enough to share a cipher's call, few enough to be garbage while they are young. */
 const togetherSize = 64
@@ -19,6 +20,8 @@ export type Look = {
   readonly book: KeyBook
   /** Of a run that makes new DEKs: whether a record has one of them already. */
   readonly isFresh?: ((dek: Secret) => boolean) | undefined
+  /** Looks into what values hold. */
+  readonly inner?: SealedTwice | undefined
   /** Sees each record that opened before it is wiped. */
   readonly each?: (record: StoredRecord, opened: OpenedRecord) => void
 }
@@ -37,8 +40,16 @@ export function tallyPage(page: readonly StoredRecord[], look: Look): Tally {
   return tally
 }
 
-function countOne(tally: Tally, record: StoredRecord, opened: Opened | undefined, { each }: Look): void {
+function countOne(
+  tally: Tally,
+  record: StoredRecord,
+  opened: Opened | undefined,
+  { inner, each }: Look,
+): void {
   if (opened === undefined) return
-  if (opened.kind === 'sealed') each?.(record, opened)
+  if (opened.kind === 'sealed') {
+    each?.(record, opened)
+    inner?.look(opened, tally.sealedTwice)
+  }
   count(tally, opened, () => displayId(record.id))
 }

@@ -20,6 +20,9 @@ const pageSize = 500
 /** So many records of each envelope are also tried with a random key before anything is written. */
 const controlSample = 1000
 
+/** Each look of a process has its number: what threads sample, they sample once a look. */
+let scans = 0
+
 /**
  * Opens every record of an envelope once, through the whole declared chain, and counts what lies under which
  * version. A sample must not open with a random key: otherwise the declaration does not authenticate anything.
@@ -45,15 +48,15 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
   const inner = envelope.wraps.length === 0 ? new SealedTwice(book) : undefined
   const each = (record: StoredRecord, opened: OpenedRecord): void => {
     if (controls-- > 0) refuseUnauthenticated(open, record, opened)
-    inner?.add(opened)
   }
   // What is tried with more than the keys is opened here; so is what needs to know which DEKs are new.
   const isPlain = options.sample === undefined && options.fresh === undefined
   const helpers = isPlain ? await open.helpers?.(total) : undefined
+  const scan = scans++
   const look = (records: readonly StoredRecord[]): Tally | Promise<Tally> =>
     helpers !== undefined && controls <= 0
-      ? helpers.look(envelope.name, records)
-      : tallyPage(records, { envelope, book, isFresh, each })
+      ? helpers.look(envelope.name, records, scan)
+      : tallyPage(records, { envelope, book, isFresh, inner, each })
   try {
     const pages = store.scan(envelope.set, pageSize)
     const tallies = inOrder(store.overlaps === true ? readAhead(pages) : pages, helpers?.width ?? 0, (page) =>
@@ -69,7 +72,7 @@ export async function takeCensus(open: OpenEnvelope, options: CensusOptions): Pr
   if (joined !== undefined)
     await countJoined(open, joined, taker, { strict: options.fresh !== undefined, each: told })
   await told()
-  return taker.take(inner?.found)
+  return taker.take()
 }
 
 /** Lets signals in and stops between two pages when one came. */

@@ -23,7 +23,6 @@ const longest = 65_536
 export class SealedTwice {
   readonly #materials: readonly Secret[]
   readonly #keys: TrialKeys
-  readonly #found = new Map<number, number>()
   #seen = 0
   #next = 0
 
@@ -37,14 +36,17 @@ export class SealedTwice {
     this.#keys = new TrialKeys(keys)
   }
 
-  /** Of an envelope whose values lie directly under the key. */
-  add({ under }: OpenedRecord): void {
+  /**
+   * Of an envelope whose values lie directly under the key.
+   * @param found counts values that hold one more, by the version that opens the inner one
+   */
+  look({ under }: OpenedRecord, found: Map<number, number>): void {
     for (const { secret } of under) {
       if (secret.length > longest || !mayHoldSealed(secret)) continue
       if (++this.#seen > searchedFirst && this.#seen < this.#next) continue
       this.#next = Math.ceil(this.#seen * spread)
       const version = this.#versionInside(Buffer.from(secret.buffer, secret.byteOffset, secret.length))
-      if (version !== undefined) this.#found.set(version, (this.#found.get(version) ?? 0) + 1)
+      if (version !== undefined) found.set(version, (found.get(version) ?? 0) + 1)
     }
   }
 
@@ -56,11 +58,6 @@ export class SealedTwice {
       if (opened !== undefined) return opened.key.version
     }
     return undefined
-  }
-
-  /** Values that hold one more, of those that were searched, by the version that opens the inner one. */
-  get found(): ReadonlyMap<number, number> {
-    return this.#found
   }
 
   wipe(): void {

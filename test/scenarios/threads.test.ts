@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { plainTwoLevels, type Shape, versionColumn } from '../support/application.ts'
+import { oneLevel, plainTwoLevels, type Shape, versionColumn } from '../support/application.ts'
 import { killAt, killPoints } from '../support/kill.ts'
 import { makeWorkspace, type Workspace } from '../support/workspace.ts'
 
@@ -88,6 +88,15 @@ test('work in threads takes a version column and bound AADs along, and leaves da
   expect(ended).toMatchObject({ exit: 4, error: { code: 'RECORDS_QUARANTINED' } })
   expect(ended.data.envelopes[0]).toMatchObject({ changed: rows - 2, quarantined: 2 })
   expect(workspace.read(workspace.publishedKey('current'))).toMatchObject({ opened: rows - 2, failed: 2 })
+})
+
+test('work in threads moves values that lie directly under the key', () => {
+  const workspace = rotated(oneLevel)
+  expect(workspace.ok<Verified>('verify', ...threads).data.envelopes).toEqual(
+    workspace.ok<Verified>('verify', '--workers', '0').data.envelopes,
+  )
+  workspace.ok('reencrypt', '--yes', ...threads)
+  expect(workspace.read(workspace.publishedKey('current'))).toMatchObject({ opened: rows, failed: 0 })
 })
 
 test('a run in threads that is killed is finished by a resume without them', () => {

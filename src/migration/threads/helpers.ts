@@ -14,7 +14,7 @@ import type { Answer, Begin, FoundByThread, Question } from './messages.ts'
 export type Helpers = {
   /** So many pages are worth having under way. */
   readonly width: number
-  look(envelope: string, page: readonly StoredRecord[]): Promise<Tally>
+  look(envelope: string, page: readonly StoredRecord[], look: number): Promise<Tally>
   find(
     envelope: string,
     page: readonly StoredRecord[],
@@ -67,9 +67,9 @@ async function threadScript(): Promise<string | undefined> {
 function helpersOf(crew: Crew<Question, Answer>): Helpers {
   return {
     width: crew.size + 1,
-    look: async (envelope, records) => (await crew.ask({ envelope, records, run: undefined })) as Tally,
+    look: async (envelope, records, look) => (await crew.ask({ envelope, records, work: { look } })) as Tally,
     find: async (envelope, records, { target, kind }) => {
-      const found = (await crew.ask({ envelope, records, run: { target, kind } })) as FoundByThread
+      const found = (await crew.ask({ envelope, records, work: { target, kind } })) as FoundByThread
       return { pending: unpacked(records, found), unreadable: found.unreadable }
     },
   }

@@ -14,8 +14,8 @@ export type Begin = {
 export type Question = {
   readonly envelope: string
   readonly records: readonly StoredRecord[]
-  /** What a run wants of them; undefined for a look alone. */
-  readonly run: Pick<SweepOptions, 'target' | 'kind'> | undefined
+  /** What a run wants of them, or which look they belong to. */
+  readonly work: Pick<SweepOptions, 'target' | 'kind'> | { readonly look: number }
 }
 
 /** What a run has to write of a page. */

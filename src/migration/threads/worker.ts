@@ -5,34 +5,32 @@ import { KeyBook } from '../envelope/key-book.ts'
 import { findPending, type Pending } from '../find-pending.ts'
 import type { QuarantineRow } from '../journal.ts'
 import { openedTogether, tallyPage } from '../page-work.ts'
+import { SealedTwice } from '../sealed-twice.ts'
+import type { SweepOptions } from '../workload.ts'
 import type { Begin, FoundByThread, Question } from './messages.ts'
 
-// What a thread does: it opens and seals the records of a page. It has no store, no file and no home.
-answerQuestions<Question>((begin) => {
-  const { config, books: handed } = begin as Begin
-  const books = new Map(handed.map((book) => [book.name, KeyBook.from(book)]))
-  const envelopes = new Map(
-    compileEnvelopes({ ...config, where: () => config.path }).map((one) => [one.name, one]),
-  )
-  return {
-    answer: (question) => {
-      const envelope = envelopes.get(question.envelope)
-      const book = books.get(envelope?.key ?? '')
-      if (envelope === undefined || book === undefined) throw new TypeError('the thread was begun with it')
-      return question.run === undefined
-        ? { answer: tallyPage(question.records, { envelope, book }) }
-        : find({ envelope, book }, question.records, question.run)
-    },
-    end: () => {
-      for (const book of books.values()) book.wipe()
-    },
+/** What looks into values, begun anew with each look at an envelope. */
+class Searches {
+  #current: { readonly envelope: string; readonly look: number; readonly search: SealedTwice } | undefined
+
+  of(envelope: string, look: number, book: KeyBook): SealedTwice {
+    if (this.#current?.envelope !== envelope || this.#current.look !== look) {
+      this.end()
+      this.#current = { envelope, look, search: new SealedTwice(book) }
+    }
+    return this.#current.search
   }
-})
+
+  end(): void {
+    this.#current?.search.wipe()
+    this.#current = undefined
+  }
+}
 
 function find(
   open: { readonly envelope: Envelope; readonly book: KeyBook },
   records: readonly Question['records'][number][],
-  run: NonNullable<Question['run']>,
+  run: Pick<SweepOptions, 'target' | 'kind'>,
 ): Answered {
   const unreadable: QuarantineRow[] = []
   const pending: Pending[] = []
@@ -66,3 +64,28 @@ function packed(
   }))
   return { changes, secrets: secrets.buffer, unreadable }
 }
+
+// What a thread does: it opens and seals the records of a page. It has no store, no file and no home.
+answerQuestions<Question>((begin) => {
+  const { config, books: handed } = begin as Begin
+  const books = new Map(handed.map((book) => [book.name, KeyBook.from(book)]))
+  const envelopes = new Map(
+    compileEnvelopes({ ...config, where: () => config.path }).map((one) => [one.name, one]),
+  )
+  const searches = new Searches()
+  return {
+    answer: (question) => {
+      const envelope = envelopes.get(question.envelope)
+      const book = books.get(envelope?.key ?? '')
+      if (envelope === undefined || book === undefined) throw new TypeError('the thread was begun with it')
+      const { records, work } = question
+      if (!('look' in work)) return find({ envelope, book }, records, work)
+      const inner = envelope.wraps.length === 0 ? searches.of(envelope.name, work.look, book) : undefined
+      return { answer: tallyPage(records, { envelope, book, inner }) }
+    },
+    end: () => {
+      searches.end()
+      for (const book of books.values()) book.wipe()
+    },
+  }
+})

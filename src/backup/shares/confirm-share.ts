@@ -43,6 +43,7 @@ export async function confirmShare(
     readonly signed?: SignedCode | undefined
   },
 ): Promise<StoredShareSet> {
+  await catchUp(home)
   const stored = await openSet(home, setId)
   const { set } = stored
   const share = set.shares.find(({ index }) => index === answer.index)
@@ -100,6 +101,7 @@ export async function acceptUnconfirmed(
   setId: string,
   decision: { readonly indices: readonly number[]; readonly reason: string; readonly by: string },
 ): Promise<StoredShareSet> {
+  await catchUp(home)
   const stored = await openSet(home, setId)
   const { set } = stored
   const missing = unconfirmed(set).map(({ index }) => index)
@@ -131,6 +133,7 @@ export async function attestDestroyed(
   setId: string,
   statement: { readonly indices: readonly number[]; readonly by: string },
 ): Promise<StoredShareSet> {
+  await catchUp(home)
   const stored = await openSet(home, setId, ['superseded', 'closed'])
   const { set } = stored
   const unknown = statement.indices.find((index) => !set.shares.some((share) => share.index === index))
@@ -151,7 +154,7 @@ export async function attestDestroyed(
 
 /**
  * A set that is complete becomes active, and only then the sets that it takes the place of are superseded. Killed
- * in between, both are active, and the next confirmation of any set makes up for it.
+ * in between, both are active, and the next command that confirms anything makes up for it, the same one too.
  */
 async function writeActivated(
   home: ShareHome,
@@ -159,8 +162,12 @@ async function writeActivated(
   set: ShareSet,
 ): Promise<StoredShareSet> {
   const written = await write(home, stored, activated(set))
-  if (home.dryRun !== true) await supersedeReplaced(home)
+  await catchUp(home)
   return written
+}
+
+async function catchUp(home: ShareHome): Promise<void> {
+  if (home.dryRun !== true) await supersedeReplaced(home)
 }
 
 async function write(home: ShareHome, stored: StoredShareSet, set: ShareSet): Promise<StoredShareSet> {

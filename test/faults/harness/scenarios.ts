@@ -6,6 +6,7 @@ import { GpgHome } from '../../support/gpg.ts'
 import { type PostgresServer, postgresMissing, startPostgres } from '../../support/postgres.ts'
 import type { WorkspaceOptions } from '../../support/workspace.ts'
 import type { Scenario, Store } from './engine.ts'
+import { shareScenarios } from './share-scenarios.ts'
 import type { Site } from './site.ts'
 import { DirectorySite, jsonFiles, PostgresSite, SqliteSite, VaultSite, wholeFiles } from './sites.ts'
 
@@ -206,9 +207,12 @@ function destroyScenario(kit: Kit): Scenario {
   }
 }
 
+function custodians(kit: Kit, ...names: readonly string[]): readonly string[] {
+  return names.flatMap((name) => ['--custodian', `${name}=${kit.recipient(name)}`])
+}
+
 function backupScenarios(kit: Kit): readonly Scenario[] {
-  const people = (): readonly string[] =>
-    ['boole', 'dirac', 'fermi'].flatMap((name) => ['--custodian', `${name}=${kit.recipient(name)}`])
+  const people = (): readonly string[] => custodians(kit, 'boole', 'dirac', 'fermi')
   const backup = (site: Site): string => {
     const { backups } = site.ok<{ backups: { file: string; state: string }[] }>('backup', 'list').data
     return backups.find(({ state }) => state === 'tested')?.file ?? 'none'
@@ -427,6 +431,11 @@ export function allScenarios(kit: Kit): readonly Scenario[] {
   return [
     ...keyScenarios(),
     ...backupScenarios(kit),
+    ...shareScenarios({
+      gpg: () => kit.gpg,
+      people: () => custodians(kit, 'boole', 'dirac'),
+      site: async (...steps) => await sqlite({ gpg: kit.gpg, rows: 4 }, ...steps),
+    }),
     destroyScenario(kit),
     ...dataScenarios(),
     ...vaultScenarios(),

@@ -67,7 +67,7 @@ export async function loadMaterial(
   const subject = `${name}@${version}`
   if (!(await hasMaterial(home, name, version))) {
     throw new KvxError('KEYRING_DAMAGED', `the key file of ${subject} is missing from ${home.keys}`, {
-      hint: `Bring it back from a backup: \`kvx backup list ${name}\`, then \`kvx restore --from gpg FILE\`.`,
+      hint: `Bring it back: \`kvx backup list ${name}\` shows what there is; then \`kvx restore --from gpg FILE\` or \`kvx restore --from shares\`.`,
     })
   }
   const material = await readMaterial(home, name, version)

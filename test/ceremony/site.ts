@@ -15,17 +15,20 @@ export class CeremonySite {
   readonly gpg = new GpgHome()
   readonly env: Record<string, string> = { HOME: this.path, GNUPGHOME: this.gpg.path, LC_ALL: 'C' }
   readonly witness = this.gpg.makeKey('E. Noether <witness@example.org>')
-  readonly custodians = people.map((name, at) => this.gpg.makeKey(`${name} <${at}@example.org>`))
+  readonly people: readonly string[]
+  readonly custodians: readonly string[]
 
-  constructor() {
-    const named = people.map((name, at) => `{ name: ${name}, openpgp: ${this.custodians[at] ?? ''} }`)
+  constructor(count: 2 | 3 = 3) {
+    this.people = people.slice(0, count)
+    this.custodians = this.people.map((name, at) => this.gpg.makeKey(`${name} <${at}@example.org>`))
+    const named = this.people.map((name, at) => `{ name: ${name}, openpgp: ${this.custodians[at] ?? ''} }`)
     const text = [
       'kvx: 1',
       'keys:',
       '  master:',
       '    purpose: kek',
       '    publish: [{ file: published.key, previous: published.key.previous }]',
-      `    backup: { shares: { threshold: 2, of: 3, custodians: [${named.join(', ')}] } }`,
+      `    backup: { shares: { threshold: 2, of: ${count}, custodians: [${named.join(', ')}] } }`,
       '',
     ]
     writeFileSync(join(this.path, 'kvx.yaml'), text.join('\n'), { mode: 0o600 })
@@ -55,10 +58,13 @@ export class CeremonySite {
     return ring.keys[name]?.versions['1']?.fingerprint ?? ''
   }
 
-  /** What custodian `index` reads after opening the file of the set below `home`. */
+  /** What custodian `index` reads after opening the file of the newest set below `home`. */
   letter(home: string, index: number): Buffer {
-    const [set = ''] = readdirSync(join(home, 'backups/shares'))
-    const folder = join(home, 'backups/shares', set)
+    const root = join(home, 'backups/shares')
+    const folders = readdirSync(root).filter((name) => !name.startsWith('.'))
+    const [folder = ''] = folders
+      .map((name) => join(root, name))
+      .toSorted((one, other) => createdOf(other).localeCompare(createdOf(one)))
     const file = readdirSync(folder).find((name) => name.endsWith(`share-${index}.asc`)) ?? ''
     return this.gpg.decrypt(readFileSync(join(folder, file)))
   }
@@ -75,8 +81,17 @@ export class CeremonySite {
   }
 }
 
+/** When a set was dealt, of its folder. */
+function createdOf(folder: string): string {
+  const manifest = `${folder.split('.').at(-1) ?? ''}.json`
+  return (JSON.parse(readFileSync(join(folder, manifest), 'utf8')) as { created: string }).created
+}
+
 /** From the first question to the first step: two people are introduced, and the custodians. */
-export async function openCeremony(terminal: Terminal): Promise<void> {
+export async function openCeremony(
+  terminal: Terminal,
+  others: readonly string[] = ['E. Noether', ...people],
+): Promise<void> {
   await terminal.see('SHA-256 of the plan')
   await terminal.answer('same SHA-256')
   await terminal.answer('to the minute?')
@@ -85,8 +100,7 @@ export async function openCeremony(terminal: Terminal): Promise<void> {
   await terminal.answer('Name of the administrator', 'D. Hilbert')
   await terminal.answer('that this is D. Hilbert?', 'passport')
   await terminal.answer('OpenPGP fingerprint that D. Hilbert')
-  for (const name of ['E. Noether', ...people])
-    await terminal.answer(`that this is ${name}?`, 'known for years')
+  for (const name of others) await terminal.answer(`that this is ${name}?`, 'known for years')
 }
 
 /** Enter, the facts that the step asks for, no deviation. */

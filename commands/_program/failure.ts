@@ -1,6 +1,8 @@
 import { CLIError } from '@oclif/core/errors'
+import { nearest } from '../../src/config/nearest.ts'
 import { KvxError } from '../../src/core/errors.ts'
 import { renderError } from '../../src/ui/error-view.ts'
+import { asksFor, printDocument } from './document.ts'
 
 type ParserFailure = {
   readonly flags?: readonly string[]
@@ -53,6 +55,17 @@ function usageError(error: CLIError): KvxError {
   }
 }
 
+/** What was typed comes back only where it can be a command: it may be a key. */
+function unknownCommand(message: string, commands: readonly string[]): KvxError {
+  const [, id] = /^command ([a-z][a-z: -]{0,40}) not found\.?$/i.exec(message) ?? []
+  const meant = id === undefined ? undefined : nearest(id, commands)
+  const typed = id === undefined ? 'the first word is no command' : `there is no command ${spoken(id)}`
+  const hint = meant === undefined ? '' : `Did you mean \`kvx ${spoken(meant)}\`? `
+  return new KvxError('USAGE', typed, { hint: `${hint}\`kvx --help\` lists every command.` })
+}
+
+const spoken = (id: string): string => id.replaceAll(':', ' ')
+
 /** Of a number that is none, or out of its range, what it should be; the parser's line repeats what it was. */
 function badValue(message: string): string | undefined {
   const [, flag, wanted] =
@@ -80,9 +93,14 @@ function printable(text: string): string {
   return text.replace(/[^\x20-\x7e]/g, '?')
 }
 
-/** For failures outside a command: prints and sets the exit code. */
-export function reportFailure(error: unknown): void {
-  const failure = toKvxError(error)
-  process.stderr.write(renderError(failure, process.stderr))
+/** For failures outside a command, of which there are `commands`: prints and sets the exit code. */
+export function reportFailure(error: unknown, argv: readonly string[], commands: readonly string[]): void {
+  const isUnknown = error instanceof CLIError && /^command .* not found\.?$/is.test(error.message)
+  const failure = isUnknown ? unknownCommand(error.message, commands) : toKvxError(error)
+  if (asksFor('--json', argv)) {
+    printDocument('kvx.error/1', failure.details, { exit: failure.exit, warnings: [], failure })
+  } else {
+    process.stderr.write(renderError(failure, process.stderr))
+  }
   process.exitCode = failure.exit
 }

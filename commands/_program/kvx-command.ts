@@ -2,16 +2,14 @@ import type { Interfaces } from '@oclif/core'
 import * as Flags from '@oclif/core/flags'
 import { parse } from '@oclif/core/parser'
 import type { KvxError } from '../../src/core/errors.ts'
-import { isoNow } from '../../src/platform/clock.ts'
 import { settleBackground } from '../../src/platform/background.ts'
 import { hardenLight, hardenProcess } from '../../src/platform/harden.ts'
 import { takeNotices } from '../../src/platform/notices.ts'
 import { colours } from '../../src/ui/colours.ts'
 import { renderError } from '../../src/ui/error-view.ts'
 import { refuseSecretsIn } from './arguments.ts'
+import { asksFor, printDocument, type Warning } from './document.ts'
 import { toKvxError } from './failure.ts'
-
-export type Warning = { readonly code: string; readonly message: string }
 
 /** What a command hands to its view: the JSON data and the same for people, line by line. */
 export type Outcome = {
@@ -98,19 +96,14 @@ export abstract class KvxCommand {
     }
   }
 
-  private wants(flag: string): boolean {
-    const end = this.argv.indexOf('--')
-    return (end === -1 ? this.argv : this.argv.slice(0, end)).includes(flag)
-  }
-
   private print(schema: string, outcome: Outcome): void {
     const { failure } = outcome
     const warnings = [...(outcome.warnings ?? []), ...takeNotices()]
     const exit = failure?.exit ?? 0
-    if (this.wants('--json')) {
-      this.document(schema, outcome.data, { exit, warnings, run: outcome.run, failure })
+    if (asksFor('--json', this.argv)) {
+      printDocument(schema, outcome.data, { exit, warnings, run: outcome.run, failure })
     } else {
-      if (!this.wants('--quiet') && outcome.lines.length > 0) {
+      if (!asksFor('--quiet', this.argv) && outcome.lines.length > 0) {
         process.stdout.write(`${outcome.lines.join('\n')}\n`)
       }
       warn(warnings)
@@ -122,43 +115,13 @@ export abstract class KvxCommand {
   private fail(schema: string, error: KvxError): void {
     // What was noticed before the failure is often why it failed, e.g. a missing key file.
     const warnings = takeNotices()
-    if (this.wants('--json')) {
-      this.document(schema, error.details, { exit: error.exit, warnings, run: undefined, failure: error })
+    if (asksFor('--json', this.argv)) {
+      printDocument(schema, error.details, { exit: error.exit, warnings, failure: error })
     } else {
       warn(warnings)
       process.stderr.write(renderError(error, process.stderr))
     }
     process.exitCode = error.exit
-  }
-
-  private document(
-    schema: string,
-    data: object,
-    facts: {
-      readonly exit: number
-      readonly warnings: readonly Warning[]
-      readonly run: string | undefined
-      readonly failure: KvxError | undefined
-    },
-  ): void {
-    const { failure } = facts
-    const error = failure && { code: failure.code, message: failure.message, hint: failure.hint ?? null }
-    const text = JSON.stringify(
-      {
-        schema,
-        ok: facts.exit === 0,
-        exit: facts.exit,
-        ...(facts.run === undefined ? {} : { run: facts.run }),
-        at: isoNow(),
-        data,
-        warnings: facts.warnings,
-        ...(error === undefined ? {} : { error }),
-      },
-      // Counters that can pass 2^53 are strings.
-      (_key, value: unknown) => (typeof value === 'bigint' ? value.toString() : value),
-      2,
-    )
-    process.stdout.write(`${text}\n`)
   }
 }
 

@@ -33,7 +33,8 @@ function asksForHelp(argv: readonly string[]): boolean {
   return (end === -1 ? argv : argv.slice(0, end)).some((word) => word === '--help' || word === '-h')
 }
 
-main(process.argv.slice(2)).catch(async (error: unknown) => {
+const words = process.argv.slice(2)
+main(words).catch(async (error: unknown) => {
   const { reportFailure } = await import('./failure.ts')
-  reportFailure(error)
+  reportFailure(error, words, Object.keys(manifest.commands))
 })

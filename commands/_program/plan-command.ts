@@ -9,7 +9,7 @@ import { createFile } from '../../src/platform/create-file.ts'
 import type { ProgressForm } from '../../src/ui/progress.ts'
 import { approveLines, planFileLines } from '../../src/ui/plan-view.ts'
 import type { Outcome } from './kvx-command.ts'
-import { workFlags, withProgress } from './run-flags.ts'
+import { gateFlags, onErrorFlag, withoutReason, withProgress, workFlags } from './run-flags.ts'
 
 /** Flags of every `kvx plan COMMAND`; the others are those of the command itself. */
 export const planFlags = {
@@ -50,6 +50,53 @@ type PlanFlags = {
 /** A flag that was not given has no value, whatever its type says; a plan says false. */
 export function isSet(flag: boolean | undefined): boolean {
   return flag ?? false
+}
+
+/** What a plan of work on data shares: description, flags, and the words to call it by. */
+export const planDataFlags = { ...planFlags, ...onErrorFlag, ...gateFlags }
+
+export function planDataDescription(what: string): string {
+  return `Opens everything that ${what} would touch, once, and writes down what it found: counts, fingerprints and states of keys, the digest of kvx.yaml, the home, an end of its time. No secrets. Others approve the file, and \`kvx apply\` does exactly this or refuses.`
+}
+
+export function planDataExamples(command: DataCommand): { description: string; command: string }[] {
+  const line = `<%= config.bin %> plan ${command} app.secrets`
+  return [
+    { description: 'Write the plan', command: `${line} --out plan.json` },
+    {
+      description: 'Beside an application that goes on, for two days',
+      command: `${line} --tolerance 500 --expires 2d --out plan.json`,
+    },
+  ]
+}
+
+type DataCommand = 'rewrap' | 'reencrypt' | 'seal'
+
+type PlanDataFlags = PlanFlags & {
+  readonly 'on-error': 'stop' | 'quarantine'
+  readonly 'rolled-out': boolean
+  readonly 'without-backup': boolean
+  readonly reason: string | undefined
+  readonly 'new-deks'?: boolean
+  readonly offline?: boolean
+}
+
+/** `kvx plan rewrap`, `reencrypt` and `seal`. */
+export async function planDataCommand(
+  command: DataCommand,
+  names: readonly string[],
+  flags: PlanDataFlags,
+): Promise<Outcome> {
+  const work = {
+    command,
+    names: [...names],
+    newDeks: isSet(flags['new-deks']),
+    offline: isSet(flags.offline),
+    onError: flags['on-error'],
+    rolledOut: isSet(flags['rolled-out']),
+    withoutBackup: withoutReason(flags) ?? null,
+  }
+  return planCommand(work, flags)
 }
 
 /** Looks at what the work would touch and writes the plan; the work itself is `kvx apply`. */

@@ -4,7 +4,8 @@ import { type HomeCopy, readHomeCopy, restoreHome } from '../../src/keyring/home
 import { refuseExistingHome } from '../../src/keyring/init-home.ts'
 import { exists } from '../../src/platform/files.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
-import type { Outcome, Warning } from './kvx-command.ts'
+import type { Warning } from './document.ts'
+import type { Outcome } from './kvx-command.ts'
 import { answersOf } from './run-flags.ts'
 
 type HomeFlags = Parameters<typeof answersOf>[0] & {

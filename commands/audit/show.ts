@@ -3,7 +3,8 @@ import type { AuditEntry } from '../../src/audit/entry.ts'
 import { readAudit } from '../../src/audit/read-audit.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { auditLine } from '../../src/ui/audit-view.ts'
-import { KvxCommand, type Warning } from '../_program/kvx-command.ts'
+import type { Warning } from '../_program/document.ts'
+import { KvxCommand } from '../_program/kvx-command.ts'
 
 export default class AuditShow extends KvxCommand {
   static override summary = 'Show the log: who did what to which key, and how it ended.'

@@ -2,11 +2,13 @@ import * as Flags from '@oclif/core/flags'
 import { checkValueOf } from '../../src/core/fingerprint.ts'
 import { importKey } from '../../src/keyring/import-key.ts'
 import { keySources } from '../../src/keyring/key-source.ts'
+import { opensData } from '../../src/migration/opens-data.ts'
 import { rememberPublications } from '../../src/migration/publications.ts'
 import { openWorkspace } from '../../src/keyring/workspace.ts'
 import { requireTakeOver } from '../../src/migration/take-over.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand } from '../_program/kvx-command.ts'
+import { checkedReason } from '../_program/run-flags.ts'
 
 export default class KeyImport extends KvxCommand {
   static override summary = 'Take over a key that an application already has.'
@@ -37,6 +39,11 @@ export default class KeyImport extends KvxCommand {
         '<%= config.bin %> key import master --from kubernetes-secret:/srv/k8s/app.yaml#app-kek/KEK --encoding base64',
     },
     {
+      description: 'An old key that no random source made, and that data lies under',
+      command:
+        '<%= config.bin %> key import master --version 1 --from file:/root/old.key --accept-risk --reason "the first key of 2019"',
+    },
+    {
       description: 'A version that the application made by itself and seals with already',
       command: '<%= config.bin %> key import master --from file:/etc/app/keys/2.key --version 2 --seals',
     },
@@ -61,6 +68,12 @@ export default class KeyImport extends KvxCommand {
       description:
         'this version seals from now on: every reader has it. Needs --version, above the one that seals; no published place is touched',
     }),
+    'accept-risk': Flags.boolean({
+      description:
+        'take a key that no random source makes, or one that others could have written, although no declared value opens under it; needs --reason',
+      dependsOn: ['reason'],
+    }),
+    reason: Flags.string({ description: 'why; recorded and signed', helpValue: 'TEXT' }),
     encoding: Flags.option({
       description: 'how the bytes are written there; the published encoding unless told',
       options: ['raw', 'base64', 'base64url', 'hex', 'ascii'] as const,
@@ -79,6 +92,8 @@ export default class KeyImport extends KvxCommand {
         encoding: flags.encoding,
         keyCommand: flags['key-command'],
         seals: flags.seals,
+        acceptedRisk: flags['accept-risk'] ? checkedReason(flags.reason) : undefined,
+        opensData: async (keys) => opensData(workspace.config, args.name, keys),
         dryRun: flags['dry-run'],
       })
       if (!flags['dry-run']) await rememberPublications(workspace)

@@ -10,7 +10,7 @@ import { createKeyProvider, defaultKeyDirectory, providedKeys } from '../../src/
 import { directoryMemory } from '../../src/vault/generations.ts'
 import { maxInputBytes } from '../../src/vault/members.ts'
 import { missingVault, readVault, type Vault, type VaultContent } from '../../src/vault/vaults.ts'
-import type { Warning } from '../_program/kvx-command.ts'
+import type { Warning } from '../_program/document.ts'
 
 export const defaultStorageDirectory = '/opt/coord/vaults'
 

@@ -15,7 +15,7 @@ import {
   type EnvelopeConfig,
 } from './envelopes.ts'
 import type { AuditConfig, Policy } from './policy.ts'
-import { kubernetesMembers, movePaths, placeOf, publisherMembers } from './publishers.ts'
+import { kubernetesMembers, movePaths, placeOf, publisherMembers, slotsOf } from './publishers.ts'
 import {
   configSchema,
   type ConfigFile,
@@ -281,7 +281,29 @@ function freeze(
     digest: facts.digest,
     where: facts.place,
   }
+  refuseSharedSlots(config)
   return Object.freeze(config)
+}
+
+/** @throws CONFIG_INVALID where one slot would hold two keys, or both versions of one */
+function refuseSharedSlots(config: Config): void {
+  const taken = new Map<string, string>()
+  for (const [name, { publish }] of Object.entries(config.keys)) {
+    for (const [index, place] of publish.entries()) {
+      const own = `keys.${name}.publish.${index}`
+      for (const slot of slotsOf(place)) {
+        const other = taken.get(slot)
+        if (other !== undefined) {
+          const who = other === own ? 'both of its slots are' : `${other} has`
+          throw invalid(
+            config.where(['keys', name, 'publish', index]),
+            `${own}: ${who} ${shownPath(slot)}, which can hold one key`,
+          )
+        }
+        taken.set(slot, own)
+      }
+    }
+  }
 }
 
 function completed(

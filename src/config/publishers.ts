@@ -242,6 +242,16 @@ export function labelOf(place: Place): string {
   return `${kind} ${place.file}#${secret}/${place.current}`
 }
 
+/** Each slot of a place by a name that no other slot may have: two keys in one slot would overwrite each other. */
+export function slotsOf(place: Place): readonly string[] {
+  if (place.kind === 'command') return []
+  const { current, previous } = place
+  const names = previous === undefined ? [current] : [current, previous]
+  if (place.kind === 'env-file') return names.map((name) => `${place.file}#${name}`)
+  if (place.kind !== 'kubernetes-secret') return names
+  return names.map((name) => `${place.file}#${place.namespace ?? ''}/${place.name}/${name}`)
+}
+
 /** The files that a place consists of. */
 export function filesOf(place: Place): readonly string[] {
   if (place.kind === 'command') return []

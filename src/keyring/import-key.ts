@@ -7,6 +7,7 @@ import type { KeyState } from '../core/key-state.ts'
 import { emptySource, type FoundKey, readKeySource } from './key-source.ts'
 import { activate, changeKeyring, readKeyring, versionsOf } from './keyring.ts'
 import { hasMaterial } from './material.ts'
+import { riskOf } from './source-risk.ts'
 import { refuseCollision, registerVersion, type Registered } from './register.ts'
 import { configuredKey, type Workspace } from './workspace.ts'
 
@@ -20,6 +21,10 @@ export type ImportRequest = {
   /** It seals from now on, in place of the version that did: the application has it and uses it. */
   readonly seals: boolean
   readonly encoding: KeyEncoding | undefined
+  /** Why a weak key, or one that others could have written, is taken all the same; recorded. */
+  readonly acceptedRisk: string | undefined
+  /** Whether data of the application opens under one of these keys, which is reason enough. */
+  readonly opensData: (keys: readonly Secret[]) => Promise<boolean>
   readonly dryRun: boolean
 }
 
@@ -32,7 +37,7 @@ export type Imported = {
 /**
  * Takes over what an application already has. Published files are not touched. Where the previous slot is
  * filled too, it becomes the first version (deactivated) and the current one the second (active).
- * @throws INPUT_EMPTY, KEY_MALFORMED, KEY_EXISTS, KEY_REUSED
+ * @throws INPUT_EMPTY, KEY_MALFORMED, KEY_WEAK, UNSAFE_MODE, KEY_EXISTS, KEY_REUSED
  */
 export async function importKey(workspace: Workspace, request: ImportRequest): Promise<Imported> {
   const config = configuredKey(workspace.config, request.name)
@@ -41,15 +46,22 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
     if (found.current === undefined) throw emptySource(request)
     const known = await knownAlready(workspace, request, found)
     if (known !== undefined) return { name: request.name, versions: known, warnings: found.warnings }
+    const risk = await riskOf(found)
+    const reason = risk === undefined ? undefined : await acceptance(request, found)
+    if (risk !== undefined && reason === undefined) throw risk
+    const warnings = [...found.warnings, ...acceptedWarning(risk, request.name)]
     const seals = await alreadyThere(workspace, request.name)
     const plan = numbered(request, found, seals)
     if (request.seals) requireNewer(request, seals)
     await refuseKnown(workspace, request.name, plan)
-    if (request.dryRun) return { name: request.name, versions: [], warnings: found.warnings }
+    if (request.dryRun) return { name: request.name, versions: [], warnings }
     const intent = {
       action: 'key.import',
       subject: request.name,
-      data: { versions: plan.map(({ version }) => String(version)) },
+      data: {
+        versions: plan.map(({ version }) => String(version)),
+        ...(risk === undefined ? {} : { risk: risk.code, accepted: reason ?? '' }),
+      },
     }
     return await withIntent(workspace.audit, intent, async () => {
       const versions: Imported['versions'][number][] = []
@@ -68,12 +80,25 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
         versions.push({ ...registered, state })
       }
       const sealing = request.seals ? await takeOver(workspace, request, versions) : versions
-      return { name: request.name, versions: sealing, warnings: found.warnings }
+      return { name: request.name, versions: sealing, warnings }
     })
   } finally {
     found.current?.wipe()
     found.previous?.wipe()
   }
+}
+
+/** Why a key is taken over in spite of its risk; undefined when nobody said so and nothing proves it. */
+async function acceptance(request: ImportRequest, found: FoundKey): Promise<string | undefined> {
+  if (request.acceptedRisk !== undefined) return request.acceptedRisk
+  const keys = [found.current, found.previous].filter((key) => key !== undefined)
+  return (await request.opensData(keys)) ? 'values of the application open under it' : undefined
+}
+
+function acceptedWarning(risk: KvxError | undefined, name: string): Imported['warnings'] {
+  if (risk === undefined) return []
+  const message = `${risk.message}; it is taken all the same, since data lies under it. Rotate it soon: \`kvx rotate ${name}\``
+  return [{ code: risk.code, message }]
 }
 
 /** Before the log hears of anything: keys and numbers that are taken. @throws KEY_EXISTS, KEY_REUSED */

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { placeOf, type Place, type WrittenPlace } from '../config/publishers.ts'
+import { filesOf, placeOf, type Place, type WrittenPlace } from '../config/publishers.ts'
 import type { KeyConfig } from '../config/schema.ts'
 import { splitWords } from '../core/command-words.ts'
 import { KvxError } from '../core/errors.ts'
@@ -26,6 +26,9 @@ export type FoundKey = {
   readonly current: Secret | undefined
   readonly previous: Secret | undefined
   readonly warnings: readonly KeyWarning[]
+  readonly encoding: KeyEncoding
+  /** The files that were read; none where a program or standard input gave the key. */
+  readonly files: readonly string[]
 }
 
 const maxKeyFileBytes = 65_536
@@ -67,7 +70,7 @@ export async function readKeySource(request: SourceRequest, config: KeyConfig): 
 
 async function fromFile(path: string, request: SourceRequest, config: KeyConfig): Promise<FoundKey> {
   const { bytes } = await readFileCapped(path, { maxBytes: maxKeyFileBytes, follow: true })
-  return decoded(bytes, request, config)
+  return { ...decoded(bytes, request, config), files: [path] }
 }
 
 async function fromVariable(rest: string, request: SourceRequest, config: KeyConfig): Promise<FoundKey> {
@@ -120,8 +123,9 @@ async function fromPlace(
   config: KeyConfig,
 ): Promise<FoundKey> {
   const encoding = request.encoding ?? declaredEncoding(config) ?? 'base64'
-  const publisher = makePublisher(withEncoding(placeOf(written), encoding))
-  return { current: await publisher.readSlot('current'), previous: undefined, warnings: [] }
+  const place = withEncoding(placeOf(written), encoding)
+  const current = await makePublisher(place).readSlot('current')
+  return { current, previous: undefined, warnings: [], encoding, files: filesOf(place) }
 }
 
 async function fromPublished(request: SourceRequest, config: KeyConfig): Promise<FoundKey> {
@@ -144,13 +148,14 @@ async function fromPublished(request: SourceRequest, config: KeyConfig): Promise
       },
     )
   }
-  const publisher = makePublisher(
-    request.encoding === undefined ? first : withEncoding(first, request.encoding),
-  )
+  const place = request.encoding === undefined ? first : withEncoding(first, request.encoding)
+  const publisher = makePublisher(place)
   return {
     current: await publisher.readSlot('current'),
     previous: await publisher.readSlot('previous'),
     warnings: [],
+    encoding: place.encoding,
+    files: filesOf(place),
   }
 }
 
@@ -197,7 +202,7 @@ function decoded(bytes: Buffer, request: SourceRequest, config: KeyConfig): Foun
     if (bytes.length === 0) throw emptySource(request)
     const encoding = request.encoding ?? declaredEncoding(config) ?? 'raw'
     const { material, warnings } = decodeKey(bytes, encoding, keyLengths(encoding))
-    return { current: material, previous: undefined, warnings }
+    return { current: material, previous: undefined, warnings, encoding, files: [] }
   } finally {
     bytes.fill(0)
   }

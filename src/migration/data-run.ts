@@ -21,7 +21,7 @@ import { countsOf, makePlan, toChange, type Counts, type Plan } from './plan.ts'
 import { rememberPlaces } from './places.ts'
 import { writeReport } from './report.ts'
 import { lockRun, refuseUnfinished, startRun } from './runs.ts'
-import { declaredWorkloads, openSession, unknownWorkload, type Session } from './session.ts'
+import { declaredWorkloads, nothingDeclared, openSession, unknownWorkload, type Session } from './session.ts'
 import { compileEnvelopes } from './envelope/compile-envelope.ts'
 import { refuseSharedColumns } from './envelope/shared-columns.ts'
 import type { DataWork } from './workload.ts'
@@ -136,6 +136,7 @@ function chooseWorkloads(
   request: DataRequest,
 ): { readonly names: readonly string[]; readonly key: string } {
   const all = declaredWorkloads(workspace.config)
+  if (all.length === 0 && request.names.length === 0) throw nothingDeclared(workspace.config)
   const chosen = request.names.length === 0 ? all : request.names.map((name) => named(workspace, all, name))
   const isFitting = ({ work, name }: Declared): boolean =>
     request.kind === 'seal' ? isSealable(workspace, name, request) : work === request.work

@@ -35,7 +35,7 @@ export function findRun(journal: Journal, id: string | undefined): RunRow {
   if (only !== undefined && open.length === 1) return only
   if (only === undefined) {
     throw new KvxError('NOTHING_TO_RESUME', 'no run is unfinished', {
-      hint: '`kvx run list` shows the finished ones.',
+      hint: '`kvx run list` shows the finished ones. To undo one of those: `kvx run rollback ID`.',
     })
   }
   throw new KvxError('USAGE', `${open.length} runs are unfinished: ${open.map(({ id }) => id).join(', ')}`, {

@@ -62,6 +62,13 @@ export function declaredPlaces(
   return [...envelopes, ...vaults].filter((one) => one.key === key)
 }
 
+/** ENVELOPE_UNKNOWN: there is nothing to work on, and how to get there. */
+export function nothingDeclared(config: Config): KvxError {
+  return new KvxError('ENVELOPE_UNKNOWN', `${config.path} declares no envelope and no vault`, {
+    hint: 'Find sealed values: `kvx discover sqlite:FILE --key-file KEY`. For a known application: `kvx init --profile NAME`, of `kvx init --list-profiles`.',
+  })
+}
+
 /** ENVELOPE_UNKNOWN with the nearest name, for a name that nothing declared has. */
 export function unknownWorkload(config: Config, name: string): KvxError {
   const known = declaredWorkloads(config).map((one) => one.name)

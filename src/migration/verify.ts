@@ -4,7 +4,7 @@ import { rememberVerified } from './verified.ts'
 import { toChange } from './plan.ts'
 import type { Census } from './census.ts'
 import type { Events } from './events.ts'
-import type { Session } from './session.ts'
+import { nothingDeclared, type Session } from './session.ts'
 import { keyOf, versionOf, versionsOf } from '../keyring/keyring.ts'
 
 export type Verification = {
@@ -32,6 +32,7 @@ export async function verifyEnvelopes(
     warnings.push(...(await workload.warnings()))
   }
   warnings.push(
+    ...unlookedWarning(session),
     ...censuses.flatMap(foreignWarning),
     ...censuses.flatMap(nonceWarning),
     ...censuses.flatMap(innerWarning),
@@ -102,6 +103,13 @@ function findingsOf(session: Session, censuses: readonly Census[]): Verification
 
 const unreadableHint =
   'Their reasons stand above. A missing older key is taken over with `kvx key import NAME --version N`.'
+
+/** Nothing was opened, which must not look like a proof. */
+function unlookedWarning({ workspace, workloads }: Session): Verification['warnings'] {
+  if (workloads.length > 0) return []
+  const { message, hint } = nothingDeclared(workspace.config)
+  return [{ code: 'NOTHING_DECLARED', message: `${message}, so that nothing was opened. ${hint}` }]
+}
 
 /** A suspended version opens nothing, which looks like a missing key. */
 function suspendedHint({ ring, workloads }: Session): string | undefined {

@@ -38,6 +38,8 @@ import {
  * and more members may come. `npm run docs` writes them as JSON Schema to `docs/schemas/`.
  */
 export const documentData = {
+  /** What names no command has no document of its own. */
+  'kvx.error/1': z.object({}),
   'kvx.init/1': z.object({
     config: text,
     configWritten: z.boolean(),

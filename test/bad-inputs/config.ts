@@ -32,6 +32,18 @@ const edits: readonly Edit[] = [
     '2 CONFIG_INVALID expected one of "kek"|"data"|"vault"',
   ],
   [
+    'two keys in one published file',
+    'keys/other.key',
+    'keys/app.key',
+    '2 CONFIG_INVALID keys.master.publish.0: keys.other.publish.0 has',
+  ],
+  [
+    'both slots of a key in one file',
+    'keys/tk.key.previous',
+    'keys/tk.key',
+    '2 CONFIG_INVALID both of its slots are',
+  ],
+  [
     'a key without a purpose',
     'other: { purpose: data, ',
     'other: { ',

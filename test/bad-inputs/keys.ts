@@ -1,4 +1,4 @@
-import { symlinkSync } from 'node:fs'
+import { chmodSync, symlinkSync } from 'node:fs'
 import { execFileSync } from 'node:child_process'
 import type { BadInput } from './place.ts'
 
@@ -200,6 +200,20 @@ const inRaw = spelled('raw', [
   ],
 ])
 
+const weak = spelled('raw', [
+  ['bytes that are all the same', Buffer.alloc(32, 0xff), '5 KEY_WEAK all 32 bytes of the key are the same'],
+  [
+    'bytes that count',
+    Buffer.from(Array.from({ length: 32 }, (_, at) => at)),
+    '5 KEY_WEAK the bytes of the key count up or down in equal steps',
+  ],
+  [
+    'two different bytes',
+    Buffer.from(Array.from({ length: 32 }, (_, at) => (at * at) % 3)),
+    '5 KEY_WEAK the 32 bytes of the key have 2 different values',
+  ],
+])
+
 const inAscii = spelled('ascii', [
   ['an empty file', '', '2 INPUT_EMPTY there is no key in file:in.key'],
   [
@@ -315,6 +329,18 @@ const places: readonly BadInput[] = [
   ),
 ]
 
+const written: readonly BadInput[] = [0o620, 0o602].map((mode) =>
+  importing(
+    `a file that others can write (mode ${mode.toString(8)})`,
+    'file:in.key',
+    '6 UNSAFE_MODE others than its owner can write in.key',
+    (place) => {
+      place.put('in.key', base64)
+      chmodSync(place.file('in.key'), mode)
+    },
+  ),
+)
+
 const commands: readonly BadInput[] = [
   [
     'a program that does not exist',
@@ -397,8 +423,10 @@ export const keyCases: readonly BadInput[] = [
   ...inHex,
   ...inBase64url,
   ...inRaw,
+  ...weak,
   ...inAscii,
   ...places,
+  ...written,
   ...commands,
   ...known,
 ]

@@ -279,6 +279,13 @@ const valued: readonly BadInput[] = (
       ['vault', 'put', 'tk', '{"x":1,"x":2}'],
       '2 USAGE the input is refused: a member stands twice in the JSON',
     ],
+    ['a command that does not exist, near one that does', ['rewrpa'], '2 USAGE Did you mean `kvx rewrap`?'],
+    ['a command of a topic that does not exist', ['key', 'remove'], '2 USAGE there is no command key remove'],
+    [
+      'a key in the place of a command',
+      ['8c1f5ab4d03e7796e2615b0cf84a93d721be6f0d58c9a4173eb2805df6497acd'],
+      '2 USAGE the first word is no command',
+    ],
     [
       'a run that does not exist',
       ['run', 'show', '20260101T000000Z-abcdef'],

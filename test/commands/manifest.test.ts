@@ -3,7 +3,7 @@ import packageJson from '../../package.json' with { type: 'json' }
 import { helpGroups, topics } from '../../commands/_program/topics.ts'
 import { kvxVersion } from '../../src/version.ts'
 import { commandFiles, manifest } from '../../tools/build.ts'
-import { kvx, kvxOk } from '../support/cli.ts'
+import { kvx, kvxJson, kvxOk } from '../support/cli.ts'
 import { commandFacts } from '../support/commands.ts'
 
 type Flag = { readonly char?: string; readonly description?: string; readonly summary?: string }
@@ -113,7 +113,12 @@ test.each([[['nonsense']], [['key', 'nonsense']], [['help', 'nonsense']]])(
   (argv) => {
     const { exit, stdout, stderr } = kvx(argv)
     expect({ exit, stdout }).toEqual({ exit: 2, stdout: '' })
-    expect(stderr).toMatch(/^kvx: .*not found\n/)
+    expect(stderr).toMatch(/^kvx: there is no command (key )?nonsense\n/)
     expect(stderr).not.toMatch(/\n\s+at /)
+    const { error } = kvxJson(argv)
+    expect(error).toMatchObject({
+      code: 'USAGE',
+      message: expect.stringContaining('there is no command') as string,
+    })
   },
 )

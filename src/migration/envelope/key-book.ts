@@ -74,6 +74,11 @@ export class KeyBook {
     return { name: this.name, versions, first: this.#order[0] ?? null }
   }
 
+  /** Of keys that no ring has yet; it wipes them in the end. */
+  static of(name: string, materials: readonly Secret[]): KeyBook {
+    return new KeyBook(name, new Map(materials.map((material, at) => [at + 1, material])), null)
+  }
+
   get versions(): readonly number[] {
     return [...this.#materials.keys()]
   }

@@ -1,0 +1,61 @@
+import { afterAll, describe, expect, test } from 'vitest'
+import { answered, DocumentSites, named, type } from './document-site.ts'
+import { type ShownLine, shownLines } from './lines.ts'
+import { writtenPages } from './pages.ts'
+import { onlyParsed, parsedAlone, type Scene, sceneOf, scenes } from './scenes.ts'
+
+/*
+ * The lines that the documents give an operator to type, typed: each page at a site of its own, in the order of
+ * the page. What stands in sentences is parsed (test/docs/references.test.ts); the guide has a test of its own.
+ */
+
+const sites = new DocumentSites()
+afterAll(() => sites.close())
+
+const lines = writtenPages()
+  .filter(({ path }) => path !== 'docs/guide.md')
+  .flatMap(shownLines)
+const toRun = lines.filter((one) => !parsedAlone(one))
+
+test('every line is run, or is in the short list of what cannot be', () => {
+  expect(toRun.filter((one) => sceneOf(one) === undefined)).toEqual([])
+  expect(toRun.length).toBeGreaterThan(80)
+})
+
+test('what is only parsed, and every scene, is about lines that are there', () => {
+  const idle = onlyParsed.filter(
+    ({ page, lines: some }) => !lines.some((one) => one.page === page && some.test(one.line)),
+  )
+  expect([...idle, ...scenes.filter((scene) => linesOf(scene).length === 0)]).toEqual([])
+})
+
+const titled = scenes.map((scene) => ({
+  title: [scene.page, scene.heading, scene.blocks].flat().join(' · '),
+  scene,
+}))
+
+describe('the lines of the documents do what they say', () => {
+  test.each(titled)('$title', ({ scene }) => {
+    let site = begin(scene)
+    for (const [at, { line }] of linesOf(scene).entries()) {
+      if (scene.each === true && at > 0) site = begin(scene)
+      const asTyped = answered(named(site, sites, line))
+      const { status, output } = type(site, asTyped)
+      const wanted = scene.ends?.find(([which]) => which.test(line))?.[1] ?? 0
+      expect({ line, status }, `${asTyped}\n${output}`).toEqual({ line, status: wanted })
+      if (scene.after?.[0].test(line) === true) expect(type(site, scene.after[1]).status).toBe(0)
+    }
+  })
+})
+
+function linesOf(scene: Scene): readonly ShownLine[] {
+  return toRun.filter((one) => sceneOf(one) === scene)
+}
+
+function begin({ state, before }: Scene): ReturnType<DocumentSites['copy']> {
+  const site = sites.copy(state)
+  if (before === undefined) return site
+  const { status, output } = type(site, named(site, sites, before))
+  expect(status, `${before}\n${output}`).toBe(0)
+  return site
+}

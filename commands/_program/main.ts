@@ -36,5 +36,5 @@ function asksForHelp(argv: readonly string[]): boolean {
 const words = process.argv.slice(2)
 main(words).catch(async (error: unknown) => {
   const { reportFailure } = await import('./failure.ts')
-  reportFailure(error, words, Object.keys(manifest.commands))
+  reportFailure(error, words, Object.keys(commands))
 })

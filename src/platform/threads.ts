@@ -33,9 +33,18 @@ export type Crew<Question, Answer> = {
 /** What a thread begins with. The buffers are handed over: nothing of them stays here, and no copy is made. */
 export type Start = { readonly data: unknown; readonly buffers: readonly ArrayBuffer[] }
 
-/** @param script the file whose `answerQuestions` they run */
+/** What threads run: a file, or in the executable, which has none, the code of one. */
+export type Script = { readonly file: string } | { readonly code: string }
+
+/** The executable's code for threads; undefined where the program lies in files. */
+export function builtInScript(): Script | undefined {
+  const { isSea, getAsset } = process.getBuiltinModule('node:sea')
+  return isSea() ? { code: getAsset('thread.cjs', 'utf8') } : undefined
+}
+
+/** @param script its `answerQuestions` is what they do */
 export function startCrew<Question, Answer>(
-  script: string,
+  script: Script,
   size: number,
   start: () => Start,
 ): Crew<Question, Answer> {
@@ -69,10 +78,12 @@ class Member<Question, Answer> {
   #asked = 0
   #gone = false
 
-  constructor(script: string, { data, buffers }: Start) {
+  constructor(script: Script, { data, buffers }: Start) {
     // It needs nothing of the environment, and what it prints would be no part of any document.
     const transferList = buffers as ArrayBuffer[]
-    this.#worker = new Worker(script, { workerData: data, transferList, env: {}, stdout: true, stderr: true })
+    const source = 'code' in script ? script.code : script.file
+    const options = { workerData: data, transferList, env: {}, stdout: true, stderr: true }
+    this.#worker = new Worker(source, { ...options, eval: 'code' in script })
     this.#worker.on('message', (reply: Reply<Answer>) => this.#take(reply))
     this.#worker.on('error', () => this.#lose())
     this.#worker.on('exit', () => this.#lose())

@@ -4,7 +4,9 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, type TestContext } from 'vitest'
+import { plainTwoLevels } from '../support/application.ts'
 import { root } from '../support/cli.ts'
+import { makeWorkspace } from '../support/workspace.ts'
 import { installGlobally, npm, pack } from '../support/package.ts'
 
 const folder = mkdtempSync('/var/tmp/kvx-package-')
@@ -138,6 +140,26 @@ describe('the release', () => {
     expect(run(kvx, ['keygen', 'b', '--dir', '.'], more)).toMatchObject({ status: 0, stderr: '' })
     for (const file of ['man/man1/kvx.1.gz', 'bash-completion/completions/kvx'])
       expect(existsSync(join(at, 'usr/share', file))).toBe(true)
+  })
+
+  test('has an executable that opens and seals in threads too', (context) => {
+    needsRelease(context)
+    const workspace = makeWorkspace({ shape: plainTwoLevels, rows: 1600 }).begin()
+    try {
+      workspace.ok('rotate', 'master', '--offline', '--yes', '--without-backup', '--reason', 'a test system')
+      const threads = (words: readonly string[]): number => {
+        const trace = join(folder, 'clone.txt')
+        const traced = ['-f', '-qq', '-e', 'trace=clone,clone3', '-o', trace, join(release, 'kvx'), ...words]
+        const more = { cwd: workspace.path, env: { ...env, ...workspace.env } }
+        expect(spawnSync('strace', traced, more).status).toBe(0)
+        return readFileSync(trace, 'utf8').split('CLONE_THREAD').length - 1
+      }
+      const without = threads(['verify', '--workers', '0'])
+      expect(threads(['rewrap', '--yes', '--workers', '2'])).toBeGreaterThan(without)
+      expect(workspace.read(workspace.publishedKey('current')).opened).toBe(1600)
+    } finally {
+      workspace.close()
+    }
   })
 
   test('is deaf to SIGUSR1: no debugger opens', async (context) => {

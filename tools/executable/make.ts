@@ -39,8 +39,13 @@ export async function makeExecutable(work: string, file: string): Promise<string
     writeFileSync(join(chunks, name), wrapped(readFileSync(join(root, 'dist/cli', name), 'utf8')))
   }
   record(chunks)
-  const bundle = await rolldown({ input: join(import.meta.dirname, 'start.ts'), platform: 'node' })
-  await bundle.write({ file: join(work, 'start.cjs'), format: 'cjs' })
+  for (const [name, folder] of [
+    ['start', work],
+    ['thread', chunks],
+  ] as const) {
+    const bundle = await rolldown({ input: join(import.meta.dirname, `${name}.ts`), platform: 'node' })
+    await bundle.write({ file: join(folder, `${name}.cjs`), format: 'cjs' })
+  }
   const config = {
     main: 'start.cjs',
     output: 'kvx.blob',

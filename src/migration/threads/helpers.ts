@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Config } from '../../config/config.ts'
 import { exists } from '../../platform/files.ts'
-import { type Crew, startCrew, threadsFor } from '../../platform/threads.ts'
+import { builtInScript, type Crew, type Script, startCrew, threadsFor } from '../../platform/threads.ts'
 import type { StoredRecord } from '../../stores/store.ts'
 import type { Tally } from '../census.ts'
 import type { KeyBook } from '../envelope/key-book.ts'
@@ -55,13 +55,13 @@ export class HelperRoom {
   }
 }
 
-/** Beside the bundle, or among the sources. A program of one file has none, and works without threads. */
-async function threadScript(): Promise<string | undefined> {
+/** Beside the bundle, among the sources, or in the executable. */
+async function threadScript(): Promise<Script | undefined> {
   for (const name of ['worker.cjs', 'worker.ts']) {
-    const path = join(import.meta.dirname, name)
-    if (await exists(path)) return path
+    const file = join(import.meta.dirname, name)
+    if (await exists(file)) return { file }
   }
-  return undefined
+  return builtInScript()
 }
 
 function helpersOf(crew: Crew<Question, Answer>): Helpers {

@@ -13,7 +13,7 @@ import { optionalArgument } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import { restoreHomeCommand } from './_program/restore-home-command.ts'
 import { answersOf } from './_program/run-flags.ts'
-import { surroundings, surroundingsFlags } from './_program/share-flags.ts'
+import { showMachine, surroundings, surroundingsFlags } from './_program/share-flags.ts'
 
 export default class Restore extends KvxCommand {
   static override summary = 'Bring a key back from a backup, or a whole home from its copy.'
@@ -171,7 +171,7 @@ function refuseUnused(flags: SourceFlags): void {
   })
 }
 
-type ShareFlags = {
+type ShareFlags = Parameters<typeof surroundings>[0] & {
   readonly config?: string | undefined
   readonly home?: string | undefined
   readonly manifest?: string | undefined
@@ -185,6 +185,7 @@ type ShareFlags = {
 
 /** Shares that ssss or Vault made, to be split again by kvx. */
 async function fromForeign(kind: 'ssss' | 'vault', flags: ShareFlags, answers: Answers): Promise<Outcome> {
+  await showMachine(flags, answers)
   const restored = await restoreForeign({
     kind,
     threshold: flags.threshold,
@@ -205,6 +206,7 @@ async function fromForeign(kind: 'ssss' | 'vault', flags: ShareFlags, answers: A
 }
 
 async function fromShares(flags: ShareFlags, answers: Answers): Promise<Outcome> {
+  await showMachine(flags, answers)
   const input = await openShareInput(flags['share-fd'], answers)
   try {
     const restored = await restoreFromShares({

@@ -12,7 +12,7 @@ import { openShareInput } from '../../src/ui/share-reader.ts'
 import { argument } from '../_program/arguments.ts'
 import { KvxCommand, type Outcome } from '../_program/kvx-command.ts'
 import { answersOf } from '../_program/run-flags.ts'
-import { shareFdFlag, surroundings, surroundingsFlags } from '../_program/share-flags.ts'
+import { shareFdFlag, showMachine, surroundings, surroundingsFlags } from '../_program/share-flags.ts'
 
 export default class BackupDrill extends KvxCommand {
   static override summary =
@@ -51,6 +51,7 @@ export default class BackupDrill extends KvxCommand {
       const around = surroundings(flags)
       const workspace = await openWorkspace(flags)
       if (flags['dry-run']) return trained(await trainingNumbers(workspace, args.subject), answers)
+      if (flags.gpg === undefined) await showMachine(flags, answers)
       const input = flags.gpg === undefined ? await openShareInput(flags['share-fd'], answers) : undefined
       try {
         const drill = await runDrill(workspace, {

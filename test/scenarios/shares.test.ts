@@ -432,6 +432,7 @@ describe('at a terminal', () => {
     expect(readFileSync(keyFile)).toEqual(material)
     expect(screen).toContain('rebuilt from shares 2, 3')
     expectSilent(screen)
+    expect(screen.slice(0, screen.indexOf('Next share'))).toMatch(/OK +clock/)
     // Nobody could read it from this screen before it was typed.
     expect(screen.slice(0, screen.indexOf('last six'))).not.toContain(tail())
   })

@@ -121,15 +121,27 @@ async function profileList(flags: Places): Promise<Outcome> {
 }
 
 async function nextLines(path: string, home: string | undefined): Promise<readonly string[]> {
-  const [name] = Object.keys((await loadConfig({ config: path, home })).keys)
+  const { keys } = await loadConfig({ config: path, home })
   const { bytes } = await readFileCapped(path, { maxBytes: maxConfigBytes, follow: true })
-  const key = name ?? 'NAME'
-  const pad = ' '.repeat(key.length)
+  const named = Object.entries(keys).map(([name, { purpose, backup }]) => ({ name, purpose, backup }))
+  const all = named.length === 0 ? [{ name: 'NAME', purpose: 'data', backup: undefined }] : named
+  const steps = [
+    // A vault is kvx's own: mostly there is no key yet.
+    ...all.map(({ name, purpose }) =>
+      purpose === 'vault'
+        ? [`kvx keygen ${name}`, `make the key; or take one over: kvx key import ${name}`]
+        : [`kvx key import ${name}`, 'take over the key that it has'],
+    ),
+    ['kvx verify', 'open everything once, change nothing'],
+    ...all.map(({ name, backup }) => [
+      `kvx backup create ${name}`,
+      `make a backup and prove it${backup === undefined ? '; `backup:` of the key says for whom' : ''}`,
+    ]),
+  ]
+  const width = Math.max(...steps.map(([command = '']) => command.length))
   return [
-    nextTitle(name, bytes.toString('utf8').split(adjustMark).length - 1),
-    `  kvx key import ${key}     take over the key that it has`,
-    `  kvx verify         ${pad}     open everything once, change nothing`,
-    `  kvx backup create ${key}  make a backup and prove it`,
+    nextTitle(named[0]?.name, bytes.toString('utf8').split(adjustMark).length - 1),
+    ...steps.map(([command = '', what = '']) => `  ${command.padEnd(width)}  ${what}`),
   ]
 }
 

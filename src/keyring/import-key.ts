@@ -43,7 +43,7 @@ export async function importKey(workspace: Workspace, request: ImportRequest): P
   const config = configuredKey(workspace.config, request.name)
   const found = await readKeySource(request, config)
   try {
-    if (found.current === undefined) throw emptySource(request)
+    if (found.current === undefined) throw emptySource(request, found.place)
     const known = await knownAlready(workspace, request, found)
     if (known !== undefined) return { name: request.name, versions: known, warnings: found.warnings }
     const risk = await riskOf(found)

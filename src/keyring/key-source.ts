@@ -29,6 +29,8 @@ export type FoundKey = {
   readonly encoding: KeyEncoding
   /** The files that were read; none where a program or standard input gave the key. */
   readonly files: readonly string[]
+  /** The published place that was looked into. */
+  readonly place?: string
 }
 
 const maxKeyFileBytes = 65_536
@@ -156,6 +158,7 @@ async function fromPublished(request: SourceRequest, config: KeyConfig): Promise
     warnings: [],
     encoding: place.encoding,
     files: filesOf(place),
+    place: publisher.place,
   }
 }
 
@@ -208,9 +211,9 @@ function decoded(bytes: Buffer, request: SourceRequest, config: KeyConfig): Foun
   }
 }
 
-export function emptySource(request: SourceRequest): KvxError {
-  const where =
-    request.from ?? (request.keyCommand === undefined ? 'the published place' : 'what the program printed')
+/** @param place the published one, where nothing else was named */
+export function emptySource(request: SourceRequest, place?: string): KvxError {
+  const where = place ?? request.from ?? 'what the program printed'
   return new KvxError('INPUT_EMPTY', `there is no key in ${where}`, {
     hint: `Name where it lies: \`kvx key import ${request.name} --from SOURCE\`, which is ${keySources.join(', ')}.`,
   })

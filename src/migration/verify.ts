@@ -102,7 +102,7 @@ function findingsOf(session: Session, censuses: readonly Census[]): Verification
 }
 
 const unreadableHint =
-  'Their reasons stand above. A missing older key is taken over with `kvx key import NAME --version N`.'
+  'Their reasons stand above. A layout that does not fit is corrected in kvx.yaml (docs/layouts.md); a missing older key is taken over with `kvx key import NAME --version N`.'
 
 /** Nothing was opened, which must not look like a proof. */
 function unlookedWarning({ workspace, workloads }: Session): Verification['warnings'] {

@@ -22,6 +22,11 @@ export type RecordSet = {
   readonly id: readonly string[]
   /** Every column that opening or writing a record uses, the id columns excepted. */
   readonly columns: readonly string[]
+  /**
+   * The columns are what some of the records have. One of another shape has nothing there, where a declaration
+   * that leads nowhere would be refused.
+   */
+  readonly sampled?: true
 }
 
 /** One compare-and-swap. The record changes only if every column of `expected` still holds these very bytes. */

@@ -408,7 +408,7 @@ const known: readonly BadInput[] = [
   {
     title: 'a published place that holds nothing',
     args: ['key', 'import', 'other'],
-    says: '2 INPUT_EMPTY there is no key in the published place',
+    says: '2 INPUT_EMPTY there is no key in file ',
   },
   {
     title: 'a new key where one lies already',

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { root, kvx, kvxJson, type CliResult } from '../support/cli.ts'
 import { Terminal } from '../support/terminal.ts'
 import { treeHash } from '../support/workspace.ts'
@@ -48,7 +49,13 @@ describe('kvx init --profile', () => {
       expect(text).toMatch(/^# yaml-language-server: \$schema=\/.*\/docs\/schemas\/kvx\.yaml\.json\n# /)
       expect(text).toContain('kvx: 1\n# home: /var/lib/kvx')
       expect(written.stdout).toMatch(/^Next: look at the \d+ places marked "<- adjust" in kvx\.yaml, then$/m)
-      expect(written.stdout.match(/^ {2}kvx .*$/gm)).toHaveLength(3)
+      const keys = Object.keys((parse(text) as { readonly keys: object }).keys)
+      const steps = written.stdout.match(/^ {2}kvx .*$/gm) ?? []
+      expect(steps.map((step) => step.trim().split(/ {2,}/)[0])).toEqual([
+        ...keys.map((key) => expect.stringMatching(`^kvx (key import|keygen) ${key}$`)),
+        'kvx verify',
+        ...keys.map((key) => `kvx backup create ${key}`),
+      ])
 
       const doctor = kvxJson(['doctor'], { cwd: path, env })
       const verify = kvxJson(['verify'], { cwd: path, env })

@@ -183,3 +183,36 @@ test('refuses what it does not know', () => {
   expect(workspace.json('discover', 'app', 'sqlite:app.db').error?.code).toBe('USAGE')
   expect(workspace.json('discover', 'sqlite:none.db').error?.code).toBe('FILE_NOT_FOUND')
 })
+
+test('documents of several shapes in one store are all searched, and one under the key holds it back', () => {
+  const key = randomBytes(32)
+  const seal = (text: string): string => {
+    const nonce = randomBytes(12)
+    const cipher = createCipheriv('aes-256-gcm', key, nonce)
+    return Buffer.concat([nonce, cipher.update(text), cipher.final(), cipher.getAuthTag()]).toString('base64')
+  }
+  const folder = new Folder()
+  open.push(folder)
+  const lines = (...documents: readonly object[]): string =>
+    documents.map((one) => `${JSON.stringify(one)}\n`).join('')
+  folder.put('docs/a.jsonl', lines({ id: 'a1', value: seal('one') }, { id: 'a2', value: seal('two') }))
+  folder.put('docs/b.jsonl', lines({ id: 'b1', value: { kept: seal('three') } }, { id: 'b2', value: 7 }))
+  folder.begin({
+    key,
+    purpose: 'data',
+    stores: ['  docs: { directory: ./docs, match: "*.jsonl", format: jsonl }'],
+    envelopes: [
+      '  app.a:',
+      '    store: docs',
+      '    table: a.jsonl',
+      '    id: id',
+      '    key: master',
+      '    value: { column: value, aead: aes-256-gcm, layout: "base64(nonce:12 ct tag:16)" }',
+    ],
+  })
+  folder.ok('rotate', 'master', '--offline', '--then', 'data', '--yes', ...untested)
+  const refused = folder.json('retire', 'master@1', '--confirm', 'master@1')
+  expect([refused.exit, refused.error?.code]).toEqual([6, 'VALUES_REMAIN'])
+  expect(refused.error?.message).toContain('"value.kept"')
+  expect(refused.warnings.map(({ code }) => code)).not.toContain('NOT_LOOKED_AT')
+})

@@ -28,7 +28,7 @@ export async function sampleTable(store: Store, table: CatalogueTable, wanted: n
   // A table of SQLite without a key can still be read by its row numbers.
   const idColumns = table.id ?? ['rowid']
   const columns = table.columns.map(({ name }) => name)
-  const set: RecordSet = { table: table.table, id: idColumns, columns }
+  const set: RecordSet = { table: table.table, id: idColumns, columns, sampled: true }
   const filled = new Map(columns.map((column) => [column, 0]))
   const records: StoredRecord[] = []
   let looked = 0

@@ -101,7 +101,7 @@ function recordOf(file: StoredFile, set: RecordSet, { start, end, own }: Place):
     throw fileShapeError(file.target, file.path, reason, start + at)
   }
   const object = new JsonObject(file.bytes.subarray(start, end), refuse)
-  const cell = (column: string): Cell => own[column] ?? object.cell(column)
+  const cell = (column: string): Cell => own[column] ?? object.cell(column, set.sampled)
   return {
     id: idOf(set, object, cell, refuse),
     cells: Object.fromEntries(set.columns.map((column) => [column, cell(column)])),

@@ -46,9 +46,10 @@ export class JsonObject {
   /**
    * The member as a cell: strings are text, integers bigint, other numbers number; null and a missing member are
    * null; objects, arrays, true and false are bytes, their JSON as it stands there.
+   * @param isSampled a way through what is no object leads to nothing, and is not refused
    */
-  cell(column: string): Cell {
-    const value = this.#find(column)
+  cell(column: string, isSampled = false): Cell {
+    const value = this.#find(column, isSampled)
     if (value === undefined) return null
     const text = this.#bytes.subarray(value.start, value.end)
     if (value.kind === 'string') return stringIn(this.#bytes, value)
@@ -96,10 +97,11 @@ export class JsonObject {
     return [{ start: value.start, end: value.end, bytes: this.#written(column, cell) }]
   }
 
-  #find(column: string): JsonValue | undefined {
+  #find(column: string, isSampled = false): JsonValue | undefined {
     let value: JsonValue | undefined = this.#root
     for (const name of memberPath(column) ?? []) {
       if (value === undefined || this.#isNull(value)) return undefined
+      if (value.kind !== 'object' && isSampled) return undefined
       if (value.kind !== 'object')
         return this.#refuse(value.start, `${column} leads into something that is not an object`)
       value = value.members.get(name)

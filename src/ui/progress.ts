@@ -44,7 +44,14 @@ function lineOf(form: ProgressForm, terminal: boolean, progress: Progress, ms: n
   const perSecond = ms > 0 ? (done * 1000) / ms : 0
   const left = perSecond > 0 && total > done ? `, ${duration((total - done) / perSecond)} left` : ''
   const text = `${phase} ${envelope}  ${count(done)} of ${count(Math.max(total, done))}  ${count(Math.round(perSecond))}/s${left}`
-  return terminal ? `\r\x1b[2K${bar(done, total)} ${text}` : `${text}\n`
+  return terminal ? `\r\x1b[2K${fitting(bar(done, total), text)}` : `${text}\n`
+}
+
+/** A line that wraps could not be drawn over: the bar goes first, then the end of the text. */
+function fitting(drawn: string, text: string): string {
+  const most = process.stderr.columns - 1
+  const whole = `${drawn} ${text}`
+  return whole.length <= most ? whole : text.slice(0, most)
 }
 
 function bar(done: number, total: number): string {

@@ -38,26 +38,41 @@ afterAll(() => {
 
 type Terminal = { readonly columns: 80 | 120; readonly colour: boolean }
 
-/** The whole screen after the command has ended; colours as their escape sequences. */
-function screenOf(line: string, { path, env }: Workspace, { columns, colour }: Terminal): string {
+type Tmux = (...args: string[]) => string
+
+/** Runs a line in a terminal of its own and takes what `look` makes of it; colours are escape sequences. */
+async function inTerminal<T>(
+  line: string,
+  { path, env }: Workspace,
+  { columns, colour }: Terminal,
+  look: (tmux: Tmux, screen: () => string) => T | Promise<T>,
+): Promise<T> {
   // A server of its own each time: one that is ending would take the next session with it.
   const socket = `${sockets}/${++servers}`
   const PATH = `${dirname(kvxBin)}:${process.env['PATH'] ?? ''}`
-  const tmux = (...args: string[]): string =>
+  const tmux: Tmux = (...args) =>
     execFileSync('tmux', ['-S', socket, '-f', '/dev/null', ...args], {
       cwd: path,
       env: { PATH, TERM: 'xterm-256color', ...env, ...(colour ? {} : { NO_COLOR: '1' }) },
       encoding: 'utf8',
     })
-  const shown = `sh -c '${line}; echo "[exit $?]"; tmux -S ${socket} wait-for -S ended; cat'`
+  const shown = `sh -c 'trap : INT; ${line}; echo "[exit $?]"; tmux -S ${socket} wait-for -S ended; cat'`
   tmux('new-session', '-d', '-s', 'one', '-x', String(columns), '-y', '120', shown)
+  const screen = (): string =>
+    settled(tmux('capture-pane', '-p', '-J', ...(colour ? ['-e'] : []), '-t', 'one'), path)
   try {
-    tmux('wait-for', 'ended')
-    const text = tmux('capture-pane', '-p', '-J', ...(colour ? ['-e'] : []), '-t', 'one')
-    return settled(text, path)
+    return await look(tmux, screen)
   } finally {
     tmux('kill-server')
   }
+}
+
+/** The whole screen after the command has ended. */
+async function screenOf(line: string, workspace: Workspace, terminal: Terminal): Promise<string> {
+  return await inTerminal(line, workspace, terminal, (tmux, screen) => {
+    tmux('wait-for', 'ended')
+    return screen()
+  })
 }
 
 /** Without what differs from run to run. */
@@ -70,6 +85,10 @@ function settled(text: string, path: string): string {
     [/\b[0-9A-F]{10}\b/g, 'CHECK'],
     [/\bin \d+\.\d s\b/g, 'in TIME'],
     [/\b[\d,]+ ?(?:records\/s|\/s)/g, 'RATE'],
+    [
+      /\[=* *\] (\w+ \S+ {2})\d+ of 60 {2}RATE(?:, \d+ s left)?/g,
+      '[=====                   ] $1N of 60  RATE, TIME left',
+    ],
     [/\bbackup [0-9A-Z]{8}\b/g, 'backup ID'],
     [/\.v(\d)\.[0-9A-Z]{8}\./g, '.v$1.ID.'],
     [/\bprocess \d+/g, 'process PID'],
@@ -107,6 +126,10 @@ const screens: readonly Screen[] = [
   { name: 'error', line: 'kvx rotate mastre', place: unchanged },
 ]
 
+function goldenName(name: string, { columns, colour }: Terminal): string {
+  return `${name}.${columns}${colour ? '.colour' : ''}.txt`
+}
+
 const terminals: readonly Terminal[] = [
   { columns: 80, colour: true },
   { columns: 80, colour: false },
@@ -116,14 +139,27 @@ const terminals: readonly Terminal[] = [
 describe.each(terminals)(
   'a terminal of $columns columns, colour $colour, shows as it is kept',
   (terminal) => {
+    test('progress, and what Ctrl-C says', async () => {
+      // Slowly enough to be seen in its middle.
+      const line = 'kvx rewrap --yes --rate 12 --batch 1'
+      const screens = await inTerminal(line, copied(), terminal, async (tmux, screen) => {
+        await expect.poll(screen, { timeout: 30_000 }).toMatch(/\] rewrap .* left$/m)
+        const working = screen()
+        tmux('send-keys', '-t', 'one', 'C-c')
+        await expect.poll(screen, { timeout: 30_000 }).toContain('[exit 10]')
+        return `${working}--- Ctrl-C\n${screen()}`
+      })
+      await expect(screens).toMatchFileSnapshot(`golden/${goldenName('progress', terminal)}`)
+    })
+
     test.each(screens)('$name', async ({ name, line, place }) => {
       const workspace = place()
       const folder = newFolder()
       writeFileSync(workspace.file('weak.key'), Buffer.alloc(32), { mode: 0o644 })
       try {
-        const screen = screenOf(line.replace('/srv/keys', folder), workspace, terminal)
-        const file = `${name}.${terminal.columns}${terminal.colour ? '.colour' : ''}.txt`
-        await expect(screen.replaceAll(folder, '/srv/keys')).toMatchFileSnapshot(`golden/${file}`)
+        const screen = await screenOf(line.replace('/srv/keys', folder), workspace, terminal)
+        const file = `golden/${goldenName(name, terminal)}`
+        await expect(screen.replaceAll(folder, '/srv/keys')).toMatchFileSnapshot(file)
       } finally {
         rmSync(folder, { recursive: true, force: true })
       }

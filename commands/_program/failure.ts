@@ -58,7 +58,10 @@ function usageError(error: CLIError): KvxError {
 /** What was typed comes back only where it can be a command: it may be a key. */
 function unknownCommand(message: string, commands: readonly string[]): KvxError {
   const [, id] = /^command ([a-z][a-z: -]{0,40}) not found\.?$/i.exec(message) ?? []
-  const meant = id === undefined ? undefined : nearest(id, new Set(commands.flatMap((name) => [name, name.split(':')[0] ?? name])))
+  const meant =
+    id === undefined
+      ? undefined
+      : nearest(id, new Set(commands.flatMap((name) => [name, name.split(':')[0] ?? name])))
   const typed = id === undefined ? 'the first word is no command' : `there is no command ${spoken(id)}`
   const hint = meant === undefined ? '' : `Did you mean \`kvx ${spoken(meant)}\`? `
   return new KvxError('USAGE', typed, { hint: `${hint}\`kvx --help\` lists every command.` })

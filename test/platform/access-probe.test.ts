@@ -13,7 +13,21 @@ beforeEach((context) => {
   needsTool(context, 'setfacl')
 })
 
-type Probe = { stop(): Promise<{ opens: number; read: number; denied: number; short: number }> }
+type Counts = {
+  readonly opens: number
+  readonly read: number
+  readonly denied: number
+  readonly short: number
+}
+
+type Probe = {
+  /** How often he tried so far, by thousands. */
+  readonly opens: () => number
+  readonly stop: () => Promise<Counts>
+}
+
+/** So often the file is opened while it is replaced again and again. */
+const wanted = 1_000_000
 
 /** Another user who opens the files again and again, as fast as he can, until he is stopped. */
 function probe(ids: { uid: number; gid: number }, paths: readonly string[], length: number): Probe {
@@ -21,6 +35,7 @@ function probe(ids: { uid: number; gid: number }, paths: readonly string[], leng
     import { closeSync, openSync, readSync } from 'node:fs'
     const counts = { opens: 0, read: 0, denied: 0, short: 0 }
     let running = true
+    let told = 0
     process.stdin.on('data', () => (running = false))
     const buffer = Buffer.alloc(100)
     while (running) {
@@ -35,6 +50,7 @@ function probe(ids: { uid: number; gid: number }, paths: readonly string[], leng
           if (error.code === 'EACCES') counts.denied += 1
         }
       }
+      for (; told + 1000 <= counts.opens; told += 1000) console.log('1000')
       await new Promise(setImmediate)
     }
     console.log(JSON.stringify(counts))
@@ -44,10 +60,11 @@ function probe(ids: { uid: number; gid: number }, paths: readonly string[], leng
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
   child.stderr.pipe(process.stderr)
   return {
+    opens: () => 1000 * (said.split('\n').length - 1),
     async stop() {
       child.stdin.write('stop')
       await new Promise((done) => child.on('close', done))
-      return JSON.parse(said) as Awaited<ReturnType<Probe['stop']>>
+      return JSON.parse(said.trimEnd().split('\n').at(-1) ?? '') as Counts
     },
   }
 }
@@ -65,8 +82,15 @@ test.each([false, true])(
     const entitled = probe({ uid: 4242, gid: 4299 }, [path], 40)
     const owningGroup = probe({ uid: 4243, gid: 0 }, [path, temp], 0)
     const named = probe({ uid: 4244, gid: 4299 }, [path, temp], 0)
-    for (let round = 0; round < 40; round += 1) await replaceFile(path, Buffer.alloc(40 + round, 'n'))
+    const probes = [entitled, owningGroup, named] as const
+    const opens = (): number => probes.reduce((sum, one) => sum + one.opens(), 0)
+    let rounds = 0
+    for (; rounds < 40 || opens() < wanted; rounds += 1)
+      await replaceFile(path, Buffer.alloc(40 + (rounds % 40), 'n'))
     const [good, ...bad] = await Promise.all([entitled.stop(), owningGroup.stop(), named.stop()])
+    const total = [good, ...bad].reduce((sum, one) => sum + one.opens, 0)
+    const beside = `default ACL: ${hostile ? 'hostile' : 'none'}`
+    process.stdout.write(`${total} opens of a file that was replaced ${rounds} times, ${beside}\n`)
     expect(good.opens).toBeGreaterThan(1000)
     expect(good).toMatchObject({ read: good.opens, denied: 0, short: 0 })
     for (const counts of bad) {

@@ -44,12 +44,15 @@ const tests: readonly Tool[] = [
   { file: '/usr/include/stdio.h', package: 'libc6-dev' },
 ]
 
-/** What only `npm run test:slow` needs: Ceph's S3 gateway and the smallest cluster below it, 100 MB. */
+/** What only `npm run test:slow` needs: Ceph's S3 gateway and the smallest cluster below it, 100 MB; file systems. */
 const slowTests: readonly Tool[] = [
   { program: 'radosgw', package: 'radosgw' },
   { program: 'ceph-mon', package: 'ceph-mon' },
   { program: 'ceph-osd', package: 'ceph-osd' },
   { program: 'ceph', package: 'ceph-common' },
+  { program: 'mkfs.ext4', package: 'e2fsprogs' },
+  { program: 'mkfs.xfs', package: 'xfsprogs' },
+  { program: 'mount', package: 'mount' },
 ]
 
 const folders = ['/usr/bin', '/bin', '/usr/sbin', '/sbin']

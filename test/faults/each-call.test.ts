@@ -1,5 +1,6 @@
 import { afterAll, beforeEach, expect, test } from 'vitest'
-import { tryScenario } from './harness/engine.ts'
+import { type Limits, type Scenario, tryScenario, withSites } from './harness/engine.ts'
+import { allRecoveries } from './harness/recoveries.ts'
 import { allScenarios, Kit } from './harness/scenarios.ts'
 import { shimMissing } from './harness/shim.ts'
 
@@ -13,11 +14,41 @@ beforeEach((context) => {
   if (missing !== undefined) context.skip(missing)
 })
 
-test.for(allScenarios(kit).map((scenario) => [scenario.title, scenario.store, scenario] as const))(
+function named(scenarios: readonly Scenario[], names?: readonly string[]) {
+  return scenarios
+    .filter(({ title, store }) => names?.includes(`${title} ${store}`) ?? true)
+    .map((scenario) => [scenario.title, scenario.store, scenario] as const)
+}
+
+async function expectNoneBad(scenario: Scenario, limits: Limits, atLeast: number): Promise<void> {
+  const rows = await withSites(scenario, 1, async (sites) => tryScenario(scenario, sites, limits))
+  expect(rows.flatMap(({ fault, bad }) => bad.map((one) => `${fault}: ${one}`))).toEqual([])
+  expect(rows.reduce((sum, { tried }) => sum + tried, 0)).toBeGreaterThanOrEqual(atLeast)
+}
+
+test.for(named(allScenarios(kit)))(
   '%s on %s, killed or with a failing disk, ends old, new, or in what resume and rollback finish',
-  async ([, , scenario]) => {
-    const rows = await tryScenario(scenario, { lanes: 1, most: 4 })
-    expect(rows.flatMap(({ fault, bad }) => bad.map((one) => `${fault}: ${one}`))).toEqual([])
-    expect(rows.reduce((sum, { tried }) => sum + tried, 0)).toBeGreaterThanOrEqual(3)
-  },
+  async ([, , scenario]) => expectNoneBad(scenario, { most: 4 }, 3),
+)
+
+const recoveries = named(allRecoveries(kit), [
+  'keygen, killed before home',
+  'run resume of rotate --then data, one slot SQLite',
+  'run rollback of reencrypt directory',
+  'vault put, killed before vault',
+])
+
+test.for(recoveries)(
+  '%s on %s, killed or with a failing disk too, is finished when it is given again',
+  async ([, , scenario]) => expectNoneBad(scenario, { most: 4 }, 3),
+)
+
+const stopped = named(
+  [...allScenarios(kit), ...allRecoveries(kit)],
+  ['rewrap SQLite', 'rotate home', 'run resume of reencrypt directory'],
+)
+
+test.for(stopped)(
+  '%s on %s that a signal stops at any call ends in 0 or 10, says how it goes on, and is finished',
+  async ([, , scenario]) => expectNoneBad(scenario, { most: 6, only: ['SIGINT', 'SIGTERM', 'SIGHUP'] }, 5),
 )

@@ -1,27 +1,18 @@
 /**
- * SIGKILL at counted system calls: strace kills the built CLI right before its Nth call of a kind, so that exactly
- * everything up to the call before has happened. N grows until a run is not killed any more.
+ * SIGKILL right before a counted call, so that exactly everything up to the call before has happened: some points
+ * spread over each command, and what a person may want to do after it was finished. `npm run faults` tries them all.
  */
 import { hkdfSync } from 'node:crypto'
 import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, describe, expect, type TestContext, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { numberedValues, plainTwoLevels, versionColumn, xchachaWrap } from '../support/application.ts'
-import { startKvx } from '../support/cli.ts'
-import { needsTool } from '../support/needs.ts'
 import { material, type Run, runs, untested } from '../support/rotations.ts'
 import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../support/workspace.ts'
+import { runShimmed, shimMissing } from './harness/shim.ts'
 
 const rows = 24
 const open: Workspace[] = []
-const fired = new Map<string, number>()
-
-afterAll(() => {
-  open.forEach((workspace) => workspace.close())
-  const total = [...fired.values()].reduce((sum, count) => sum + count, 0)
-  const parts = [...fired].map(([title, count]) => `${title} ${count}`)
-  process.stdout.write(`kill points that fired: ${total} (${parts.join(', ')})\n`)
-})
+afterAll(() => open.forEach((workspace) => workspace.close()))
 
 /** A workspace from which each point begins. */
 function template(options: Partial<WorkspaceOptions>, ...steps: readonly (readonly string[])[]): Workspace {
@@ -40,10 +31,6 @@ type Operation = {
   readonly args: (workspace: Workspace) => readonly string[]
   /** It goes on with a run: after a kill the same command is given again, as long as the run is open. */
   readonly again?: true
-  /** Kinds of calls, and how many of them lie between two points. */
-  readonly calls: Readonly<Record<string, number>>
-  /** How many points must fire, so that the test cannot pass by missing them. */
-  readonly atLeast: number
   /** What holds at every instant. */
   readonly always: (workspace: Workspace) => void
   /** What holds when the command was finished after the kill. */
@@ -166,8 +153,6 @@ const operations: readonly Operation[] = [
       return workspace
     },
     args: () => ['keygen', 'master'],
-    calls: { fsync: 3, rename: 1, link: 1, unlink: 2 },
-    atLeast: 7,
     always: expectConsistent,
     done: (workspace) => {
       expectConsistent(workspace)
@@ -186,8 +171,6 @@ const operations: readonly Operation[] = [
       return workspace
     },
     args: () => ['key', 'import', 'master'],
-    calls: { fsync: 3, rename: 1, link: 1, unlink: 2 },
-    atLeast: 6,
     always: expectReadable,
     done: (workspace) => expectUnder(workspace, 1),
     further: [auditHolds, command('verify')],
@@ -196,8 +179,6 @@ const operations: readonly Operation[] = [
     title: 'rotate --offline',
     begin: () => template({}),
     args: () => rotateOffline,
-    calls: { fsync: 4, rename: 2, link: 1, unlink: 4 },
-    atLeast: 11,
     always: expectReadable,
     done: (workspace) => expectPublished(workspace, 2),
     further: [
@@ -213,8 +194,6 @@ const operations: readonly Operation[] = [
     title: 'rotate --stage',
     begin: () => template({ place: 'file' }),
     args: () => ['rotate', 'master', '--stage', '--yes', ...untested],
-    calls: { fsync: 6, rename: 3, link: 1 },
-    atLeast: 5,
     always: expectReadable,
     done: (workspace) => {
       expectReadable(workspace)
@@ -239,8 +218,6 @@ const operations: readonly Operation[] = [
     before: [['rotate', 'master', '--stage', '--yes', ...untested]],
     args: () => ['rotate', 'master', '--activate', '--rolled-out', '--yes'],
     again: true,
-    calls: { fsync: 4, rename: 2 },
-    atLeast: 4,
     always: expectReadable,
     done: (workspace) => expectPublished(workspace, 2),
     further: [auditHolds, rollBack('rotate')],
@@ -249,8 +226,6 @@ const operations: readonly Operation[] = [
     title: 'rotate --offline --then data',
     begin: () => template({ place: 'env-one-slot', shape: versionColumn }),
     args: () => rotateData,
-    calls: { fsync: 6, pwrite64: 18, rename: 1, unlink: 5 },
-    atLeast: 15,
     always: expectAllOrNothing,
     done: (workspace) => expectUnder(workspace, 2),
     further: [auditHolds, rollBack('rotate'), retire],
@@ -259,8 +234,6 @@ const operations: readonly Operation[] = [
     title: 'rewrap',
     begin: () => template({ shape: xchachaWrap }, rotateOffline),
     args: () => ['rewrap', '--yes', '--batch', '8'],
-    calls: { fsync: 4, pwrite64: 12, rename: 1, unlink: 2, ftruncate: 1 },
-    atLeast: 12,
     always: expectReadable,
     done: (workspace) => expectUnder(workspace, 2),
     further: [auditHolds, rollBack('rewrap'), retire],
@@ -269,8 +242,6 @@ const operations: readonly Operation[] = [
     title: 'reencrypt',
     begin: () => template({ shape: numberedValues, place: 'file' }, rotateOffline),
     args: () => ['reencrypt', '--yes', '--batch', '8'],
-    calls: { fsync: 6, pwrite64: 16, unlink: 3 },
-    atLeast: 7,
     always: expectReadable,
     done: (workspace) => expectUnder(workspace, 2),
     further: [auditHolds, rollBack('reencrypt'), retire],
@@ -279,8 +250,6 @@ const operations: readonly Operation[] = [
     title: 'retire',
     begin: () => template({}, rotateData),
     args: () => ['retire', 'master@1', '--confirm', 'master@1'],
-    calls: { fsync: 2, rename: 1 },
-    atLeast: 6,
     always: expectReadable,
     done: (workspace) => {
       expectUnder(workspace, 2)
@@ -294,8 +263,6 @@ const operations: readonly Operation[] = [
     begin: () => template({ place: 'file-one-slot', shape: numberedValues }),
     before: [rotateData],
     args: (workspace) => ['run', 'rollback', runs(workspace)[0]?.id ?? 'none', '--yes', '--batch', '8'],
-    calls: { fsync: 6, pwrite64: 18, rename: 1, unlink: 5 },
-    atLeast: 10,
     always: expectAllOrNothing,
     done: (workspace) => expectUnder(workspace, 1),
     further: [auditHolds, command('retire', 'master@2', '--confirm', 'master@2')],
@@ -308,62 +275,69 @@ const operations: readonly Operation[] = [
       return workspace
     },
     args: () => ['key', 'publish', 'master', '--yes'],
-    calls: { fsync: 1, link: 1, unlink: 1 },
-    atLeast: 5,
     always: expectConsistent,
     done: (workspace) => expectUnder(workspace, 2),
     further: [auditHolds],
   },
 ]
 
-/** So many points are tried side by side. */
+/** So many points of each command, and so many of them side by side. */
+const points = 6
 const lanes = 2
 const timeout = 240_000
+
+beforeEach((context) => {
+  const missing = shimMissing()
+  if (missing !== undefined) context.skip(missing)
+})
 
 describe('killed at any instant', () => {
   test.for(operations)(
     '$title is finished by a resume or by the same command, and loses nothing',
     { timeout },
-    async (operation, context) => {
-      needsTracing(context)
+    async (operation) => {
       const begin = operation.begin()
+      const count = await countCalls(operation, begin)
+      const turns = Array.from({ length: points }, (_, turn) => turn)
       const failures: string[] = []
-      let points = 0
-      const kinds = Object.entries(operation.calls)
       const lane = async (): Promise<void> => {
-        for (let kind = kinds.shift(); kind !== undefined; kind = kinds.shift()) {
-          const [call, step] = kind
-          for (let nth = 1; nth < 400; nth += step) {
-            const end = await onePoint(operation, begin, { call, nth, turn: points })
-            if (end === 'not fired') break
-            points++
-            if (end !== 'good') failures.push(`${call} ${nth}: ${end}`)
-            if (failures.length > 8) return
-          }
+        for (let turn = turns.shift(); turn !== undefined; turn = turns.shift()) {
+          const at = Math.ceil((count * (turn + 0.5)) / points)
+          const end = await onePoint(operation, begin, { at, turn })
+          if (end !== 'good') failures.push(`call ${at} of ${count}: ${end}`)
         }
       }
       await Promise.all(Array.from({ length: lanes }, lane))
-      fired.set(operation.title, points)
       expect(failures).toEqual([])
-      expect(points).toBeGreaterThanOrEqual(operation.atLeast)
     },
   )
 })
 
-type Point = { readonly call: string; readonly nth: number; readonly turn: number }
+async function ready(operation: Operation, begin: Workspace): Promise<Workspace> {
+  const workspace = begin.copy()
+  open.push(workspace)
+  for (const step of operation.before ?? []) await command(...step)(workspace)
+  return workspace
+}
+
+async function countCalls(operation: Operation, begin: Workspace): Promise<number> {
+  const workspace = await ready(operation, begin)
+  const { exit, count, stderr } = await runShimmed(workspace, operation.args(workspace))
+  expect(exit, stderr).toBe(0)
+  operation.done(workspace)
+  workspace.close()
+  return count
+}
+
+type Point = { readonly at: number; readonly turn: number }
 
 /** Kills one run at one point and looks at what is left; gives what went wrong. */
-async function onePoint(operation: Operation, begin: Workspace, { call, nth, turn }: Point): Promise<string> {
-  const workspace = begin.copy()
+async function onePoint(operation: Operation, begin: Workspace, { at, turn }: Point): Promise<string> {
+  const workspace = await ready(operation, begin)
   try {
-    for (const step of operation.before ?? []) await command(...step)(workspace)
     const args = operation.args(workspace)
-    const { exit, signal, stderr } = await workspace.start(args, [
-      ...['strace', '-f', '-qq', '-o', '/dev/null'],
-      ...['-e', `trace=${call}`, '-e', `inject=${call}:signal=KILL:when=${nth}`],
-    ])
-    if (signal === null && exit === 0) return 'not fired'
-    if (signal !== 'SIGKILL') return `ended with ${exit ?? signal}: ${stderr}`
+    const { fired, exit, signal, stderr } = await runShimmed(workspace, args, { armed: { at, act: 'kill' } })
+    if (!fired || signal !== 'SIGKILL') return `ended with ${exit ?? signal}: ${stderr}`
     operation.always(workspace)
     if (!(operation.again === true && openRuns(workspace).length === 0))
       await finish(workspace, args, operation.again)
@@ -376,47 +350,4 @@ async function onePoint(operation: Operation, begin: Workspace, { call, nth, tur
   } finally {
     workspace.close()
   }
-}
-
-/** Containers can have strace and still not let it trace. */
-function needsTracing(context: TestContext): void {
-  needsTool(context, 'strace')
-}
-
-describe('killed at moments spread over its whole time', () => {
-  test('a rewrap is resumed, killed again, and ends as if nothing had been', { timeout }, async () => {
-    const begin = template({ shape: versionColumn, rows: 300 }, rotateOffline)
-    const args = ['rewrap', '--yes', '--batch', '20']
-    const measured = begin.copy()
-    open.push(measured)
-    const started = performance.now()
-    expect((await measured.start(args)).exit).toBe(0)
-    const duration = performance.now() - started
-    let points = 0
-    for (let part = 1; part <= 8; part++) {
-      const workspace = begin.copy()
-      open.push(workspace)
-      points += await killAfter(workspace, args, (duration * part) / 8)
-      expectReadable(workspace)
-      if (openRuns(workspace).length > 0) {
-        points += await killAfter(workspace, ['run', 'resume', '--batch', '20'], (duration * part) / 10)
-        expectReadable(workspace)
-      }
-      await finish(workspace, args)
-      expectConsistent(workspace)
-      expect(workspace.read(material(workspace, 2))).toMatchObject({ opened: 300, failed: 0 })
-    }
-    fired.set('rewrap by time', points)
-    expect(points).toBeGreaterThanOrEqual(5)
-  })
-})
-
-/** 1 when the process was still at work. */
-async function killAfter(workspace: Workspace, args: readonly string[], ms: number): Promise<number> {
-  const child = startKvx(args, { cwd: workspace.path, env: workspace.env })
-  const ended = new Promise((done) => child.on('close', done))
-  await Promise.race([sleep(ms), ended])
-  child.kill('SIGKILL')
-  await ended
-  return child.signalCode === 'SIGKILL' ? 1 : 0
 }

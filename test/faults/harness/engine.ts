@@ -4,7 +4,15 @@
  */
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { type Before, expectLogFirst, expectNarrow, expectNoSecret, logOf, remember } from './laws.ts'
+import {
+  type Before,
+  expectLogFirst,
+  expectNarrow,
+  expectNoSecret,
+  hasBegun,
+  logOf,
+  remember,
+} from './laws.ts'
 import { type Act, type Armed, type Call, runShimmed, type Shimmed } from './shim.ts'
 import type { Site } from './site.ts'
 
@@ -44,6 +52,9 @@ export const faults: Readonly<Record<string, Act>> = {
   'short write, then full': 'short-full',
   'connection cut': 'cut',
   'connection reset': '104',
+  SIGINT: 'sig2',
+  SIGTERM: 'sig15',
+  SIGHUP: 'sig1',
 }
 
 export type Row = {
@@ -64,47 +75,61 @@ export type Row = {
 }
 
 export type Limits = {
-  /** Side by side, each with a site of its own. */
-  readonly lanes: number
   /** At most so many points, spread over all; all of them without it. */
   readonly most?: number
-  /** No new point is begun after this time of `performance.now()`. */
+  /** No new point is begun after this time of `performance.now()`, but for the first few. */
   readonly until?: number
   /** Only these faults. */
   readonly only?: readonly string[]
 }
 
-/** Tries one command at its points. */
-export async function tryScenario(scenario: Scenario, limits: Limits): Promise<readonly Row[]> {
+/** So many points a lane, whatever time they take: no command goes without. */
+const fewest = 4
+
+/** Makes sites of the command, kept as they are before it, and closes them in the end. */
+export async function withSites<T>(
+  scenario: Scenario,
+  count: number,
+  work: (sites: readonly Site[]) => Promise<T>,
+): Promise<T> {
   const sites: Site[] = []
+  const one = async (): Promise<void> => {
+    const site = await scenario.make()
+    sites.push(site)
+    await site.keep()
+  }
   try {
-    const first = await readySite(scenario, sites)
-    const calls = await learn(scenario, first)
-    const rows = rowsOf(scenario, calls, limits)
-    const jobs = orderedJobs(rows, calls).slice(0, limits.most)
-    const lane = async (site: Site): Promise<void> => {
-      await site.reset()
-      const before = remember(site)
-      for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
-        if (limits.until !== undefined && performance.now() > limits.until) return
-        await tryPoint(scenario, site, before, job)
-      }
-    }
-    const others = Array.from({ length: limits.lanes - 1 }, async () =>
-      lane(await readySite(scenario, sites)),
-    )
-    await Promise.all([lane(first), ...others])
-    return rows
+    await Promise.all(Array.from({ length: count }, one))
+    return await work(sites)
   } finally {
     for (const site of sites) await site.close()
   }
 }
 
-async function readySite(scenario: Scenario, sites: Site[]): Promise<Site> {
-  const site = await scenario.make()
-  sites.push(site)
-  await site.keep()
-  return site
+/** Tries one command at its points, side by side on several sites. */
+export async function tryScenario(
+  scenario: Scenario,
+  sites: readonly Site[],
+  limits: Limits,
+): Promise<readonly Row[]> {
+  let rows: Row[] | undefined
+  const lane = async (site: Site, index: number): Promise<void> => {
+    await site.reset()
+    const calls = await learn(scenario, site)
+    rows ??= rowsOf(scenario, calls, limits)
+    // The calls of two sites are not quite the same: each has its own list, and takes its share of it.
+    const jobs = orderedJobs(rows, calls)
+      .slice(0, limits.most)
+      .filter((_, turn) => turn % sites.length === index)
+    await site.reset()
+    const before = remember(site)
+    for (const [turn, job] of jobs.entries()) {
+      if (turn >= fewest && limits.until !== undefined && performance.now() > limits.until) return
+      await tryPoint(scenario, site, before, job)
+    }
+  }
+  await Promise.all(sites.map(lane))
+  return rows ?? []
 }
 
 /** Runs it once without harm, and lists its calls. */
@@ -149,25 +174,34 @@ const allocating = new Set([
   'copy',
 ])
 
+function isSignal(act: Act): boolean {
+  return act.startsWith('sig')
+}
+
 function applies(act: Act, { kind, length }: Call): boolean {
+  if (isSignal(act)) return true
   if (act === 'cut' || act === '104') return kind === 'send'
   if (kind === 'send') return act === 'kill'
   if (act === 'short' || act === 'short-full') return kind === 'write' && length > 1
   return !['28', '122', 'full'].includes(act) || allocating.has(kind)
 }
 
+export function newRow({ title, store }: Scenario, fault: string, points: number): Row {
+  const counts = { tried: 0, old: 0, done: 0, resumed: 0, rolledBack: 0, again: 0 }
+  return { command: title, store, fault, points, ...counts, bad: [] }
+}
+
 function rowsOf(scenario: Scenario, calls: readonly Call[], { only }: Limits): Row[] {
   return Object.entries(faults)
     .filter(([fault]) => only?.includes(fault) ?? true)
-    .map(([fault, act]) => ({
-      ...{ command: scenario.title, store: scenario.store, fault },
-      points: calls.filter((call) => applies(act, call)).length,
-      ...{ tried: 0, old: 0, done: 0, resumed: 0, rolledBack: 0, again: 0, bad: [] },
-    }))
+    .map(([fault, act]) => newRow(scenario, fault, calls.filter((call) => applies(act, call)).length))
     .filter(({ points }) => points > 0)
 }
 
-/** Kills come three times as often as any other fault; whatever is cut off at the end leaves an even sample. */
+/**
+ * Kills come three times as often as any other fault, signals a third as often; whatever is cut off at the end leaves
+ * an even sample.
+ */
 function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
   const jobs = rows.flatMap((row, kind) => {
     const act = faults[row.fault] ?? 'kill'
@@ -179,14 +213,14 @@ function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
       call,
       row,
       turn: index,
-      rank: index / (act === 'kill' ? 3 : 1),
+      rank: act === 'kill' ? index / 3 : isSignal(act) ? index * 3 + 1 : index,
     }))
   })
   return jobs.sort((a, b) => a.rank - b.rank)
 }
 
 /** The same elements so that each beginning of the list is spread over all of it: by the reversed bits of the index. */
-function spread<T>(list: readonly T[]): readonly T[] {
+export function spread<T>(list: readonly T[]): readonly T[] {
   const bits = Math.ceil(Math.log2(Math.max(2, list.length)))
   const reversed = (index: number): number => {
     let result = 0
@@ -211,6 +245,7 @@ async function tryPoint(
     if (!ended.fired) return
     row.tried++
     requireFair(armed.act, call, ended)
+    if (isSignal(armed.act)) requireAdvice(site, before, ended)
     expectNoSecret(site, ended.stdout + ended.stderr)
     expectLogFirst(site, before)
     await site.expectWhole()
@@ -233,10 +268,22 @@ function requireFair(act: Act, { kind, isMinded }: Point, { exit, signal, stderr
     )
     return
   }
-  assert.ok(exit === 0 || exit === 9, `exit ${exit ?? signal}: ${stderr}`)
+  const fair = isSignal(act) ? [0, 10, 'SIGHUP', 'SIGINT', 'SIGTERM'] : [0, 9]
+  assert.ok(fair.includes(exit ?? signal ?? ''), `exit ${exit ?? signal}: ${stderr}`)
   // After a failed sync nobody knows what is on the medium: it is never passed over.
   if (act === '5' && kind === 'fsync' && isMinded) assert.notEqual(exit, 0, 'a failed sync was passed over')
   assert.doesNotMatch(stderr, /\n\s+at |\b(?:TypeError|ERR_[A-Z_]+)\b/, 'a stack trace')
+}
+
+/** Who stopped a run is told how it goes on. Before it has begun, or where there is none, a signal may end kvx at once. */
+function requireAdvice(site: Site, before: Before, { exit, stdout, stderr }: Shimmed): void {
+  const open = site.openRun()
+  if (exit === 0 || open === undefined || (exit === null && !hasBegun(site, before))) return
+  assert.match(
+    stdout + stderr,
+    new RegExp(`kvx run (?:resume|rollback) ${open.id}`),
+    'no command that goes on',
+  )
 }
 
 type State = 'open' | 'done' | 'old'

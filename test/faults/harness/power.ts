@@ -1,4 +1,4 @@
-import { type Limits, recover, type Row, type Scenario } from './engine.ts'
+import { type Limits, newRow, recover, type Scenario, spread } from './engine.ts'
 import { type Model, Recording, type Tree, treeDigest, writeTree } from './disk-model.ts'
 import { runShimmed } from './shim.ts'
 import type { Site } from './site.ts'
@@ -20,32 +20,51 @@ export type PowerRow = {
 type Cut = { readonly tree: Tree; readonly at: number; readonly acknowledged: boolean }
 
 /**
- * Records one run, builds disk states for cuts at each of its operations, and looks at them.
+ * Records one run for each model of a disk, builds disk states for cuts at each of its operations, and looks at them.
+ * @param sites one for each lane; the models share them
  * @param limits `most` bounds the states that are looked at; one in `each` is recovered with kvx
  */
 export async function tryPowerCuts(
   scenario: Scenario,
-  limits: Pick<Limits, 'most' | 'until'> & { readonly each: number },
+  sites: readonly Site[],
+  limits: PowerLimits,
 ): Promise<readonly PowerRow[]> {
-  const site = await scenario.make()
-  try {
-    await site.keep()
-    await site.reset()
-    const recording = new Recording(site.path)
-    const input = scenario.input?.(site)
-    const ended = await runShimmed(site, scenario.args(site), { record: 'data', input })
-    if (ended.exit !== 0) throw new Error(`${scenario.title} ended with ${ended.exit}: ${ended.stderr}`)
-    recording.take(ended.calls)
-    const rows: PowerRow[] = []
-    for (const model of ['ordered', 'hostile'] as const) {
-      const cuts = allCuts(recording, model)
-      const row = { command: scenario.title, store: scenario.store, model, states: cuts.length }
-      rows.push(await tryCuts(scenario, site, { ...row, looked: 0, recovered: 0, bad: [] }, cuts, limits))
+  const models: readonly Model[] = ['ordered', 'hostile']
+  const rounds = Math.ceil(models.length / sites.length)
+  const start = performance.now()
+  const rows: PowerRow[] = []
+  const lane = async (site: Site, index: number): Promise<void> => {
+    for (let round = 0; round < rounds; round++) {
+      const model = models[round * sites.length + index]
+      if (model === undefined) return
+      const { until } = limits
+      const end = until === undefined ? {} : { until: start + ((until - start) * (round + 1)) / rounds }
+      rows.push(await tryModel(scenario, site, model, { ...limits, ...end }))
     }
-    return rows
-  } finally {
-    await site.close()
   }
+  await Promise.all(sites.map(lane))
+  return rows
+}
+
+/** So many states of a model, whatever time they take. */
+const fewest = 12
+
+type PowerLimits = Pick<Limits, 'most' | 'until'> & { readonly each: number }
+
+async function tryModel(
+  scenario: Scenario,
+  site: Site,
+  model: Model,
+  limits: PowerLimits,
+): Promise<PowerRow> {
+  await site.reset()
+  const recording = new Recording(site.path)
+  const input = scenario.input?.(site)
+  const ended = await runShimmed(site, scenario.args(site), { record: 'data', input })
+  if (ended.exit !== 0) throw new Error(`${scenario.title} ended with ${ended.exit}: ${ended.stderr}`)
+  const cuts = allCuts(recording.take(ended.calls), model)
+  const row = { command: scenario.title, store: scenario.store, model, states: cuts.length }
+  return await tryCuts(scenario, site, { ...row, looked: 0, recovered: 0, bad: [] }, cuts, limits)
 }
 
 function allCuts(recording: Recording, model: Model): readonly Cut[] {
@@ -69,18 +88,23 @@ async function tryCuts(
   site: Site,
   row: PowerRow,
   cuts: readonly Cut[],
-  { most = cuts.length, until, each }: Parameters<typeof tryPowerCuts>[1],
+  { most = cuts.length, until, each }: PowerLimits,
 ): Promise<PowerRow> {
-  for (const [turn, cut] of chosen(cuts, most).entries()) {
-    if (until !== undefined && performance.now() > until) break
+  let turn = 0
+  for (const cut of ordered(cuts).slice(0, most)) {
+    if (row.looked >= fewest && until !== undefined && performance.now() > until) break
     row.looked++
     try {
       writeTree(site.path, cut.tree)
       await site.expectWhole()
       await scenario.always?.(site)
       if (cut.acknowledged) await scenario.done(site)
-      else if (turn % each === 0) {
-        await recover(scenario, site, { row: counters(), turn: turn / each, exit: null })
+      else if (turn++ % each === 0) {
+        await recover(scenario, site, {
+          row: newRow(scenario, 'power cut', 0),
+          turn: Math.floor(turn / each),
+          exit: null,
+        })
         row.recovered++
       }
     } catch (error) {
@@ -92,23 +116,12 @@ async function tryCuts(
   return row
 }
 
-/** Those after the end of the command first, since what was acknowledged must be there; of the rest an even part. */
-function chosen(cuts: readonly Cut[], most: number): readonly Cut[] {
-  const [ended, others] = [cuts.filter((cut) => cut.acknowledged), cuts.filter((cut) => !cut.acknowledged)]
-  const step = Math.max(1, others.length / Math.max(1, most - ended.length))
-  const some = Array.from(
-    { length: Math.floor(others.length / step) },
-    (_, index) => others[Math.floor(index * step)],
-  )
-  return [...ended, ...some.filter((cut) => cut !== undefined)]
-}
-
-/** `recover` counts into a row that nobody prints. */
-function counters(): Row {
-  return {
-    ...{ command: '', store: 'home', fault: 'power cut', points: 0 },
-    ...{ tried: 0, old: 0, done: 0, resumed: 0, rolledBack: 0, again: 0, bad: [] },
-  }
+/** What was acknowledged must be there: every second one is of those, as long as there are any; all are spread. */
+function ordered(cuts: readonly Cut[]): readonly Cut[] {
+  const ended = spread(cuts.filter((cut) => cut.acknowledged))
+  const others = spread(cuts.filter((cut) => !cut.acknowledged))
+  const pairs = others.flatMap((cut, index) => [cut, ...ended.slice(index, index + 1)])
+  return [...pairs, ...ended.slice(others.length)]
 }
 
 /** The same numbers in each run: xorshift. */

@@ -28,7 +28,7 @@ export function faultTable(rows: readonly Row[]): string {
     'new',
     'resumed',
     'rolled back',
-    'recovery killed',
+    'killed again',
     'bad',
   ]
   const counts = (group: readonly Row[]): readonly number[] => [

@@ -13,8 +13,9 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../../support/cli.ts'
 import { adversaries } from './adversaries.ts'
-import { type Row, type Scenario, tryScenario } from './engine.ts'
+import { type Row, type Scenario, tryScenario, withSites } from './engine.ts'
 import { type PowerRow, tryPowerCuts } from './power.ts'
+import { allRecoveries } from './recoveries.ts'
 import { faultTable, kindTable, powerTable } from './report.ts'
 import { allScenarios, Kit } from './scenarios.ts'
 import { shimMissing } from './shim.ts'
@@ -42,32 +43,29 @@ function sayBad(title: string, bad: readonly string[]): void {
 
 type Results = { readonly rows: Row[]; readonly power: PowerRow[]; readonly bad: string[] }
 
-/** @param share of the time that each command has: `until` for its faults, the rest for its power cuts */
+/** @param seconds that the command has, its preparation included; three fifths of what is left then are for its faults */
 async function tryOne(scenario: Scenario, seconds: number, results: Results): Promise<void> {
   const started = performance.now()
   const most = values.most === undefined ? undefined : Number(values.most)
-  const limits = most === undefined ? { until: started + seconds * 800 } : { most }
+  const end = started + seconds * 1000
   const title = `${scenario.title} (${scenario.store})`
   const only = values.fault === undefined ? {} : { only: [values.fault] }
-  const rows = await tryScenario(scenario, { lanes, ...limits, ...only })
-  for (const row of rows) sayBad(`${title} ${row.fault}`, row.bad)
-  results.rows.push(...rows)
-  const isModelled = scenario.store !== 'PostgreSQL' && values.fault === undefined
-  const cut = !isModelled ? [] : await powerCuts(scenario, started + seconds * 1000, most)
-  for (const row of cut) sayBad(`${title} power cut, ${row.model}`, row.bad)
-  results.power.push(...cut)
-  const spent = Math.round((performance.now() - started) / 1000)
-  const tried = rows.reduce((sum, row) => sum + row.tried, 0)
-  say(`${title}: ${tried} points, ${cut.reduce((sum, row) => sum + row.looked, 0)} states, ${spent} s`)
-}
-
-async function powerCuts(
-  scenario: Scenario,
-  until: number,
-  most: number | undefined,
-): Promise<readonly PowerRow[]> {
-  if (most !== undefined) return await tryPowerCuts(scenario, { most, each: 8 })
-  return await tryPowerCuts(scenario, { until, each: 20 })
+  await withSites(scenario, lanes, async (sites) => {
+    const now = performance.now()
+    const limits = most === undefined ? { until: now + Math.max(0, end - now) * 0.6 } : { most }
+    const rows = await tryScenario(scenario, sites, { ...limits, ...only })
+    for (const row of rows) sayBad(`${title} ${row.fault}`, row.bad)
+    results.rows.push(...rows)
+    const isModelled = scenario.store !== 'PostgreSQL' && values.fault === undefined
+    const cut = !isModelled
+      ? []
+      : await tryPowerCuts(scenario, sites, most === undefined ? { until: end, each: 10 } : { most, each: 8 })
+    for (const row of cut) sayBad(`${title} power cut, ${row.model}`, row.bad)
+    results.power.push(...cut)
+    const spent = Math.round((performance.now() - started) / 1000)
+    const tried = rows.reduce((sum, row) => sum + row.tried, 0)
+    say(`${title}: ${tried} points, ${cut.reduce((sum, row) => sum + row.looked, 0)} states, ${spent} s`)
+  })
 }
 
 async function tryAll(): Promise<boolean> {
@@ -83,7 +81,9 @@ async function tryAll(): Promise<boolean> {
       results.bad.push(...bad)
       say(`${title}: ${bad.length === 0 ? 'as promised' : 'BAD'}`)
     }
-    const scenarios = allScenarios(kit).filter(({ title, store }) => wanted(`${title} ${store}`))
+    const scenarios = [...allScenarios(kit), ...allRecoveries(kit)].filter(({ title, store }) =>
+      wanted(`${title} ${store}`),
+    )
     const end = performance.now() + Number(values.minutes) * 60_000
     for (const [index, scenario] of scenarios.entries()) {
       const left = (end - performance.now()) / 1000

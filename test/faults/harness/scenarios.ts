@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { numberedValues, plainTwoLevels, versionColumn, xchachaWrap } from '../../support/application.ts'
 import { GpgHome } from '../../support/gpg.ts'
@@ -20,7 +20,7 @@ const rows = 24
 export class Kit {
   private gpgHome: GpgHome | undefined
   private readonly recipients = new Map<string, string>()
-  private server: PostgresServer | undefined
+  private server: Promise<PostgresServer> | undefined
 
   /** A keyring with a recipient, whose agent is at work before any shim. */
   get gpg(): GpgHome {
@@ -36,13 +36,13 @@ export class Kit {
   }
 
   async postgres(): Promise<PostgresServer> {
-    this.server ??= await startPostgres()
-    return this.server
+    this.server ??= startPostgres()
+    return await this.server
   }
 
   async close(): Promise<void> {
     this.gpgHome?.remove()
-    await this.server?.stop()
+    await (await this.server)?.stop()
   }
 }
 
@@ -235,30 +235,29 @@ function backupScenarios(kit: Kit): readonly Scenario[] {
         assert.ok(shareSets.length > 0)
       },
     },
-    restoreScenario(kit, backup),
+    restoreScenario(kit),
   ]
 }
 
-function restoreScenario(kit: Kit, backup: (site: Site) => string): Scenario {
-  let first: Buffer = Buffer.alloc(0)
-  let file = ''
+function restoreScenario(kit: Kit): Scenario {
+  const first = new WeakMap<Site, Buffer>()
+  const backup = (site: Site): string => {
+    const [name = 'none'] = readdirSync(site.file('.kvx/backups')).filter((file) => file.endsWith('.asc'))
+    return `./.kvx/backups/${name}`
+  }
   return {
     title: 'restore --from gpg',
     store: 'home',
     make: async () => {
-      const site = await sqlite({ gpg: kit.gpg, recipients: [kit.recipient()], rows: 4 }, [
-        'backup',
-        'create',
-        'master',
-      ])
-      first = site.material(1)
-      file = backup(site).replace(site.path, '.')
+      const recipients = [kit.recipient()]
+      const site = await sqlite({ gpg: kit.gpg, recipients, rows: 4 }, ['backup', 'create', 'master'])
+      first.set(site, site.material(1))
       rmSync(site.file('.kvx/keys/master.v1.key'))
       site.lostVersion = 1
       return site
     },
-    args: () => ['restore', '--from', 'gpg', file, '--confirm', 'master@1'],
-    done: (site) => assert.deepEqual(site.material(1), first),
+    args: (site) => ['restore', '--from', 'gpg', backup(site), '--confirm', 'master@1'],
+    done: (site) => assert.deepEqual(site.material(1), first.get(site)),
   }
 }
 

@@ -43,8 +43,22 @@ function shimLibrary(): string {
   return library
 }
 
-/** What is done at one call. Numbers are errors: 5 EIO, 28 ENOSPC, 122 EDQUOT, 104 ECONNRESET. */
-export type Act = 'kill' | 'short' | 'short-full' | 'full' | 'rofs' | 'cut' | '5' | '28' | '122' | '104'
+/**
+ * What is done at one call. Numbers are errors: 5 EIO, 28 ENOSPC, 122 EDQUOT, 104 ECONNRESET; behind `sig` signals:
+ * 1 SIGHUP, 2 SIGINT, 15 SIGTERM.
+ */
+export type Act =
+  | 'kill'
+  | `sig${1 | 2 | 15}`
+  | 'short'
+  | 'short-full'
+  | 'full'
+  | 'rofs'
+  | 'cut'
+  | '5'
+  | '28'
+  | '122'
+  | '104'
 
 export type Armed = { readonly at: number; readonly act: Act }
 

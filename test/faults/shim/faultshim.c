@@ -6,10 +6,11 @@
  *   FS_SOCKET  counts what is sent to UNIX sockets below this folder too
  *   FS_COUNT   a file of at least 16 KiB, shared by all processes: the counter and their list
  *   FS_AT      the ordinal at which harm is done; 0 for none
- *   FS_ACT     kill | short | cut | full | short-full | rofs | the number of an error
+ *   FS_ACT     kill | sigN | short | cut | full | short-full | rofs | the number of an error
  *   FS_LOG     appends a line for each counted call; FS_DATA=1 adds the bytes that were written
  *
- * `kill` ends every process that has the library, before the call. `full` and `rofs` last from then on: a full disk
+ * `kill` ends every process that has the library, before the call. `sigN` sends signal N to the first of them, which
+ * goes on with the call. `full` and `rofs` last from then on: a full disk
  * still lets names go, a read-only one nothing. `short` writes half. `cut` sends and then closes the connection.
  *
  * Not seen: static programs, calls that libc makes inside itself (stdio), raw instructions, io_uring, mapped memory.
@@ -169,6 +170,10 @@ static int harm(struct call *call) {
   int first = call->n == at, full = strcmp(act, "full") == 0, half = strcmp(act, "short-full") == 0;
   if (first) shared->fired = at;
   if (strcmp(act, "kill") == 0 && first) kill_all();
+  if (strncmp(act, "sig", 3) == 0) {
+    if (first) kill(shared->list[0].pid, atoi(act + 3));
+    return 0;
+  }
   if (strcmp(act, "rofs") == 0) return strcmp(call->kind, "send") == 0 ? 0 : EROFS;
   if ((strcmp(act, "short") == 0 || half) && first) return is_write(call->kind) ? SHORT : 0;
   if (full || half) return frees_only(call->kind) || strcmp(call->kind, "send") == 0 ? 0 : ENOSPC;

@@ -12,7 +12,7 @@ import { linkFile } from '../src/platform/stream-file.ts'
 import { directoryMemory } from '../src/vault/generations.ts'
 import { createTestKeyProvider, providedKeys } from '../src/vault/key-provider.ts'
 import { type Vault, vaultPath } from '../src/vault/vaults.ts'
-import { writeVault } from '../src/vault/write-vault.ts'
+import { reencryptVault, writeVault } from '../src/vault/write-vault.ts'
 import { beside, type Row, type Scale, timed } from './measure.ts'
 
 export async function benchVault({ vaultMiB, rounds }: Pick<Scale, 'vaultMiB' | 'rounds'>): Promise<Row> {
@@ -38,9 +38,8 @@ export async function benchVault({ vaultMiB, rounds }: Pick<Scale, 'vaultMiB' | 
       rmSync(join(directory, 'copy'))
       const backup = join(directory, 'backup')
       const ms = await timed(async () =>
-        writeVault(vaultUnder(directory, from), (old) => old ?? content(0), {
+        reencryptVault(vaultUnder(directory, from), {
           key: Secret.copy(to),
-          unchanged: true,
           keepOld: async () => void (await linkFile(path, backup)),
         }),
       )

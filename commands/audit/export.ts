@@ -75,7 +75,7 @@ async function exportLines(workspace: Workspace, out: string | undefined): Promi
   await writeStreamed(out, {
     expected: undefined,
     access: { mode: 0o600 },
-    fill: async (write) => {
+    fill: async ({ write }) => {
       counts = await exportLog(home, async (bytes) => {
         hash.update(bytes)
         await write(bytes)

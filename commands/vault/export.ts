@@ -81,7 +81,7 @@ async function toFile(content: VaultContent, path: string): Promise<void> {
   await writeStreamed(path, {
     expected: undefined,
     access: { mode: 0o600 },
-    fill: async (write) => {
+    fill: async ({ write }) => {
       for await (const segment of content.segments()) await write(segment)
     },
   })

@@ -1,5 +1,4 @@
 import { join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { keyOf, versionOf } from '../keyring/keyring.ts'
@@ -18,7 +17,7 @@ import {
   type VaultFile,
 } from '../vault/vault-file.ts'
 import { readVault, type Vault, vaultPath } from '../vault/vaults.ts'
-import { settleVault, writeVault } from '../vault/write-vault.ts'
+import { reencryptVault, settleVault, writeVault } from '../vault/write-vault.ts'
 import { CensusTaker, type Census } from './census.ts'
 import type { Opened } from './envelope/open-record.ts'
 import type { UnreadableReason } from './envelope/reasons.ts'
@@ -99,7 +98,7 @@ async function lookAt(open: OpenVault, run: string | undefined): Promise<Opened 
   if (header === 'unreadable') return unreadable('shape')
   try {
     const read = await readVault(vault, async (opened) => {
-      for await (const _ of interruptible(opened.segments(), run)) continue
+      await opened.prove({ watch: () => stopIfInterrupted(run) })
       await refuseRandomKey(opened.file)
       return versionBy(ring, key, opened.file.header.fingerprint)
     })
@@ -157,17 +156,6 @@ async function refuseRandomKey(file: VaultFile): Promise<void> {
   }
 }
 
-async function* interruptible(
-  segments: AsyncIterable<Buffer>,
-  run: string | undefined,
-): AsyncGenerator<Buffer> {
-  for await (const segment of segments) {
-    await setImmediate() // lets signals in
-    stopIfInterrupted(run)
-    yield segment
-  }
-}
-
 /**
  * Moves the vault to the target: its plaintext streams from the old file into a new one, which is read back,
  * opened and compared before it gets the name. The old file lies in the run's backup by then.
@@ -181,9 +169,10 @@ async function sweepVault(open: OpenVault, options: SweepOptions): Promise<Sweep
     file !== undefined && versionBy(ring, key, file.header.fingerprint) !== options.target
   const target = await materialOf(open, options.target)
   try {
-    const done = await writeVault(vault, (old) => interruptible(old ?? nothing(), options.run), {
+    const done = await reencryptVault(vault, {
       key: target,
-      unchanged: true,
+      watch: () => stopIfInterrupted(options.run),
+      threads: options.workers,
       isWanted,
       keepOld: async (old, newHead) => keepOld(vault, old, { ...options, newHead }),
     })
@@ -197,10 +186,6 @@ async function sweepVault(open: OpenVault, options: SweepOptions): Promise<Sweep
   } finally {
     target.wipe()
   }
-}
-
-async function* nothing(): AsyncGenerator<Buffer> {
-  // A vault that was deleted meanwhile: `isWanted` has said no to it.
 }
 
 async function materialOf({ workspace, ring, key }: OpenVault, version: number): Promise<Secret> {
@@ -255,7 +240,7 @@ async function copyFile(from: string, to: string): Promise<void> {
     await writeStreamed(to, {
       expected: undefined,
       access: { mode: 0o600 },
-      fill: async (write) => {
+      fill: async ({ write }) => {
         for await (const piece of streamFrom(reader)) await write(piece)
       },
     })

@@ -7,13 +7,15 @@ import { errnoOf, fileError, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, fsyncDirectory, lstatFacts, openForReading, requireRegular } from './files.ts'
 import { copyAttributes, type Finish } from './successor.ts'
-import { discard, fillTemp, placedFacts } from './temp-file.ts'
+import { discard, fillTemp, placedFacts, type Sheet } from './temp-file.ts'
 
 /** An open regular file, read at any place. It is the same file however often its name is given to another. */
 export type StreamReader = {
   readonly path: string
   /** As it was opened. */
   readonly facts: FileFacts
+  /** Of the open file, for threads that read it themselves; valid until `close`. */
+  readonly fd: number
   /**
    * Exactly so many bytes, in the beginning of `into` or in a buffer of their own.
    * @throws KvxError IO_ERROR when the file is shorter now
@@ -38,6 +40,7 @@ export async function openStreamReader(path: string, follow = false): Promise<St
   return {
     path,
     facts,
+    fd: handle.fd,
     read: async (position, length, into) =>
       readAt(handle, path, { position, bytes: into?.subarray(0, length) ?? Buffer.allocUnsafeSlow(length) }),
     requireUnchanged: async () => {
@@ -78,8 +81,8 @@ export type StreamTarget = {
   readonly expected: FileFacts | undefined
   /** For a new file. An existing one keeps owner, group, mode, ACL and user xattrs. */
   readonly access: Access
-  /** Writes the content. What `write` was given may be changed once it has returned. */
-  readonly fill: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>
+  /** Writes the content. */
+  readonly fill: (sheet: Sheet) => Promise<void>
   /** Looks at the new file, which is on the medium, before it gets its name. Throws to keep the old one. */
   readonly prove?: (temporary: string) => Promise<void>
   /** Called last before the name changes, with the old file still in its place. */

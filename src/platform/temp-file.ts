@@ -37,19 +37,31 @@ export async function writeTemp(
   bytes: Uint8Array,
   finish: (handle: FileHandle) => Promise<void>,
 ): Promise<TempFile> {
-  return fillTemp(path, async (write) => write(bytes), finish)
+  return fillTemp(path, async (sheet) => sheet.write(bytes), finish)
+}
+
+/** The open temporary file, for who fills it. */
+export type Sheet = {
+  readonly path: string
+  readonly fd: number
+  /** Appends. What it was given may be changed once it has returned. */
+  write(bytes: Uint8Array): Promise<void>
+  /** Counts bytes that threads wrote to the descriptor themselves. */
+  wrote(bytes: number): void
+  /** Sends what is written by now to the medium. A failure is final, like that of the fsync at the end. */
+  flush(): Promise<void>
 }
 
 /**
  * Writes the temporary file of `path`: created anew and for nobody else, written whole, finished, fsynced,
  * closed. On any error it is removed again and never fsynced twice: after a failed fsync the system calls the
  * pages clean, so that a second one would succeed over lost bytes.
- * @param fill writes the content, piece by piece
+ * @param fill writes the content, piece by piece or by threads of its own, which have ended when it returns
  * @param finish gives the open file its owner and access
  */
 export async function fillTemp(
   path: string,
-  fill: (write: (bytes: Uint8Array) => Promise<void>) => Promise<void>,
+  fill: (sheet: Sheet) => Promise<void>,
   finish: (handle: FileHandle) => Promise<void>,
 ): Promise<TempFile> {
   const temp = tempPathOf(path)
@@ -59,9 +71,17 @@ export async function fillTemp(
   let facts: FileFacts
   try {
     try {
-      await fill(async (bytes) => {
-        await writeFully(handle, bytes)
-        written += bytes.length
+      await fill({
+        path: temp,
+        fd: handle.fd,
+        write: async (bytes) => {
+          await writeFully(handle, bytes)
+          written += bytes.length
+        },
+        wrote: (bytes) => {
+          written += bytes
+        },
+        flush: async () => handle.datasync(),
       })
       await finish(handle)
       await handle.sync()

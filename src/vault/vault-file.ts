@@ -126,7 +126,7 @@ export async function* openSegments(file: VaultFile, key: Secret): AsyncGenerato
   }
 }
 
-function notAuthentic(file: VaultFile, index: number): KvxError {
+export function notAuthentic(file: VaultFile, index: number): KvxError {
   const where = `segment ${index + 1} of ${file.segments.count}`
   return damaged(
     file.reader.path,
@@ -136,7 +136,7 @@ function notAuthentic(file: VaultFile, index: number): KvxError {
   )
 }
 
-function cipherOf(file: VaultFile, key: Secret): SegmentCipher {
+export function cipherOf(file: VaultFile, key: Secret): SegmentCipher {
   const stream = { header: file.streamHeader, associatedData: file.headerBytes }
   return SegmentCipher.derive(parameters, key, stream)
 }
@@ -172,14 +172,25 @@ export type SealRequest = {
 
 type Write = (bytes: Uint8Array) => Promise<void>
 
-/** Writes a vault file: header, then body. While one segment is written, the next one is filled and sealed. */
-export async function sealVault(request: SealRequest, write: Write): Promise<void> {
-  const { name, generation, key, source } = request
+/** What a vault file begins with: all before the first segment, and the cipher of its segments. Wipe that. */
+export function makeHead({ name, generation, key }: Omit<SealRequest, 'source' | 'onSegment'>): {
+  readonly bytes: Buffer
+  readonly cipher: SegmentCipher
+} {
   const fingerprint = shortFingerprint(fingerprintOf(key))
   const associatedData = renderVaultHeader({ fingerprint, generation, name })
   const header = makeStreamHeader(parameters, randomBytes)
-  await write(Buffer.concat([associatedData, renderStreamHeader(parameters, header)]))
-  const cipher = SegmentCipher.derive(parameters, key, { header, associatedData })
+  return {
+    bytes: Buffer.concat([associatedData, renderStreamHeader(parameters, header)]),
+    cipher: SegmentCipher.derive(parameters, key, { header, associatedData }),
+  }
+}
+
+/** Writes a vault file: header, then body. While one segment is written, the next one is filled and sealed. */
+export async function sealVault(request: SealRequest, write: Write): Promise<void> {
+  const { bytes, cipher } = makeHead(request)
+  await write(bytes)
+  const { source } = request
   const pen = writeBehind(write)
   const buffer = Buffer.allocUnsafeSlow(parameters.segmentLength)
   const sealed = [0, 1].map(() => Buffer.allocUnsafeSlow(parameters.segmentLength))

@@ -9,7 +9,8 @@ import { notice } from '../platform/notices.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
 import type { GenerationMemory } from './generations.ts'
 import { headerCheckValue, isVaultName, requireVaultName } from './header.ts'
-import { isKeyOf, openSegments, openVaultFile, type VaultFile } from './vault-file.ts'
+import { type Effort, proveSegments } from './segments.ts'
+import { isKeyOf, notAuthentic, openSegments, openVaultFile, type VaultFile } from './vault-file.ts'
 
 /** Keys of vaults, as secrets that the caller wipes. */
 export type VaultKeys = {
@@ -51,6 +52,8 @@ export type VaultContent = {
   readonly length: number
   /** The plaintext from its beginning, as often as it is asked for. */
   segments(): AsyncIterable<Buffer>
+  /** Opens all of it, and gives nothing out. */
+  prove(effort: Effort): Promise<void>
 }
 
 /**
@@ -76,6 +79,10 @@ export async function readVault<T>(
       file,
       length: file.segments.plaintextLength,
       segments: () => openSegments(file, key),
+      prove: async (effort) => {
+        const failure = await proveSegments(file, key, undefined, effort)
+        if (failure !== undefined) throw notAuthentic(file, failure.index)
+      },
     })
     await rememberRead(vault, generation)
     return { result, generation }

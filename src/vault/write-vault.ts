@@ -1,3 +1,4 @@
+import type { ContentTags } from '../core/content-tags.ts'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import { exists } from '../platform/files.ts'
@@ -14,6 +15,7 @@ import {
   sealVault,
   type VaultFile,
 } from './vault-file.ts'
+import { type Effort, moveSegments, proveSegments } from './segments.ts'
 import {
   describeVault,
   lockDirectory,
@@ -30,12 +32,20 @@ export type Content = (old: AsyncIterable<Buffer> | undefined) => AsyncIterable<
 export type WriteHooks = {
   /** Under this key instead of the one that seals. */
   readonly key?: Secret
-  /** The new plaintext must be the old one, byte for byte. */
-  readonly unchanged?: boolean
   /** With the lock held and the vault open; false leaves it as it is. */
   readonly isWanted?: (file: VaultFile | undefined) => Promise<boolean>
   /** Called with the old file in its place, right before the new one, whose head has this digest, gets the name. */
   readonly keepOld?: (old: VaultFile, newHead: string) => Promise<void>
+}
+
+export type MoveHooks = WriteHooks & { readonly key: Secret } & Partial<Effort>
+
+/** Writes a vault under another key, as {@link writeVault} does. A vault that is not there stays so. */
+export async function reencryptVault(
+  vault: Vault,
+  hooks: MoveHooks,
+): Promise<{ readonly generation: bigint } | undefined> {
+  return await writeVault(vault, 'unchanged', hooks)
 }
 
 /**
@@ -47,14 +57,15 @@ export type WriteHooks = {
  */
 export async function writeVault(
   vault: Vault,
-  content: Content,
-  hooks: WriteHooks = {},
+  content: Content | 'unchanged',
+  hooks: WriteHooks & Partial<Effort> = {},
 ): Promise<{ readonly generation: bigint } | undefined> {
   const lock = await lockDirectory(vault)
   try {
     const remembered = await vault.memory.remembered(vault.name)
     const old = await openWithKey(vault)
     try {
+      if (old === undefined && content === 'unchanged') return undefined
       if (hooks.isWanted !== undefined && !(await hooks.isWanted(old?.file))) return undefined
       if (old !== undefined) refuseOlder(vault, old.file, remembered)
       const before = old?.file.header.generation ?? 0n
@@ -94,36 +105,51 @@ type Replacement = {
   readonly old: OpenedVault | undefined
   readonly sealing: Secret
   readonly generation: bigint
-  readonly hooks: WriteHooks
+  readonly hooks: WriteHooks & Partial<Effort>
 }
 
-async function replaceVault(vault: Vault, content: Content, replacement: Replacement): Promise<void> {
+async function replaceVault(
+  vault: Vault,
+  content: Content | 'unchanged',
+  replacement: Replacement,
+): Promise<void> {
   const { old, sealing, generation, hooks } = replacement
   const { keepOld } = hooks
-  const source = content(old && openSegments(old.file, old.key))
-  const request = { name: vault.name, generation, key: sealing, source }
-  // What must be the old content is compared with the old file itself, everything else with what was sealed.
-  const digest = hooks.unchanged === true ? undefined : new PieceDigest()
-  const onSegment = async (piece: Buffer): Promise<void> => digest?.add(piece)
+  const request = { name: vault.name, generation, key: sealing }
+  const effort = { watch: hooks.watch ?? (() => undefined), threads: hooks.threads }
+  let holds: Holds = async () => false
   let head = ''
   await writeStreamed(vaultPath(vault), {
     expected: old?.file.reader.facts,
     access: await vault.keys.access(vault.name),
-    fill: async (write) => sealVault({ ...request, onSegment }, write),
+    fill: async (sheet) => {
+      if (content !== 'unchanged') {
+        const source = content(old && openSegments(old.file, old.key))
+        const digest = new PieceDigest()
+        await sealVault({ ...request, source, onSegment: async (piece) => digest.add(piece) }, sheet.write)
+        const expected = await digest.finish()
+        holds = async (file) => hasDigest(file, sealing, expected)
+      } else if (old !== undefined) {
+        const tags = await moveSegments(old, { ...request, sheet }, effort)
+        holds = async (file) => holdsSegments(file, sealing, tags, effort)
+      }
+    },
     prove: async (temporary) => {
-      head = await proveWritten(temporary, { ...request, old, digest: await digest?.finish() })
+      head = await proveWritten(temporary, { ...request, old, holds })
     },
     ...(old === undefined || keepOld === undefined ? {} : { keepOld: async () => keepOld(old.file, head) }),
   })
 }
+
+/** Whether a file, read from the medium's side, holds what was written. */
+type Holds = (file: VaultFile) => Promise<boolean>
 
 type Written = {
   readonly name: string
   readonly generation: bigint
   readonly key: Secret
   readonly old: OpenedVault | undefined
-  /** Of what was sealed; undefined where it must be what the old file holds. */
-  readonly digest: Buffer | undefined
+  readonly holds: Holds
 }
 
 /**
@@ -132,19 +158,16 @@ type Written = {
  * @throws READ_BACK_FAILED
  */
 async function proveWritten(temporary: string, written: Written): Promise<string> {
-  const { name, generation, key, old, digest } = written
+  const { name, generation, key, old, holds } = written
   const file = await openVaultFile(temporary, name)
   const random = randomSecret(key.length)
   try {
-    if (!isKeyOf(file, key) || file.header.generation !== generation) throw failed(name, 'has another header')
-    const isSame = digest === undefined ? holdsOld(file, written) : hasDigest(file, key, digest)
-    const holds = await isSame.catch((error: unknown) => {
-      throw isKvxError(error, 'DAMAGED') ? failed(name, 'does not open with its key') : error
-    })
-    if (!holds) throw failed(name, 'does not hold what was written')
+    if (!isKeyOf(file, key) || file.header.generation !== generation)
+      throw readBackFailed(name, 'has another header')
+    if (!(await holds(file))) throw readBackFailed(name, 'does not hold what was written')
     for (const wrong of old === undefined || old.key.equals(key) ? [random] : [old.key, random]) {
       if (await opensFirstSegment(file, wrong))
-        throw failed(name, 'opens with a key that it was not sealed with')
+        throw readBackFailed(name, 'opens with a key that it was not sealed with')
     }
     return headDigest(file)
   } finally {
@@ -153,7 +176,33 @@ async function proveWritten(temporary: string, written: Written): Promise<string
   }
 }
 
-function failed(name: string, what: string): KvxError {
+async function hasDigest(file: VaultFile, key: Secret, expected: Buffer): Promise<boolean> {
+  const digest = new PieceDigest()
+  try {
+    for await (const segment of openSegments(file, key)) await digest.add(segment)
+  } catch (error) {
+    throw isKvxError(error, 'DAMAGED') ? doesNotOpen(file) : error
+  }
+  return (await digest.finish()).equals(expected)
+}
+
+async function holdsSegments(
+  file: VaultFile,
+  key: Secret,
+  tags: ContentTags,
+  effort: Effort,
+): Promise<boolean> {
+  if (file.segments.count !== tags.count) return false
+  const failure = await proveSegments(file, key, tags, effort)
+  if (failure?.what === 'unreadable') throw doesNotOpen(file)
+  return failure === undefined
+}
+
+function doesNotOpen(file: VaultFile): KvxError {
+  return readBackFailed(file.header.name, 'does not open with its key')
+}
+
+function readBackFailed(name: string, what: string): KvxError {
   return new KvxError(
     'READ_BACK_FAILED',
     `the new file of the vault ${name} ${what}; the old one is untouched`,
@@ -161,25 +210,4 @@ function failed(name: string, what: string): KvxError {
       hint: 'This points at the memory or the disk of this machine: look at `dmesg | tail`.',
     },
   )
-}
-
-async function hasDigest(file: VaultFile, key: Secret, expected: Buffer): Promise<boolean> {
-  const digest = new PieceDigest()
-  for await (const segment of openSegments(file, key)) await digest.add(segment)
-  return (await digest.finish()).equals(expected)
-}
-
-/** Both files side by side. One name makes one length of header, so that their segments hold the same parts. */
-async function holdsOld(file: VaultFile, { key, old }: Written): Promise<boolean> {
-  if (old === undefined || old.file.segments.plaintextLength !== file.segments.plaintextLength) return false
-  const others = openSegments(old.file, old.key)
-  try {
-    for await (const segment of openSegments(file, key)) {
-      const other = await others.next()
-      if (other.done === true || !segment.equals(other.value)) return false
-    }
-    return (await others.next()).done === true
-  } finally {
-    await others.return(undefined)
-  }
 }

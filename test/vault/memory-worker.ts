@@ -10,7 +10,7 @@ import { directoryMemory } from '../../src/vault/generations.ts'
 import { createTestKeyProvider, providedKeys } from '../../src/vault/key-provider.ts'
 import { changeMembers, checkedContent, parseMembers, pickMember } from '../../src/vault/members.ts'
 import { readVault, type Vault } from '../../src/vault/vaults.ts'
-import { writeVault } from '../../src/vault/write-vault.ts'
+import { reencryptVault, writeVault } from '../../src/vault/write-vault.ts'
 
 const [directory = '', mebibytes = '1'] = process.argv.slice(2)
 const keys = [randomBytes(32), randomBytes(32)] as const
@@ -33,12 +33,12 @@ await writeVault(vault, () => checkedContent(object()))
 await writeVault(vault, (old) =>
   changeMembers(old, { put: parseMembers(Buffer.from('{"first":2}')), remove: new Set() }),
 )
-await writeVault(vault, (old) => old ?? object(), { key: Secret.copy(keys[1]), unchanged: true })
+await reencryptVault(vault, { key: Secret.copy(keys[1]) })
 const read = await readVault(vaultUnder(keys[1]), async (content) => {
   await writeStreamed(join(directory, 'out.json'), {
     expected: undefined,
     access: { mode: 0o600 },
-    fill: async (write) => {
+    fill: async ({ write }) => {
       for await (const segment of content.segments()) await write(segment)
     },
   })

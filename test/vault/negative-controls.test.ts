@@ -9,7 +9,7 @@ import { vaultWorkload } from '../../src/migration/vault-workload.ts'
 import { directoryMemory } from '../../src/vault/generations.ts'
 import { createTestKeyProvider, providedKeys } from '../../src/vault/key-provider.ts'
 import { type Vault, vaultPath } from '../../src/vault/vaults.ts'
-import { writeVault } from '../../src/vault/write-vault.ts'
+import { reencryptVault, writeVault } from '../../src/vault/write-vault.ts'
 import { VaultWorkspace } from '../commands/vault-workspace.ts'
 import { trustedDirectory } from '../support/trusted-directory.ts'
 
@@ -18,13 +18,26 @@ import { trustedDirectory } from '../support/trusted-directory.ts'
  * other look, so the fault lies where only these controls see it: in the cipher, which takes another key than the
  * one that it is given.
  */
-const fault = vi.hoisted(() => ({ usedFor: undefined as ((key: Secret) => Secret) | undefined }))
+const fault = vi.hoisted(() => ({
+  usedFor: undefined as ((key: Secret) => Secret) | undefined,
+  sealsOther: false,
+}))
 
 vi.mock('../../src/core/tink-streaming.ts', async (original) => {
   const real = await original<typeof Streaming>()
   type Derive = typeof Streaming.SegmentCipher.derive
-  const derive: Derive = (parameters, key, stream) =>
-    real.SegmentCipher.derive(parameters, fault.usedFor?.(key) ?? key, stream)
+  const derive: Derive = (parameters, key, stream) => {
+    const cipher = real.SegmentCipher.derive(parameters, fault.usedFor?.(key) ?? key, stream)
+    if (!fault.sealsOther) return cipher
+    const seal: typeof cipher.seal = (index, isLast, plaintext, into) => {
+      const other = Buffer.from(plaintext)
+      other[0] = (other[0] ?? 0) ^ 1
+      return cipher.seal(index, isLast, other, into)
+    }
+    return new Proxy(cipher, {
+      get: (target, name) => (name === 'seal' ? seal : (target[name as 'open'].bind(target) as unknown)),
+    })
+  }
   return { ...real, SegmentCipher: { derive } }
 })
 
@@ -33,6 +46,7 @@ const next = Secret.copy(randomBytes(32))
 
 afterEach(() => {
   fault.usedFor = undefined
+  fault.sealsOther = false
 })
 
 /** A vault that lies under the old key. */
@@ -50,7 +64,7 @@ async function* content(): AsyncGenerator<Buffer> {
 }
 
 async function reencrypt(vault: Vault): Promise<unknown> {
-  return writeVault(vault, (before) => before ?? content(), { key: next, unchanged: true })
+  return reencryptVault(vault, { key: next })
 }
 
 const refused = {
@@ -85,6 +99,17 @@ describe('a rewritten vault', () => {
     await expect(writeVault(vault, content)).rejects.toMatchObject(refused)
     expect(readFileSync(vaultPath(vault))).toEqual(before)
   })
+})
+
+test('a rewritten vault is refused when it opens and holds something else', async () => {
+  const vault = await sealedVault()
+  const before = readFileSync(vaultPath(vault))
+  fault.sealsOther = true
+  await expect(reencrypt(vault)).rejects.toMatchObject({
+    code: 'READ_BACK_FAILED',
+    message: expect.stringContaining('does not hold what was written') as string,
+  })
+  expect(readFileSync(vaultPath(vault))).toEqual(before)
 })
 
 test('a vault that a random key opens stops the plan', async () => {

@@ -2,19 +2,21 @@ import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readdirSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { KvxError } from '../../src/core/errors.ts'
+import { KvxError } from '../../src/core/errors.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { linkFile } from '../../src/platform/stream-file.ts'
 import { directoryMemory } from '../../src/vault/generations.ts'
 import { createTestKeyProvider, providedKeys } from '../../src/vault/key-provider.ts'
 import { type Vault, vaultPath } from '../../src/vault/vaults.ts'
-import { writeVault, type WriteHooks } from '../../src/vault/write-vault.ts'
+import { type MoveHooks, reencryptVault, writeVault } from '../../src/vault/write-vault.ts'
 import { needsRoot } from '../support/needs.ts'
 import { mount, trustedDirectory } from '../support/trusted-directory.ts'
 import { openReferenceVault } from './reference-decoder.ts'
 
 const key = randomBytes(32)
 const plaintext = Buffer.from(`{"big":"${'x'.repeat(3_500_000)}"}`)
+
+const segmentCount = 4
 
 function vaultIn(directory: string): Vault {
   const keys = providedKeys(createTestKeyProvider({ tk: key }))
@@ -54,17 +56,27 @@ function overwrite(path: string, at: number): void {
   closeSync(fd)
 }
 
-const moves: readonly (readonly [string, WriteHooks])[] = [
-  ['a write', {}],
-  ['a re-encryption', { key: Secret.copy(randomBytes(32)), unchanged: true }],
+/** Writes, and does something when all segments were written and none was read back. */
+type Move = (vault: Vault, act: () => void) => Promise<unknown>
+
+const moves: readonly (readonly [string, Move])[] = [
+  ['a write', async (vault, act) => writeVault(vault, (old) => then(old ?? pieces(), act))],
+  [
+    'a re-encryption',
+    async (vault, act) => {
+      let looks = 0
+      const watch = (): void => {
+        if (looks++ === segmentCount) act()
+      }
+      return reencryptVault(vault, { key: Secret.copy(randomBytes(32)), watch })
+    },
+  ],
 ]
 
-describe.each(moves)('%s', (_name, hooks) => {
+describe.each(moves)('%s', (_name, move) => {
   it('reads the new file back and keeps the old one when the medium holds other bytes', async () => {
     const { vault, path, before, temporary } = await written()
-    const content = (old: AsyncIterable<Buffer> | undefined) =>
-      then(old ?? pieces(), () => overwrite(temporary, 1_500_000))
-    const error = await failure(writeVault(vault, content, hooks))
+    const error = await failure(move(vault, () => overwrite(temporary, 1_500_000)))
     expect(error).toMatchObject({ code: 'READ_BACK_FAILED', exit: 5 })
     expect(error.message).toContain('does not open with its key')
     expect(readFileSync(path).equals(before)).toBe(true)
@@ -74,21 +86,20 @@ describe.each(moves)('%s', (_name, hooks) => {
 
   it('never replaces what another program put there meanwhile', async () => {
     const { vault, path, temporary } = await written()
-    const content = (old: AsyncIterable<Buffer> | undefined) =>
-      then(old ?? pieces(), () => {
+    const error = await failure(
+      move(vault, () => {
         writeFileSync(`${temporary}.other`, 'of another program')
         renameSync(`${temporary}.other`, path)
-      })
-    expect((await failure(writeVault(vault, content, hooks))).code).toBe('LOCKED')
+      }),
+    )
+    expect(error.code).toBe('LOCKED')
     expect(readFileSync(path, 'utf8')).toBe('of another program')
     expect(readdirSync(vault.directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
   })
 
   it('refuses an old file that is written in place while it is read', async () => {
     const { vault, path } = await written()
-    const content = (old: AsyncIterable<Buffer> | undefined) =>
-      then(old ?? pieces(), () => overwrite(path, 40))
-    expect(['LOCKED', 'IO_ERROR']).toContain((await failure(writeVault(vault, content, hooks))).code)
+    expect(['LOCKED', 'IO_ERROR']).toContain((await failure(move(vault, () => overwrite(path, 40)))).code)
     expect(readdirSync(vault.directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
   })
 
@@ -99,7 +110,7 @@ describe.each(moves)('%s', (_name, hooks) => {
     const vault = vaultIn(directory)
     await writeVault(vault, () => pieces())
     const before = readFileSync(vaultPath(vault))
-    const error = await failure(writeVault(vault, (old) => old ?? pieces(), hooks))
+    const error = await failure(move(vault, () => undefined))
     expect(error).toMatchObject({ code: 'DISK_FULL', exit: 9 })
     expect(readFileSync(vaultPath(vault)).equals(before)).toBe(true)
     expect(readdirSync(directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
@@ -107,37 +118,13 @@ describe.each(moves)('%s', (_name, hooks) => {
 })
 
 describe('a re-encryption', () => {
-  it('refuses content that is not the old one, byte for byte, whatever made it', async () => {
-    const { vault, path, before } = await written()
-    async function* changed(old: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      let isFirst = true
-      for await (const piece of old) {
-        const copy = Buffer.from(piece)
-        if (isFirst) copy[100] = 0x79
-        isFirst = false
-        yield copy
-      }
-    }
-    async function* cut(old: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-      for await (const piece of old) yield piece.length > 1_000_000 ? piece : piece.subarray(0, -1)
-    }
-    for (const wrong of [changed, cut]) {
-      const hooks = { key: Secret.copy(randomBytes(32)), unchanged: true }
-      const error = await failure(writeVault(vault, (old) => wrong(old ?? pieces()), hooks))
-      expect(error).toMatchObject({ code: 'READ_BACK_FAILED' })
-      expect(error.message).toContain('does not hold what was written')
-      expect(readFileSync(path).equals(before)).toBe(true)
-    }
-  })
-
   it('has the old file under its second name before the name of the vault changes', async () => {
     const { vault, path, before } = await written()
     const next = randomBytes(32)
     const backup = join(trustedDirectory(), 'backup')
     let seen: Buffer | undefined
-    await writeVault(vault, (old) => old ?? pieces(), {
+    await reencryptVault(vault, {
       key: Secret.copy(next),
-      unchanged: true,
       keepOld: async () => {
         expect(await linkFile(path, backup)).toBe(true)
         seen = readFileSync(path)
@@ -151,13 +138,54 @@ describe('a re-encryption', () => {
 
   it('changes nothing when the backup cannot be made', async () => {
     const { vault, path, before } = await written()
-    const hooks: WriteHooks = {
+    const hooks: MoveHooks = {
       key: Secret.copy(randomBytes(32)),
-      unchanged: true,
       keepOld: async () => Promise.reject(new Error('no backup')),
     }
-    await expect(writeVault(vault, (old) => old ?? pieces(), hooks)).rejects.toThrow()
+    await expect(reencryptVault(vault, hooks)).rejects.toThrow()
     expect(readFileSync(path).equals(before)).toBe(true)
     expect(readdirSync(vault.directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
+  })
+
+  describe('of a large vault, by threads', () => {
+    const large = Buffer.alloc(250 * 1_048_576, randomBytes(1_000_003))
+
+    async function largeVault(): Promise<{ vault: Vault; path: string; before: Buffer }> {
+      const vault = vaultIn(trustedDirectory())
+      await writeVault(vault, () => pieces(large))
+      const path = vaultPath(vault)
+      return { vault, path, before: readFileSync(path) }
+    }
+
+    it('holds the same content under the new key alone', async () => {
+      const { vault, path } = await largeVault()
+      const next = randomBytes(32)
+      await reencryptVault(vault, { key: Secret.copy(next), threads: 2 })
+      const after = readFileSync(path)
+      expect(openReferenceVault(after, next).plaintext.equals(large)).toBe(true)
+      expect(() => openReferenceVault(after, key)).toThrow()
+    })
+
+    it('stops when it is told to, and leaves the old one alone', async () => {
+      const { vault, path, before } = await largeVault()
+      const watch = (): void => {
+        throw new KvxError('LOCKED', 'told to stop')
+      }
+      const hooks = { key: Secret.copy(randomBytes(32)), threads: 2, watch }
+      await expect(reencryptVault(vault, hooks)).rejects.toThrow('told to stop')
+      expect(readFileSync(path).equals(before)).toBe(true)
+      expect(readdirSync(vault.directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
+    })
+
+    it('names the segment that does not open, and leaves the old one alone', async () => {
+      const { vault, path } = await largeVault()
+      overwrite(path, 30 * 1_048_576 + 100)
+      const damaged = readFileSync(path)
+      const error = await failure(reencryptVault(vault, { key: Secret.copy(randomBytes(32)), threads: 2 }))
+      expect(error).toMatchObject({ code: 'DAMAGED' })
+      expect(error.message).toContain('segment 31 of 251')
+      expect(readFileSync(path).equals(damaged)).toBe(true)
+      expect(readdirSync(vault.directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
+    })
   })
 })

@@ -51,7 +51,7 @@ export async function openStreamed(
         writeStreamed(full, {
           expected: facts,
           access: { mode: 0o600 }, // of a new file; an existing one keeps its own
-          fill: async (write) => {
+          fill: async ({ write }) => {
             announce(await copyWith(reader, edits, write))
             await reader.requireUnchanged()
           },

@@ -98,7 +98,7 @@ async function lookAt(open: OpenVault, run: string | undefined): Promise<Opened 
   if (header === 'unreadable') return unreadable('shape')
   try {
     const read = await readVault(vault, async (opened) => {
-      await opened.prove({ watch: () => stopIfInterrupted(run) })
+      await opened.prove(() => stopIfInterrupted(run))
       await refuseRandomKey(opened.file)
       return versionBy(ring, key, opened.file.header.fingerprint)
     })
@@ -172,7 +172,6 @@ async function sweepVault(open: OpenVault, options: SweepOptions): Promise<Sweep
     const done = await reencryptVault(vault, {
       key: target,
       watch: () => stopIfInterrupted(options.run),
-      threads: options.workers,
       isWanted,
       keepOld: async (old, newHead) => keepOld(vault, old, { ...options, newHead }),
     })

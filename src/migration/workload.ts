@@ -31,8 +31,6 @@ export type SweepOptions = {
   readonly batch: number | undefined
   /** Records a second at most; without a limit when undefined. */
   readonly rate: number | undefined
-  /** Threads that share the segments of a vault at most; as many as are of use when undefined. */
-  readonly workers?: number | undefined
   readonly events: Events
   readonly total: number
   readonly kind: RunKind

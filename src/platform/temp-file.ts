@@ -45,11 +45,11 @@ export type Sheet = {
   readonly path: string
   readonly fd: number
   /** Appends. What it was given may be changed once it has returned. */
-  write(bytes: Uint8Array): Promise<void>
+  readonly write: (bytes: Uint8Array) => Promise<void>
   /** Counts bytes that threads wrote to the descriptor themselves. */
-  wrote(bytes: number): void
+  readonly wrote: (bytes: number) => void
   /** Sends what is written by now to the medium. A failure is final, like that of the fsync at the end. */
-  flush(): Promise<void>
+  readonly flush: () => Promise<void>
 }
 
 /**

@@ -14,11 +14,14 @@ export function useThreads(count: number | undefined): void {
   asked = count
 }
 
-/** How many threads shall work on so many records beside the one that reads and writes them; 0 for none. */
-export function threadsFor(records: number): number {
+/**
+ * How many threads shall work on so many records beside the one that reads and writes them; 0 for none.
+ * @param worth how many are worth it, for records of another kind
+ */
+export function threadsFor(records: number, worth = worthwhile): number {
   if (asked !== undefined) return Math.min(asked, 64)
   const processors = availableParallelism()
-  return records < worthwhile || processors < 2 ? 0 : Math.min(processors, most)
+  return records < worth || processors < 2 ? 0 : Math.min(processors, most)
 }
 
 /** Threads that answer questions, each answer to its own question, in any order. */

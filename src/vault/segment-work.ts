@@ -1,7 +1,6 @@
 import type { ContentTags } from '../core/content-tags.ts'
 import { aes256GcmHkdf1Mb, planSegments, type SegmentCipher } from '../core/tink-streaming.ts'
 import { readAllAt, writeAllAt } from '../platform/positioned.ts'
-import type { Work } from '../platform/threads.ts'
 
 /** Where the body of a vault file lies. */
 export type Body = {
@@ -19,6 +18,9 @@ export type SegmentFailure = {
   readonly what: 'unreadable' | 'different'
 }
 
+/** Work on a segment by its number; tells what is wrong with it. It waits for the files. */
+export type Work = (index: number) => SegmentFailure | undefined
+
 const room = (): Buffer => Buffer.allocUnsafeSlow(aes256GcmHkdf1Mb.segmentLength)
 
 /**
@@ -29,7 +31,7 @@ export function segmentMover(
   old: { readonly body: Body; readonly cipher: SegmentCipher },
   next: { readonly fd: number; readonly cipher: SegmentCipher },
   tags: ContentTags,
-): Work<SegmentFailure> {
+): Work {
   const plan = planSegments(aes256GcmHkdf1Mb, old.body.length)
   const [lain, plain, sealed] = [room(), room(), room()]
   return (index) => {
@@ -49,7 +51,7 @@ export function segmentMover(
 }
 
 /** The proof of one segment: it opens, and holds what was remembered of it. */
-export function segmentProver(body: Body, cipher: SegmentCipher, tags?: ContentTags): Work<SegmentFailure> {
+export function segmentProver(body: Body, cipher: SegmentCipher, tags?: ContentTags): Work {
   const plan = planSegments(aes256GcmHkdf1Mb, body.length)
   const [lain, plain] = [room(), room()]
   return (index) => {

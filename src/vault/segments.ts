@@ -1,25 +1,24 @@
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { ContentTags } from '../core/content-tags.ts'
 import type { Secret } from '../core/secret.ts'
 import { fileError } from '../platform/file-errors.ts'
 import { exists } from '../platform/files.ts'
 import { randomSecret } from '../platform/random.ts'
 import type { Sheet } from '../platform/temp-file.ts'
-import { inThisThread, inThreads, usefulThreads, type Work, type WorkEnd } from '../platform/threads.ts'
+import { type Crew, startCrew, threadsFor } from '../platform/threads.ts'
 import type { ThreadData } from './segment-thread.ts'
-import { type Body, type SegmentFailure, segmentMover, segmentProver } from './segment-work.ts'
+import { type Body, type SegmentFailure, segmentMover, segmentProver, type Work } from './segment-work.ts'
 import { cipherOf, makeHead, notAuthentic, type VaultFile } from './vault-file.ts'
 import type { OpenedVault } from './vaults.ts'
 
-export type Effort = {
-  /** Called now and then, before each piece of work that this thread does itself; what it throws stops all of it. */
-  readonly watch: () => void
-  /** At most so many threads; as many as there are processors, up to four, when undefined. */
-  readonly threads?: number | undefined
-}
+/** Called before each segment; what it throws stops the work. */
+export type Watch = () => void
 
 /** A thread starts in about the time in which this one moves so many segments. */
 const segmentsWorthAThread = 100
+/** A thread finds the next segment waiting when it is done with one. */
+const aheadOfEach = 2
 
 /**
  * Writes the content of an open vault under another key: each segment is opened, remembered, sealed and written, by
@@ -30,7 +29,7 @@ const segmentsWorthAThread = 100
 export async function moveSegments(
   old: OpenedVault,
   target: { readonly name: string; readonly generation: bigint; readonly key: Secret; readonly sheet: Sheet },
-  effort: Effort,
+  watch: Watch,
 ): Promise<ContentTags> {
   const { sheet } = target
   const head = makeHead(target)
@@ -45,6 +44,7 @@ export async function moveSegments(
       count,
       here: () => segmentMover({ body, cipher: opening }, { fd: sheet.fd, cipher: head.cipher }, tags),
       data: () => ({
+        path: old.file.reader.path,
         body,
         cipher: opening.parts(),
         tags: tags.parts(),
@@ -52,9 +52,8 @@ export async function moveSegments(
       }),
     }
     // Sent to the medium while the work goes on, little is left for the fsync at its end.
-    const end = await meanwhile(async () => sheet.flush(), share(job, effort))
-    requireRead(end, old.file)
-    if (end.failure !== undefined) throw notAuthentic(old.file, end.failure.index)
+    const failure = await meanwhile(async () => sheet.flush(), share(job, watch))
+    if (failure !== undefined) throw notAuthentic(old.file, failure.index)
     sheet.wrote(body.at + body.length - head.bytes.length)
     await old.file.reader.requireUnchanged()
     return tags
@@ -74,22 +73,27 @@ export async function proveSegments(
   file: VaultFile,
   key: Secret,
   tags: ContentTags | undefined,
-  effort: Effort,
+  watch: Watch,
 ): Promise<SegmentFailure | undefined> {
   const cipher = cipherOf(file, key)
   const body = bodyOf(file)
   try {
-    const end = await share(
+    const failure = await share(
       {
         count: file.segments.count,
         here: () => segmentProver(body, cipher, tags),
-        data: () => ({ body, cipher: cipher.parts(), tags: tags?.parts(), next: undefined }),
+        data: () => ({
+          path: file.reader.path,
+          body,
+          cipher: cipher.parts(),
+          tags: tags?.parts(),
+          next: undefined,
+        }),
       },
-      effort,
+      watch,
     )
-    requireRead(end, file)
-    if (end.failure === undefined) await file.reader.requireUnchanged()
-    return end.failure
+    if (failure === undefined) await file.reader.requireUnchanged()
+    return failure
   } finally {
     cipher.wipe()
   }
@@ -101,15 +105,65 @@ function bodyOf({ reader, headerBytes }: VaultFile): Body {
 
 type Job = {
   readonly count: number
-  readonly here: () => Work<SegmentFailure>
+  readonly here: () => Work
   readonly data: () => ThreadData
 }
 
-async function share({ count, here, data }: Job, effort: Effort): Promise<WorkEnd<SegmentFailure>> {
-  const most = Math.min(effort.threads ?? usefulThreads(), Math.floor(count / segmentsWorthAThread))
-  const script = most > 1 ? await threadScript() : undefined
-  const shared = { count, watch: effort.watch }
-  return script === undefined ? inThisThread(here(), shared) : inThreads(script, most, data(), shared)
+/** @returns the first failure that was met */
+async function share(job: Job, watch: Watch): Promise<SegmentFailure | undefined> {
+  const size = Math.min(threadsFor(job.count, 2 * segmentsWorthAThread), job.count)
+  const script = size > 0 ? await threadScript() : undefined
+  return script === undefined
+    ? inThisThread(job, watch)
+    : inThreads(
+        startCrew(script, size, () => ({ data: job.data(), buffers: [] })),
+        job.count,
+        watch,
+      )
+}
+
+async function inThisThread({ count, here, data }: Job, watch: Watch): Promise<SegmentFailure | undefined> {
+  const work = here()
+  for (let index = 0; index < count; index++) {
+    await setImmediate() // lets signals in
+    watch()
+    try {
+      const failure = work(index)
+      if (failure !== undefined) return failure
+    } catch (error) {
+      throw fileError(error, 'read or write', data().path)
+    }
+  }
+  return undefined
+}
+
+/** However it ends, each segment that was begun is done by then: its plaintext is wiped. */
+async function inThreads(
+  crew: Crew<number, SegmentFailure | null>,
+  count: number,
+  watch: Watch,
+): Promise<SegmentFailure | undefined> {
+  let next = 0
+  let failure: SegmentFailure | undefined
+  const lane = async (): Promise<void> => {
+    while (next < count && failure === undefined) {
+      watch()
+      failure = (await crew.ask(next++)) ?? failure
+    }
+  }
+  try {
+    const lanes = Array.from({ length: crew.size * aheadOfEach }, async () =>
+      lane().catch((error: unknown) => {
+        next = count
+        throw error
+      }),
+    )
+    const ends = await Promise.allSettled(lanes)
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
+    return failure
+  } finally {
+    await crew.end()
+  }
 }
 
 /** Beside the program where that is built, in the build where the sources run; the executable has none. */
@@ -138,8 +192,4 @@ async function meanwhile<T>(act: () => Promise<void>, work: Promise<T>): Promise
   if (result.status === 'rejected') throw result.reason
   if (other.status === 'rejected') throw other.reason
   return result.value
-}
-
-function requireRead({ errno }: WorkEnd<SegmentFailure>, file: VaultFile): void {
-  if (errno !== undefined) throw fileError({ code: errno }, 'read or write', file.reader.path)
 }

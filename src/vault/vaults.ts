@@ -9,7 +9,7 @@ import { notice } from '../platform/notices.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
 import type { GenerationMemory } from './generations.ts'
 import { headerCheckValue, isVaultName, requireVaultName } from './header.ts'
-import { type Effort, proveSegments } from './segments.ts'
+import { proveSegments, type Watch } from './segments.ts'
 import { isKeyOf, notAuthentic, openSegments, openVaultFile, type VaultFile } from './vault-file.ts'
 
 /** Keys of vaults, as secrets that the caller wipes. */
@@ -53,7 +53,7 @@ export type VaultContent = {
   /** The plaintext from its beginning, as often as it is asked for. */
   segments(): AsyncIterable<Buffer>
   /** Opens all of it, and gives nothing out. */
-  prove(effort: Effort): Promise<void>
+  prove(watch: Watch): Promise<void>
 }
 
 /**
@@ -79,8 +79,8 @@ export async function readVault<T>(
       file,
       length: file.segments.plaintextLength,
       segments: () => openSegments(file, key),
-      prove: async (effort) => {
-        const failure = await proveSegments(file, key, undefined, effort)
+      prove: async (watch) => {
+        const failure = await proveSegments(file, key, undefined, watch)
         if (failure !== undefined) throw notAuthentic(file, failure.index)
       },
     })

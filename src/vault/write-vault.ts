@@ -15,7 +15,7 @@ import {
   sealVault,
   type VaultFile,
 } from './vault-file.ts'
-import { type Effort, moveSegments, proveSegments } from './segments.ts'
+import { moveSegments, proveSegments, type Watch } from './segments.ts'
 import {
   describeVault,
   lockDirectory,
@@ -32,13 +32,15 @@ export type Content = (old: AsyncIterable<Buffer> | undefined) => AsyncIterable<
 export type WriteHooks = {
   /** Under this key instead of the one that seals. */
   readonly key?: Secret
+  /** Of a move to another key: called before each segment; what it throws stops it. */
+  readonly watch?: Watch
   /** With the lock held and the vault open; false leaves it as it is. */
   readonly isWanted?: (file: VaultFile | undefined) => Promise<boolean>
   /** Called with the old file in its place, right before the new one, whose head has this digest, gets the name. */
   readonly keepOld?: (old: VaultFile, newHead: string) => Promise<void>
 }
 
-export type MoveHooks = WriteHooks & { readonly key: Secret } & Partial<Effort>
+export type MoveHooks = WriteHooks & { readonly key: Secret }
 
 /** Writes a vault under another key, as {@link writeVault} does. A vault that is not there stays so. */
 export async function reencryptVault(
@@ -58,7 +60,7 @@ export async function reencryptVault(
 export async function writeVault(
   vault: Vault,
   content: Content | 'unchanged',
-  hooks: WriteHooks & Partial<Effort> = {},
+  hooks: WriteHooks = {},
 ): Promise<{ readonly generation: bigint } | undefined> {
   const lock = await lockDirectory(vault)
   try {
@@ -105,7 +107,7 @@ type Replacement = {
   readonly old: OpenedVault | undefined
   readonly sealing: Secret
   readonly generation: bigint
-  readonly hooks: WriteHooks & Partial<Effort>
+  readonly hooks: WriteHooks
 }
 
 async function replaceVault(
@@ -116,8 +118,8 @@ async function replaceVault(
   const { old, sealing, generation, hooks } = replacement
   const { keepOld } = hooks
   const request = { name: vault.name, generation, key: sealing }
-  const effort = { watch: hooks.watch ?? (() => undefined), threads: hooks.threads }
-  let holds: Holds = async () => false
+  const { watch = () => undefined } = hooks
+  let holds: Holds | undefined
   let head = ''
   await writeStreamed(vaultPath(vault), {
     expected: old?.file.reader.facts,
@@ -130,8 +132,8 @@ async function replaceVault(
         const expected = await digest.finish()
         holds = async (file) => hasDigest(file, sealing, expected)
       } else if (old !== undefined) {
-        const tags = await moveSegments(old, { ...request, sheet }, effort)
-        holds = async (file) => holdsSegments(file, sealing, tags, effort)
+        const tags = await moveSegments(old, { ...request, sheet }, watch)
+        holds = async (file) => holdsSegments(file, sealing, tags, watch)
       }
     },
     prove: async (temporary) => {
@@ -149,7 +151,8 @@ type Written = {
   readonly generation: bigint
   readonly key: Secret
   readonly old: OpenedVault | undefined
-  readonly holds: Holds
+  /** Undefined where nothing was written. */
+  readonly holds: Holds | undefined
 }
 
 /**
@@ -164,7 +167,7 @@ async function proveWritten(temporary: string, written: Written): Promise<string
   try {
     if (!isKeyOf(file, key) || file.header.generation !== generation)
       throw readBackFailed(name, 'has another header')
-    if (!(await holds(file))) throw readBackFailed(name, 'does not hold what was written')
+    if (!(await holds?.(file))) throw readBackFailed(name, 'does not hold what was written')
     for (const wrong of old === undefined || old.key.equals(key) ? [random] : [old.key, random]) {
       if (await opensFirstSegment(file, wrong))
         throw readBackFailed(name, 'opens with a key that it was not sealed with')
@@ -190,10 +193,10 @@ async function holdsSegments(
   file: VaultFile,
   key: Secret,
   tags: ContentTags,
-  effort: Effort,
+  watch: Watch,
 ): Promise<boolean> {
   if (file.segments.count !== tags.count) return false
-  const failure = await proveSegments(file, key, tags, effort)
+  const failure = await proveSegments(file, key, tags, watch)
   if (failure?.what === 'unreadable') throw doesNotOpen(file)
   return failure === undefined
 }

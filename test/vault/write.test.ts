@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readdirSync, readFileSync, renameSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { KvxError } from '../../src/core/errors.ts'
 import { Secret } from '../../src/core/secret.ts'
 import { linkFile } from '../../src/platform/stream-file.ts'
+import { useThreads } from '../../src/platform/threads.ts'
 import { directoryMemory } from '../../src/vault/generations.ts'
 import { createTestKeyProvider, providedKeys } from '../../src/vault/key-provider.ts'
 import { type Vault, vaultPath } from '../../src/vault/vaults.ts'
@@ -148,7 +149,10 @@ describe('a re-encryption', () => {
   })
 
   describe('of a large vault, by threads', () => {
-    const large = Buffer.alloc(250 * 1_048_576, randomBytes(1_000_003))
+    beforeEach(() => useThreads(2))
+    afterEach(() => useThreads(undefined))
+
+    const large = randomBytes(40_000_000)
 
     async function largeVault(): Promise<{ vault: Vault; path: string; before: Buffer }> {
       const vault = vaultIn(trustedDirectory())
@@ -160,7 +164,7 @@ describe('a re-encryption', () => {
     it('holds the same content under the new key alone', async () => {
       const { vault, path } = await largeVault()
       const next = randomBytes(32)
-      await reencryptVault(vault, { key: Secret.copy(next), threads: 2 })
+      await reencryptVault(vault, { key: Secret.copy(next) })
       const after = readFileSync(path)
       expect(openReferenceVault(after, next).plaintext.equals(large)).toBe(true)
       expect(() => openReferenceVault(after, key)).toThrow()
@@ -171,7 +175,7 @@ describe('a re-encryption', () => {
       const watch = (): void => {
         throw new KvxError('LOCKED', 'told to stop')
       }
-      const hooks = { key: Secret.copy(randomBytes(32)), threads: 2, watch }
+      const hooks = { key: Secret.copy(randomBytes(32)), watch }
       await expect(reencryptVault(vault, hooks)).rejects.toThrow('told to stop')
       expect(readFileSync(path).equals(before)).toBe(true)
       expect(readdirSync(vault.directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
@@ -181,9 +185,9 @@ describe('a re-encryption', () => {
       const { vault, path } = await largeVault()
       overwrite(path, 30 * 1_048_576 + 100)
       const damaged = readFileSync(path)
-      const error = await failure(reencryptVault(vault, { key: Secret.copy(randomBytes(32)), threads: 2 }))
+      const error = await failure(reencryptVault(vault, { key: Secret.copy(randomBytes(32)) }))
       expect(error).toMatchObject({ code: 'DAMAGED' })
-      expect(error.message).toContain('segment 31 of 251')
+      expect(error.message).toContain('segment 31 of 39')
       expect(readFileSync(path).equals(damaged)).toBe(true)
       expect(readdirSync(vault.directory).sort()).toEqual(['.tk.generation', 'tk.enc'])
     })

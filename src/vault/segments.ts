@@ -6,7 +6,7 @@ import { fileError } from '../platform/file-errors.ts'
 import { exists } from '../platform/files.ts'
 import { randomSecret } from '../platform/random.ts'
 import type { Sheet } from '../platform/temp-file.ts'
-import { type Crew, startCrew, threadsFor } from '../platform/threads.ts'
+import { type Crew, type Script, startCrew, threadsFor } from '../platform/threads.ts'
 import type { ThreadData } from './segment-thread.ts'
 import { type Body, type SegmentFailure, segmentMover, segmentProver, type Work } from './segment-work.ts'
 import { cipherOf, makeHead, notAuthentic, type VaultFile } from './vault-file.ts'
@@ -167,10 +167,10 @@ async function inThreads(
 }
 
 /** Beside the program where that is built, in the build where the sources run; the executable has none. */
-async function threadScript(): Promise<string | undefined> {
+async function threadScript(): Promise<Script | undefined> {
   for (const folder of ['.', '../../dist/cli']) {
-    const path = join(import.meta.dirname, folder, 'segment-thread.cjs')
-    if (await exists(path)) return path
+    const file = join(import.meta.dirname, folder, 'segment-thread.cjs')
+    if (await exists(file)) return { file }
   }
   return undefined
 }

@@ -96,5 +96,7 @@ const nextCommands: Readonly<Record<string, (path: string) => string>> = {
 
 /** The command that goes on from here, where there is one. */
 export function nextAfter(inspection: Inspection): string | undefined {
+  // Several shares in one file are looked at by nothing but a restore.
+  if (inspection.facts['shares'] !== undefined) return undefined
   return nextCommands[inspection.kind]?.(quotedPath(inspection.path))
 }

@@ -134,6 +134,9 @@ test('a share tells its open fields and nothing of its secret', () => {
   ]) {
     expect(inspect(fileWith(text))).toMatchObject({ kind: 'kvx-share', facts: { complete: true, index: 2 } })
   }
+  const both = fileWith(`${lines.join('\n')}\n${lines.join('\n')}\n`)
+  expect(inspect(both)).toMatchObject({ kind: 'kvx-share', facts: { shares: 2 } })
+  expect(kvx(['inspect', both]).stdout).not.toContain('Next')
   const rehearsal = fileWith(`KVXTEST1${(open + rest).toUpperCase()}\n`)
   expect(inspect(rehearsal)).toMatchObject({
     kind: 'kvx-rehearsal-share',

@@ -7,6 +7,7 @@ import { type FileKey, readKeyFiles } from '../src/migration/discover/key-files.
 import { isStoreUrl } from '../src/migration/discover/store-url.ts'
 import { discoverInWorkspace } from '../src/migration/discover/workspace-stores.ts'
 import { discoverData, discoverLines } from '../src/ui/discover-view.ts'
+import { notice } from '../src/platform/notices.ts'
 import { manyArguments } from './_program/arguments.ts'
 import { KvxCommand, type Outcome } from './_program/kvx-command.ts'
 import { progressFlags, withProgress } from './_program/run-flags.ts'
@@ -92,6 +93,11 @@ export default class Discover extends KvxCommand {
   ): Promise<Discovery> {
     const { flags } = await this.parse(Discover)
     const workspace = await openWorkspace(flags)
+    const { path, stores: declared } = workspace.config
+    if (Object.keys(declared).length === 0) {
+      const how = 'Name a place: `kvx discover sqlite:FILE --key-file KEY`.'
+      notice('NOTHING_DECLARED', `${path} names no store, so that nothing was looked at. ${how}`)
+    }
     return await discoverInWorkspace(workspace, { stores, more, ...options })
   }
 }

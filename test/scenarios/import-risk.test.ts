@@ -89,6 +89,7 @@ test('a home without declarations says that nothing was opened, and how they are
   site.writeConfig('kvx: 1\n')
   const { warnings } = site.ok('verify')
   expect(warnings.map(({ code }) => code)).toEqual(['NOTHING_DECLARED'])
+  expect(site.ok('discover').warnings.map(({ code }) => code)).toEqual(['NOTHING_DECLARED'])
   for (const args of [['rewrap'], ['reencrypt'], ['seal'], ['plan', 'rewrap', '--out', 'plan.json']]) {
     const { code, hint } = site.json(...args).error ?? {}
     expect([args, code]).toEqual([args, 'ENVELOPE_UNKNOWN'])

@@ -233,6 +233,43 @@ describe('origan', () => {
     expect([refused.exit, refused.error?.code]).toEqual([6, 'VALUES_REMAIN'])
   })
 
+  test('origan: each project gets a new DEK, and a damaged secret is never taken for a plain variable', () => {
+    const site = origanInFolder(siteOf('origan', [['cache-ttl: 5m', 'cache-ttl: 1s']]))
+    site.table('project', [{ id: 'p1', encrypted_dek: wrapped }])
+    site.table('environment_revisions', [{ id: 'r1', project_id: 'p1', variables }])
+    prepared(site)
+    const stopped = ['--new-deks', '--offline', '--yes', '--without-backup', '--reason', 'a test'] as const
+    const damaged = metadata(wrapped).replace('"encrypted":true,"value":"', '"encrypted":true,"value":"?')
+    expect(damaged).not.toBe(metadata(wrapped))
+    site.write('deployments/d1/metadata.json', damaged)
+    expect(site.json('reencrypt', ...stopped).error?.code).toBe('UNREADABLE_RECORDS')
+    expect(site.text('deployments/d1/metadata.json')).toBe(damaged)
+    site.write('deployments/d1/metadata.json', metadata(wrapped))
+    site.ok('reencrypt', ...stopped)
+    const kek = keyOf('02-origan')
+    const secretsOf = (dek: string, document: unknown): readonly string[] =>
+      Object.values(objectOf(document as Json)).flatMap((one) => {
+        const { encrypted, value } = one as { encrypted?: boolean; value: string }
+        const key = Buffer.from(dekOf(kek, dek), 'hex')
+        return encrypted === true
+          ? [openGcm(key, Buffer.from(value, 'base64'), { nonce: 16 }).toString()]
+          : []
+      })
+    const before = secretsOf(wrapped, row['variables'])
+    expect(before.length).toBeGreaterThan(0)
+    const now = String(site.rows('project')[0]?.['encrypted_dek'])
+    expect(dekOf(kek, now)).not.toBe(dekOf(kek, wrapped))
+    const revision = JSON.parse(String(site.rows('environment_revisions')[0]?.['variables'])) as unknown
+    expect(secretsOf(now, revision)).toEqual(before)
+    for (const name of ['d1', 'd2']) {
+      const { encryptedDEK, environmentVariables } = JSON.parse(
+        site.text(`deployments/${name}/metadata.json`),
+      ) as { encryptedDEK: string; environmentVariables: unknown }
+      expect(dekOf(kek, encryptedDEK)).not.toBe(dekOf(kek, wrapped))
+      expect(secretsOf(encryptedDEK, environmentVariables)).toEqual(before)
+    }
+  })
+
   test('origan on PostgreSQL: JSONB variables are read where they lie, and stay', async (context) => {
     const database = await running(context)
     const url = await database.createDatabase()

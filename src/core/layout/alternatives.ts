@@ -20,6 +20,9 @@ export function alternatives(source: string, layouts: readonly Layout[]): Layout
       ? first.fixedLength
       : undefined,
     hasPrefix: (bytes) => layouts.some((each) => each.hasPrefix(bytes)),
+    marks: layouts.every(({ marks }) => marks !== undefined)
+      ? (bytes) => layouts.some(({ marks }) => marks?.(bytes) === true)
+      : undefined,
     parse: (bytes) => firstThatReads(layouts, bytes),
     render: (parts) => chosen(parts).render(parts),
     header: (parts) => chosen(parts).header(parts),

@@ -53,6 +53,8 @@ export type Field = {
   readonly size: Size
   /** The bytes of a literal, which may end the field before it. */
   readonly literal?: Uint8Array
+  /** Of a document: whether it has the constants that are described. */
+  readonly marks?: (bytes: Uint8Array) => boolean
   /**
    * Takes exactly its own bytes and adds what it finds.
    * @throws LAYOUT_MISMATCH

@@ -52,6 +52,7 @@ export function jsonField(place: string, rule: ContainerRule, frame: string): Fi
   return {
     place,
     size: { kind: 'open', least: 2, holds: 'anything', extent: jsonExtent },
+    ...(hasConstant(rule) && { marks: (bytes: Uint8Array) => isMarked(rule, bytes) }),
     read(bytes, where, found) {
       const document = { bytes, where, place }
       readContainer(document, rule, scan(document), found)
@@ -66,6 +67,31 @@ export function jsonField(place: string, rule: ContainerRule, frame: string): Fi
       return withChanges(bytes, changes)
     },
   }
+}
+
+const hasConstant = (rule: ContainerRule): boolean =>
+  rule.kind === 'object' && [...rule.members.values()].some(({ kind }) => kind === 'constant')
+
+class NoJson extends Error {}
+
+/** Whether an object has every constant that is described. What begins as an object and is none is damaged. */
+function isMarked(rule: ContainerRule, bytes: Uint8Array): boolean {
+  let root: JsonValue
+  try {
+    root = scanJson(bytes, () => {
+      throw new NoJson()
+    })
+  } catch (error) {
+    if (error instanceof NoJson) return bytes[0] === 0x7b
+    throw error
+  }
+  if (rule.kind !== 'object' || root.kind !== 'object') return false
+  const { members } = root
+  return [...rule.members].every(([name, member]) => {
+    if (member.kind !== 'constant') return true
+    const at = members.get(name)
+    return at !== undefined && sameBytes(bytes.subarray(at.start, at.end), Buffer.from(member.text))
+  })
 }
 
 type Document = { readonly bytes: Uint8Array; readonly where: Where; readonly place: string }

@@ -18,6 +18,11 @@ export type Layout = {
    */
   hasPrefix(bytes: Uint8Array): boolean
   /**
+   * Whether a document has the constants that the layout describes, whatever else is in it: then it was sealed so,
+   * and one that does not parse is damaged. Undefined for a layout without any.
+   */
+  readonly marks: ((bytes: Uint8Array) => boolean) | undefined
+  /**
    * Takes a value apart, in one pass. `render(parse(value))` gives the same bytes again.
    * @throws LAYOUT_MISMATCH that names the place in the layout and the offset in the value, and no byte of it
    */
@@ -60,6 +65,7 @@ function oneLayout(source: string, { sequence, parts, header }: Checked): Layout
     partNames: parts,
     fixedLength: sequence.fixed,
     hasPrefix: (bytes) => sequence.prefix === undefined || startsWith(bytes, sequence.prefix),
+    marks: sequence.marks,
     parse(bytes) {
       const found: Found = new Map()
       sequence.read(bytes, startOfValue, found)

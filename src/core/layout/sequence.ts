@@ -12,6 +12,8 @@ export type Sequence = {
   readonly place: string
   /** The bytes that every value begins with, where the first field is a literal. */
   readonly prefix: Uint8Array | undefined
+  /** Of one document: whether it has the constants that tell a sealed one from any other. */
+  readonly marks: ((bytes: Uint8Array) => boolean) | undefined
   /** Of one open field of text: the bytes that it can hold. */
   readonly holds: Alphabet | undefined
   read(bytes: Uint8Array, where: Where, found: Found): void
@@ -43,6 +45,7 @@ export function sequenceOf(fields: readonly Field[], spans: readonly Span[], sou
     least: sizes.reduce((sum, size) => sum + leastOf(size), 0),
     place,
     prefix: fields[0]?.literal,
+    marks: fields.length === 1 ? fields[0]?.marks : undefined,
     holds: fields.length === 1 ? alphabetOf(fields[0]) : undefined,
     read: (bytes, where, found) => {
       if (fixed !== undefined && bytes.length !== fixed) {

@@ -89,9 +89,9 @@ function parseForm(
       columns.push({ column, layout, parts: layout.parse(bytes) })
     } catch (error) {
       if (!isKvxError(error, 'LAYOUT_MISMATCH')) throw error
-      // What begins as a sealed value does is a damaged one, wherever plaintext may lie.
+      // What begins as a sealed value does, or has its constants, is a damaged one, wherever plaintext may lie.
       if (hasLiteral(layout)) return layout.hasPrefix(bytes) ? 'shape' : 'plaintext'
-      return look.plaintext ? 'plaintext' : 'shape'
+      return look.plaintext && layout.marks?.(bytes) !== true ? 'plaintext' : 'shape'
     }
   }
   return { sealed, form, path: look.path, columns, parts: ownParts(form, columns) }

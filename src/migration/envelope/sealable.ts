@@ -40,12 +40,12 @@ export function requireRenewable({ name, plaintext, values, joined }: Envelope):
   const layouts = [...values, ...(joined?.values ?? [])].flatMap(({ forms }) =>
     forms.flatMap(({ columns }) => columns),
   )
-  if (!plaintext || layouts.every(({ layout }) => hasLiteral(layout))) return
+  if (!plaintext || layouts.every(({ layout }) => hasLiteral(layout) || layout.marks !== undefined)) return
   throw new KvxError(
     'USAGE',
     `${name}: plaintext may lie among its values, and nothing tells it from a damaged one`,
     {
-      hint: 'New DEKs need a layout that begins with a literal, or an envelope without `plaintext: true`. Nothing was changed.',
+      hint: 'New DEKs need a layout that begins with a literal or describes a constant member, or an envelope without `plaintext: true`. Nothing was changed.',
     },
   )
 }

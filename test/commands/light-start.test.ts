@@ -102,7 +102,7 @@ describe('every command', () => {
     const graph = (file: string, seen = new Set<string>()): Set<string> => {
       if (seen.has(file)) return seen
       seen.add(file)
-      for (const [, needed = ''] of code(file).matchAll(/^(?:const|let) \w+ = require\("\.\/([^"]+)"\)/gm))
+      for (const [, needed = ''] of code(file).matchAll(/^(?:const|let) [\w$]+ = require\("\.\/([^"]+)"\)/gm))
         graph(needed, seen)
       return seen
     }
@@ -113,11 +113,11 @@ describe('every command', () => {
     })
     expect(sizes.length).toBeGreaterThan(60)
     for (const { id, bytes, code: text } of sizes) {
-      expect([id, bytes < 1_400_000]).toEqual([id, true])
+      expect([id, bytes < 1_700_000]).toEqual([id, true])
       // Drivers, OpenPGP, PDF and oclif's help come when they are asked for: import `@oclif/core/flags`, not all of it.
       expect([
         id,
-        /class PDFDocument|readPrivateKeys|mysql_native_password|class CommandHelp /.exec(text)?.[0],
+        /class PDFDocument|readPrivateKeys|mysql_native_password|CommandHelp\b/.exec(text)?.[0],
       ]).toEqual([id, undefined])
     }
   })

@@ -213,7 +213,7 @@ function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
       call,
       row,
       turn: index,
-      rank: act === 'kill' ? index / 3 : isSignal(act) ? index * 3 + 1 : index,
+      rank: act === 'kill' ? index / 3 : isSignal(act) ? index * 3 + 0.5 : index,
     }))
   })
   return jobs.sort((a, b) => a.rank - b.rank)

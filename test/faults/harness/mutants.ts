@@ -24,7 +24,6 @@ type Mutant = {
 }
 
 const notSynced: Edit = { file: 'src/platform/temp-file.ts', from: '      await handle.sync()\n', to: '' }
-const swapOne = 'values: [...id.values, ...expected.values] }'
 
 const mutants: readonly Mutant[] = [
   { title: 'a new file is not synced', edits: [notSynced], only: 'keygen home' },
@@ -142,8 +141,8 @@ const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/stores/sqlite/writes.ts',
-        from: `const whole = { sql: \`\${id.sql} AND \${expected.sql}\`, ${swapOne}`,
-        to: 'const whole = expected.values.length < 0 ? expected : id',
+        from: 'const whole = both(id, matchesCells(swap.expected))',
+        to: 'const whole = Object.keys(swap.expected).length < 0 ? both(id, matchesCells(swap.expected)) : id',
       },
     ],
     only: 'in the middle of a batch',

@@ -282,7 +282,11 @@ async function buildLibrary(directory: string): Promise<void> {
 }
 
 if (import.meta.main) {
-  await build()
+  try {
+    await build()
+  } finally {
+    await rm(staging, { recursive: true, force: true })
+  }
   const started = spawnSync(join(root, 'bin/kvx'), ['--version'], { encoding: 'utf8' })
   if (started.status !== 0) {
     process.stderr.write(`the built ${relative(root, 'bin/kvx')} does not start:\n${started.stderr}`)

@@ -1,6 +1,8 @@
 import { availableParallelism } from 'node:os'
+import { basename } from 'node:path'
 import { parentPort, Worker, type Transferable, workerData } from 'node:worker_threads'
 import { type ErrorCode, isKvxError, KvxError } from '../core/errors.ts'
+import { exists } from './files.ts'
 
 /** Starting a thread takes as long as it takes to open some thousand records. */
 const worthwhile = 20_000
@@ -39,10 +41,17 @@ export type Start = { readonly data: unknown; readonly buffers: readonly ArrayBu
 /** What threads run: a file, or in the executable, which has none, the code of one. */
 export type Script = { readonly file: string } | { readonly code: string }
 
-/** The executable's code for threads; undefined where the program lies in files. */
-export function builtInScript(): Script | undefined {
+/**
+ * The first of these files that there is: beside the bundle, or where the sources lie. The executable has them inside.
+ * @param paths absolute; all of one name, but for what follows its last dot
+ */
+export async function scriptAt(...paths: readonly [string, ...string[]]): Promise<Script | undefined> {
+  for (const file of paths) if (await exists(file)) return { file }
   const { isSea, getAsset } = process.getBuiltinModule('node:sea')
-  return isSea() ? { code: getAsset('thread.cjs', 'utf8') } : undefined
+  if (!isSea()) return undefined
+  return {
+    code: `globalThis.part = ${JSON.stringify(basename(paths[0]))};\n${getAsset('thread.cjs', 'utf8')}`,
+  }
 }
 
 /** @param script its `answerQuestions` is what they do */

@@ -3,10 +3,9 @@ import { setImmediate } from 'node:timers/promises'
 import { ContentTags } from '../core/content-tags.ts'
 import type { Secret } from '../core/secret.ts'
 import { fileError } from '../platform/file-errors.ts'
-import { exists } from '../platform/files.ts'
 import { randomSecret } from '../platform/random.ts'
 import type { Sheet } from '../platform/temp-file.ts'
-import { type Crew, type Script, startCrew, threadsFor } from '../platform/threads.ts'
+import { type Crew, type Script, scriptAt, startCrew, threadsFor } from '../platform/threads.ts'
 import type { ThreadData } from './segment-thread.ts'
 import { type Body, type SegmentFailure, segmentMover, segmentProver, type Work } from './segment-work.ts'
 import { cipherOf, makeHead, notAuthentic, type VaultFile } from './vault-file.ts'
@@ -112,7 +111,7 @@ type Job = {
 /** @returns the first failure that was met */
 async function share(job: Job, watch: Watch): Promise<SegmentFailure | undefined> {
   const size = Math.min(threadsFor(job.count, 2 * segmentsWorthAThread), job.count)
-  const script = size > 0 ? await threadScript() : undefined
+  const script = size > 0 ? await segmentScript() : undefined
   return script === undefined
     ? inThisThread(job, watch)
     : inThreads(
@@ -166,13 +165,10 @@ async function inThreads(
   }
 }
 
-/** Beside the program where that is built, in the build where the sources run; the executable has none. */
-async function threadScript(): Promise<Script | undefined> {
-  for (const folder of ['.', '../../dist/cli']) {
-    const file = join(import.meta.dirname, folder, 'segment-thread.cjs')
-    if (await exists(file)) return { file }
-  }
-  return undefined
+/** Beside the program where that is built, in the build where the sources run, and in the executable. */
+async function segmentScript(): Promise<Script | undefined> {
+  const name = 'segment-thread.cjs'
+  return scriptAt(join(import.meta.dirname, name), join(import.meta.dirname, '../../dist/cli', name))
 }
 
 const flushEveryMs = 100

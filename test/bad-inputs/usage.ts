@@ -87,7 +87,8 @@ const valued: readonly BadInput[] = (
     ['a negative batch', ['rewrap', '--batch=-4'], '2 USAGE --batch takes a whole number from 1'],
     ['a rate of none', ['rewrap', '--rate', '0'], '2 USAGE --rate takes a whole number from 1'],
     ['a rate without a number', ['rewrap', '--rate', 'slow'], '2 USAGE --rate takes a whole number'],
-    ['workers of none', ['rewrap', '--workers', '0'], '2 USAGE there is no flag --workers'],
+    ['fewer workers than none', ['rewrap', '--workers=-1'], '2 USAGE --workers takes a whole number from 0'],
+    ['workers that are a word', ['rewrap', '--workers', 'all'], '2 USAGE --workers takes a whole number'],
     ['a sample of none', ['verify', '--sample', '0'], '2 USAGE --sample takes a whole number from 1'],
     ['a sample that is a word', ['verify', '--sample', 'some'], '2 USAGE --sample takes a whole number'],
     [

@@ -1,4 +1,5 @@
-/** What a thread of the executable runs: the program's part for threads, out of the same chunks. */
+/** What a thread of the executable runs: the part of the program that whoever began it names. */
 import { loadChunk } from './assets.ts'
 
-loadChunk('./worker.cjs')
+const { part } = globalThis as unknown as { readonly part: string }
+loadChunk(`./${part}`)

@@ -1,7 +1,6 @@
 import { join } from 'node:path'
 import type { Config } from '../../config/config.ts'
-import { exists } from '../../platform/files.ts'
-import { builtInScript, type Crew, type Script, startCrew, threadsFor } from '../../platform/threads.ts'
+import { type Crew, scriptAt, startCrew, threadsFor } from '../../platform/threads.ts'
 import type { StoredRecord } from '../../stores/store.ts'
 import type { Tally } from '../census.ts'
 import type { KeyBook } from '../envelope/key-book.ts'
@@ -36,7 +35,8 @@ export class HelperRoom {
   async for(records: number): Promise<Helpers | undefined> {
     const size = threadsFor(records)
     if (size < 1) return undefined
-    const script = await threadScript()
+    const folder = import.meta.dirname
+    const script = await scriptAt(join(folder, 'worker.cjs'), join(folder, 'worker.ts'))
     if (script === undefined) return undefined
     this.#crew ??= startCrew(script, size, () => this.#begin())
     return helpersOf(this.#crew)
@@ -53,15 +53,6 @@ export class HelperRoom {
     await this.#crew?.end()
     this.#crew = undefined
   }
-}
-
-/** Beside the bundle, among the sources, or in the executable. */
-async function threadScript(): Promise<Script | undefined> {
-  for (const name of ['worker.cjs', 'worker.ts']) {
-    const file = join(import.meta.dirname, name)
-    if (await exists(file)) return { file }
-  }
-  return builtInScript()
 }
 
 function helpersOf(crew: Crew<Question, Answer>): Helpers {

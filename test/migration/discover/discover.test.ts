@@ -384,8 +384,9 @@ describe('files', () => {
 
   it('says which tables it could not look at, and goes on', async () => {
     const directory = newDirectory()
-    writeFileSync(join(directory, '1.json'), '{"a": {"b": "x"}}')
-    writeFileSync(join(directory, '2.json'), '{"a": "y"}')
+    writeFileSync(join(directory, '1.json'), '{"a": "y"}')
+    // No cell could hold this number.
+    writeFileSync(join(directory, '2.json'), '{"a": 1e999}')
     const { unseen, finds } = await discoverIn({ directory, match: '*.json', format: 'json' }, [])
     expect(finds).toEqual([])
     expect(unseen).toMatchObject([{ store: 'app', table: '*.json' }])

@@ -17,9 +17,19 @@ export type Rewrapped = {
 export class Installation {
   readonly path = mkdtempSync('/var/tmp/kvx-bench-')
   readonly #env: Readonly<Record<string, string>>
+  readonly #work: 'rewrap' | 'reencrypt'
 
-  /** @param store in flow style: `{ sqlite: app.db }` */
-  constructor(kek: Buffer, store: string, env: Readonly<Record<string, string>> = {}) {
+  /**
+   * @param store in flow style: `{ sqlite: app.db }`
+   * @param values how values lie directly under the key, where no DEK is between them
+   */
+  constructor(
+    kek: Buffer,
+    store: string,
+    env: Readonly<Record<string, string>> = {},
+    values?: readonly string[],
+  ) {
+    this.#work = values === undefined ? 'rewrap' : 'reencrypt'
     chmodSync(this.path, 0o700)
     this.#env = { HOME: this.path, GNUPGHOME: join(this.path, 'none'), LC_ALL: 'C', ...env }
     writeFileSync(join(this.path, 'app.env'), `KEK=${kek.toString('base64')}\n`, { mode: 0o600 })
@@ -28,7 +38,7 @@ export class Installation {
       'kvx: 1',
       'keys:',
       '  master:',
-      '    purpose: kek',
+      `    purpose: ${values === undefined ? 'kek' : 'data'}`,
       '    publish:',
       '      - { env-file: app.env, current: KEK, previous: KEK_OLD, encoding: base64 }',
       'stores:',
@@ -36,10 +46,8 @@ export class Installation {
       'envelopes:',
       '  app.secrets:',
       '    store: app',
-      '    table: secrets',
-      '    id: id',
       '    key: master',
-      ...envelope,
+      ...(values ?? ['    table: secrets', '    id: id', ...envelope]),
       '',
     ]
     writeFileSync(join(this.path, 'kvx.yaml'), lines.join('\n'), { mode: 0o600 })
@@ -54,9 +62,9 @@ export class Installation {
   }
 
   /** The whole command from the shell's call to its end; every record must lie under version 2 afterwards. */
-  async rewrap(rows: number): Promise<Rewrapped> {
+  async move(rows: number): Promise<Rewrapped> {
     const begun = performance.now()
-    const child = spawn(kvxBin, ['rewrap', '--yes', '--json', '--progress', 'none'], {
+    const child = spawn(kvxBin, [this.#work, '--yes', '--json', '--progress', 'none'], {
       cwd: this.path,
       env: { PATH: process.env['PATH'] ?? '', ...this.#env },
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -73,7 +81,7 @@ export class Installation {
       data?: { run: string; envelopes: { changed: number }[] }
     }
     if (exit !== 0 || data?.envelopes[0]?.changed !== rows)
-      throw new Error(`the rewrap did not move ${rows} records: ${text}`)
+      throw new Error(`the ${this.#work} did not move ${rows} records: ${text}`)
     this.#requireUnderVersion2(rows)
     const backup = join(this.path, '.kvx/runs', data.run, 'backup/ciphertext.jsonl')
     return { ms, memory, backupBytes: statSync(backup).size }

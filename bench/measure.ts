@@ -20,6 +20,8 @@ export type Scale = {
   /** Records whose growth is measured, the smaller numbers first. */
   readonly growth: readonly number[]
   readonly vaultMiB: number
+  /** Small files of a directory. */
+  readonly files: number
   readonly memoryRecords: number
 }
 

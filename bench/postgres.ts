@@ -72,7 +72,7 @@ export async function rewrapOnce(server: PostgresServer, rows: number): Promise<
     const loopMs = ((await timed(async () => rowByRow(client, some))) / some) * rows
     await client.query('CHECKPOINT')
     const before = await position(client)
-    const rewrapped = await installation.rewrap(rows)
+    const rewrapped = await installation.move(rows)
     const walBytes = (await position(client)) - before
     return { ...rewrapped, bareMs, loopMs, walBytes }
   } finally {

@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { checkTree } from './check-tree.ts'
+import { inFiles } from './files.ts'
 import { growth, growthTable, scaleTable } from './growth.ts'
 import { machineFacts } from './machine.ts'
 import { type Row, type Scale, table } from './measure.ts'
@@ -26,12 +27,13 @@ const { values } = parseArgs({
 
 const rows = Number(values.rows ?? (values.quick ? 2000 : 100_000))
 const scale: Scale = values.quick
-  ? { rounds: 1, rows, growth: [Math.ceil(rows / 4), rows], vaultMiB: 16, memoryRecords: 2000 }
+  ? { rounds: 1, rows, growth: [Math.ceil(rows / 4), rows], vaultMiB: 16, files: 50, memoryRecords: 2000 }
   : {
       rounds: 5,
       rows,
       growth: [10_000, 30_000, Math.max(rows, 100_000)],
       vaultMiB: 512,
+      files: 2000,
       memoryRecords: 20_000,
     }
 // A whole run of a million rows takes minutes: three rounds tell as much as five.
@@ -46,6 +48,7 @@ add(...(await startUp(scale)))
 if (!values.quick) add(await checkTree(scale))
 add(await inMemory(scale))
 add(await benchVault(scale))
+add(await inFiles(large))
 add(await inSqlite(large))
 const withServer = await withPostgres(async (server) => {
   add(...(await inPostgres(server, large)))

@@ -26,7 +26,7 @@ export async function rewrapOnce(rows: number): Promise<Rewrapped & { readonly b
     copyFileSync(path, bare)
     const besideMs = await timed(() => updateAll(bare))
     rmSync(bare)
-    return { ...(await installation.rewrap(rows)), besideMs }
+    return { ...(await installation.move(rows)), besideMs }
   } finally {
     installation.close()
   }

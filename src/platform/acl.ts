@@ -28,14 +28,25 @@ export type Acl = {
  * @throws KvxError TOOL_MISSING, TOOL_FAILED
  */
 export async function readAcl(fd: number, path?: string): Promise<Acl> {
-  const result = await runChild('getfacl', ['-cpEn', '--', '/proc/self/fd/3'], {
-    fds: [fd],
-    ownSession: true,
-  })
-  if (result.exitCode !== 0) throw aclToolError('getfacl', result, path)
-  const acl = parseAcl(result.stdout.toString('utf8'))
-  if (acl === undefined) throw new KvxError('TOOL_FAILED', 'getfacl printed something that is not an ACL')
+  const [acl] = await readAcls([fd], path)
+  if (acl === undefined) throw noAcl()
   return acl
+}
+
+/** The ACLs of several open files by one `getfacl`, in their order. */
+export async function readAcls(fds: readonly number[], path?: string): Promise<readonly Acl[]> {
+  const names = fds.map((_, index) => `/proc/self/fd/${3 + index}`)
+  const result = await runChild('getfacl', ['-cpEn', '--', ...names], { fds, ownSession: true })
+  if (result.exitCode !== 0) throw aclToolError('getfacl', result, path)
+  // An empty line ends what it says of each.
+  const texts = result.stdout.toString('utf8').split('\n\n').slice(0, -1)
+  const acls = texts.flatMap((text) => parseAcl(text) ?? [])
+  if (acls.length !== fds.length || texts.length !== fds.length) throw noAcl()
+  return acls
+}
+
+function noAcl(): KvxError {
+  return new KvxError('TOOL_FAILED', 'getfacl printed something that is not an ACL')
 }
 
 /**

@@ -98,7 +98,7 @@ async function prepare(
   bytes: Uint8Array,
   { old, expected, handles }: Exchange,
 ): Promise<Fresh> {
-  const temp = await writeTemp(target, bytes, await accessOf(old.handle, old.facts, target))
+  const temp = await writeTemp(target, bytes, accessOf(old.handle, old.facts, target))
   const path = join(
     dirname(target),
     `.${basename(target)}.${shortDigest(expected.bytes)}-${shortDigest(bytes)}.kvx-new`,

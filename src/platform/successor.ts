@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises'
 import { KvxError } from '../core/errors.ts'
-import { readAcl, requireSameAcl, toolFileError } from './acl.ts'
+import { readAcls, requireSameAcl, toolFileError } from './acl.ts'
 import { runChild, toolFailed } from './child.ts'
 import { quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, factsOf } from './file-facts.ts'
@@ -23,17 +23,18 @@ export function requireSoleName(target: string, facts: FileFacts): void {
 }
 
 /**
- * Owner, group, mode, ACL and user xattrs of the old file, compared afterwards. Prepared before anything is written.
+ * Owner, group, mode, ACL and user xattrs of the old file, compared afterwards, before the new one gets its name.
  * @throws KvxError UNSAFE_OWNER, UNSAFE_MODE, ACL_DIFFERS (from what it returns) where one could not be kept
  */
-export async function accessOf(old: FileHandle, before: FileFacts, path: string): Promise<Finish> {
-  const acl = await readAcl(old.fd, path)
+export function accessOf(old: FileHandle, before: FileFacts, path: string): Finish {
   return async (handle) => {
     await copyAttributes('mode,ownership,xattr', old, handle, path)
     const after = factsOf(await handle.stat({ bigint: true }))
     if (after.uid !== before.uid || after.gid !== before.gid) throw notKept('UNSAFE_OWNER', 'owner', path)
     if (after.mode !== before.mode) throw notKept('UNSAFE_MODE', 'mode', path)
-    requireSameAcl(await readAcl(handle.fd, path), acl)
+    const [wanted, found] = await readAcls([old.fd, handle.fd], path)
+    if (wanted === undefined || found === undefined) throw new TypeError('each file has its list')
+    requireSameAcl(found, wanted)
   }
 }
 

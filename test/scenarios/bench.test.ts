@@ -31,6 +31,7 @@ test('the quick benchmark does all of its work and says what each part took', ()
     '`kvx keygen NAME --dir D`',
     'N records opened through the chain and wrapped again, in memory',
     'reencrypt a vault of N MiB',
+    '`kvx reencrypt` of N files of N KiB: plan, backup, replacement, read-back, full scan, report',
     ...stores.flatMap((store) =>
       Array<string>(store === 'SQLite' ? 1 : 2).fill(
         `\`kvx rewrap\` of N rows in ${store}: plan, backup, swaps, read-back, full scan, report`,

@@ -1,6 +1,8 @@
+import { join } from 'node:path'
 import { isKvxError, KvxError } from '../../core/errors.ts'
 import { shownPath } from '../../platform/file-errors.ts'
 import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
+import { lstatFacts } from '../../platform/files.ts'
 import type { Cells, ReadBack, RecordId, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
 import { type Body, openBody, withBody } from './body.ts'
 import { describeTarget } from './directory-errors.ts'
@@ -27,9 +29,9 @@ type Written = {
 }
 
 /**
- * The `swap` of the store contract. There is no transaction across files: they are replaced one after the other,
- * and when one fails, or `readBack` refuses, those before get their old bytes back, newest first, unless another
- * program wrote them since. The caller holds the lock of the directory.
+ * The `swap` of the store contract. There is no transaction across files: they are replaced a few at a time, and
+ * when one fails, or `readBack` refuses, the others get their old bytes back, newest first, unless another program
+ * wrote them since. The caller holds the lock of the directory.
  */
 export async function swapRecords(directory: Directory, batch: SwapBatch): Promise<readonly SwapOutcome[]> {
   const { set, swaps, readBack } = batch
@@ -39,9 +41,11 @@ export async function swapRecords(directory: Directory, batch: SwapBatch): Promi
   const byPath = Map.groupBy(swaps.keys(), (index) => pathOf(set, swaps[index]?.id ?? [], globs))
   const written: Written[] = []
   try {
-    for (const [path, indexes] of byPath) {
-      if (path !== undefined) await swapFile(directory, { ...batch, path, indexes, outcomes, written })
-    }
+    const { small, large } = await bySize(directory, [...byPath.keys()])
+    const swapOne = async (path: string): Promise<void> =>
+      swapFile(directory, { ...batch, path, indexes: byPath.get(path) ?? [], outcomes, written })
+    await together(small, swapOne)
+    for (const path of large) await swapOne(path)
     const records = new Map<number, StoredRecord>()
     for (const file of written) await readWritten(directory, batch, { file, outcomes, records })
     const inOrder = [...records].sort(([one], [other]) => one - other).map(([, record]) => record)
@@ -51,6 +55,42 @@ export async function swapRecords(directory: Directory, batch: SwapBatch): Promi
     throw error
   }
   return outcomes
+}
+
+/** So many small files are replaced at once: most of its time each waits for the disk or for a helper process. */
+const atOnce = 4
+const smallBytes = 1_048_576
+
+/** The files of the batch; memory holds several of the small ones, and one of the others. */
+async function bySize(
+  directory: Directory,
+  paths: readonly (string | undefined)[],
+): Promise<{ readonly small: readonly string[]; readonly large: readonly string[] }> {
+  const small: string[] = []
+  const large: string[] = []
+  for (const path of paths) {
+    if (path === undefined) continue
+    const facts = await lstatFacts(join(directory.target.path, path))
+    ;(facts === undefined || facts.size <= smallBytes ? small : large).push(path)
+  }
+  return { small, large }
+}
+
+/** Works on several at once. After a failure none is begun any more, and the first one is thrown when all have ended. */
+async function together(paths: readonly string[], work: (path: string) => Promise<void>): Promise<void> {
+  const waiting = paths.values()
+  let isStopped = false
+  const lane = async (): Promise<void> => {
+    for (const path of waiting) {
+      if (isStopped) return
+      await work(path).catch((error: unknown) => {
+        isStopped = true
+        throw error
+      })
+    }
+  }
+  const ends = await Promise.allSettled(Array.from({ length: atOnce }, lane))
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 function requireWritable(set: RecordSet, { id, expected, change }: Swap): void {
@@ -85,7 +125,7 @@ async function swapFile(directory: Directory, work: FileSwap): Promise<void> {
       file.placed = replaced.facts
       return
     }
-    written.pop()
+    written.splice(written.indexOf(file), 1)
     for (const index of indexes) outcomes[index] = replaced.outcome
   } finally {
     await body.close()

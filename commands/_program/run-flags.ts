@@ -21,7 +21,7 @@ export const workFlags = {
   ...progressFlags,
   workers: Flags.integer({
     description:
-      'threads that open and seal values beside the one that reads and writes them; else one a processor (8 at most) from 20,000 records on. 0 for none',
+      'threads that open and seal values beside the one that reads and writes them, 0 for none; else, for much work on four processors or more, one less than those, 8 at most',
     min: 0,
     max: 64,
     helpValue: 'N',

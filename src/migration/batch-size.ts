@@ -2,7 +2,7 @@
 const aimMs = 200
 const least = 50
 const first = 500
-const most = 8000
+const most = 2000
 
 /** How many records the next transaction takes: as many as fit into a fifth of a second, or those that were asked for. */
 export class BatchSize {

@@ -8,6 +8,8 @@ import { exists } from './files.ts'
 const worthwhile = 20_000
 /** One thread reads and writes the store; it cannot keep more than these busy. */
 const most = 8
+/** Two processors are kept busy by one thread and its garbage collector: there more threads gain nothing. */
+const leastProcessors = 4
 
 let asked: number | undefined
 
@@ -23,7 +25,7 @@ export function useThreads(count: number | undefined): void {
 export function threadsFor(records: number, worth = worthwhile): number {
   if (asked !== undefined) return Math.min(asked, 64)
   const processors = availableParallelism()
-  return records < worth || processors < 2 ? 0 : Math.min(processors, most)
+  return records < worth || processors < leastProcessors ? 0 : Math.min(processors - 1, most)
 }
 
 /** Threads that answer questions, each answer to its own question, in any order. */

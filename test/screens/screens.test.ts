@@ -134,6 +134,7 @@ const terminals: readonly Terminal[] = [
   { columns: 80, colour: true },
   { columns: 80, colour: false },
   { columns: 120, colour: false },
+  { columns: 120, colour: true },
 ]
 
 describe.each(terminals)(

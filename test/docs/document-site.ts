@@ -97,7 +97,7 @@ export type Typed = { readonly status: number | null; readonly output: string }
 /** Types one line into a shell, in the folder of the application. */
 export function type(site: Workspace, line: string): Typed {
   const PATH = `${dirname(kvxBin)}:${process.env['PATH'] ?? ''}`
-  const more = { CREDENTIALS_DIRECTORY: site.path }
+  const more = { CREDENTIALS_DIRECTORY: site.path, LOCAL_KEK_BASE64: site.firstKey.bytes.toString('base64') }
   const { status, stdout, stderr } = spawnSync('sh', ['-c', line], {
     cwd: site.path,
     env: { PATH, ...site.env, ...more },
@@ -113,6 +113,20 @@ export function named(site: Workspace, sites: DocumentSites, line: string): stri
   const id = /\.([0-9A-Z]{8})\.asc$/.exec(backup)?.[1] ?? ''
   const names: readonly (readonly [string | RegExp, () => string])[] = [
     ['/opt/coord/.sys', () => 'sys'],
+    [
+      /\/(usr|home)\/[\w/-]+\/(completions|site-functions)\/|~\/\.config\/fish\/completions\//,
+      () => 'elsewhere/',
+    ],
+    [/\/mnt\/(offsite|backup)/, () => 'elsewhere'],
+    ['/etc/kvx/kvx.yaml', () => 'kvx.yaml'],
+    [/\/etc\/app\/keys\/2\.key|\/srv\/app\/keys\/app\.key/, () => 'old.key'],
+    [/\/etc\/rcrt\/|\/srv\/app\/|\/root\/(?=tk\.json)/, () => ''],
+    [/(?<=--(owner|group) )rcrt/, () => 'daemon'],
+    [/20260101T000000Z-abc123/, () => runOf(site)],
+    ['D2FF8AE2A19FE2B1C9B9D8A4B1B9B6E0C0FFEE00', () => sites.recipient],
+    [/50a3461d[0-9a-f]*…?/, () => site.keyring().keys['master']?.versions['1']?.fingerprint ?? ''],
+    [/(?<= )(\S*backups\/)?master\.v[12]\.(B7K2M9|7K3M9QZ2)\.asc/, () => backup],
+    ['B7K2M9', () => id],
     ['/opt/coord/vaults', () => 'vaults'],
     ['/mnt/elsewhere', () => 'elsewhere'],
     ['/media/safe', () => 'elsewhere'],
@@ -121,9 +135,10 @@ export function named(site: Workspace, sites: DocumentSites, line: string): stri
     ['/etc/app.env#KEK', () => 'app.env#APP_KEK'],
     ['/etc/app/kek', () => 'app.hex'],
     ['/root/old.key', () => 'old.key'],
+    ['/srv/k8s/app.yaml', () => 'app-kek.yaml'],
     ['/srv/k8s/', () => ''],
     ['/var/lib/app/keys/', () => ''],
-    [/(?<= )ID\b/, () => site.json<{ runs: { id: string }[] }>('run', 'list').data.runs[0]?.id ?? ''],
+    [/(?<= )ID\b/, () => runOf(site)],
     ['A. Boole=FPR', () => `A. Boole=${sites.recipient}`],
     ['C. Dirac=FPR', () => `C. Dirac=${sites.others[0]}`],
     ['E. Fermi=FPR', () => `E. Fermi=${sites.others[1]}`],
@@ -144,6 +159,11 @@ export function named(site: Workspace, sites: DocumentSites, line: string): stri
   return text
 }
 
+/** The newest run of the home. */
+function runOf(site: Workspace): string {
+  return site.json<{ runs: { id: string }[] }>('run', 'list').data.runs[0]?.id ?? ''
+}
+
 function backupsOf(site: Workspace): readonly string[] {
   const { status, output } = type(site, 'ls -tr .kvx/backups/*.asc')
   return status === 0 ? output.trim().split('\n') : []
@@ -160,8 +180,8 @@ function receiptOf(site: Workspace, backup: string): string {
 
 /** At a terminal a person answers; here the flags of a script do. */
 export function answered(line: string): string {
-  return line.replace(/\bkvx ((?:[a-z-]+ ?)+)[^|&>]*/g, (command) => {
-    const [, confirmed] = /kvx (?:retire|destroy) (\w+@\d+)/.exec(command) ?? []
+  return line.replace(/\bkvx ((?:[a-z-]+ ?)+)(?:"[^"]*"|[^|&>"])*/g, (command) => {
+    const [, confirmed] = /kvx (?:retire|destroy|run forget) (\w+[@-]\w+)/.exec(command) ?? []
     const subject = confirmed ?? (/kvx restore --from gpg \S+$/.test(command.trim()) ? 'master@1' : undefined)
     const flag = subject === undefined ? '--yes' : `--confirm ${subject}`
     return command.includes(flag.split(' ')[0] ?? '') ? command : `${command.trimEnd()} ${flag} `

@@ -31,12 +31,12 @@ const operations = (heading: string, state: State, details: Details = {}): Scene
 const edited = [/kvx init/, 'cp ready.yaml kvx.yaml'] as const
 
 /** A run that was stopped after it had begun. */
-const killed = [
+export const killed = [
   'kvx rotate master --offline --yes',
   '(kvx rewrap --rate 2 --batch 1 --yes & until kvx run list | grep -q open; do sleep 0.1; done; kill -TERM $!; wait $!; test $? = 10)',
 ].join(' && ')
 
-const policy = [
+export const policy = [
   'mkdir "$HOME/.ssh"',
   'ssh-keygen -q -t ed25519 -N "" -f "$HOME/.ssh/id_ed25519"',
   'printf "policy:\\n  approvals:\\n    required: 2\\n    for: [rewrap]\\n    approvers:\\n" >> kvx.yaml',

@@ -13,12 +13,17 @@ export default class CountReporter implements Reporter {
       for (const test of module.children.allTests()) {
         const result = test.result()
         if (result.state === 'passed') counts.passed++
-        else if (result.state === 'failed') counts.failed++
+        else if (result.state === 'failed') this.failed(test.fullName, counts)
         else this.skipped(test.fullName, 'note' in result ? result.note : undefined, counts)
       }
     }
     const file = process.env['KVX_TEST_SUMMARY']
     if (file !== undefined) writeFileSync(file, JSON.stringify(counts))
+  }
+
+  private failed(name: string, counts: { failed: number }): void {
+    process.stdout.write(`failed: ${name}\n`)
+    counts.failed++
   }
 
   private skipped(name: string, note: string | undefined, counts: { failed: number; skipped: number }): void {

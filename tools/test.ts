@@ -10,11 +10,11 @@ import { tmpdir } from 'node:os'
 const root = join(import.meta.dirname, '..')
 const checks = ['types', 'lint', 'format:check', 'unused', 'docs:check']
 
-let failed = 0
+const failedChecks: string[] = []
 for (const check of checks) {
   process.stdout.write(`> ${check}\n`)
   const { status } = spawnSync('npm', ['run', '--silent', check], { cwd: root, stdio: 'inherit' })
-  if (status !== 0) failed++
+  if (status !== 0) failedChecks.push(check)
 }
 
 const summary = join(tmpdir(), `kvx-test-summary-${process.pid}.json`)
@@ -39,9 +39,11 @@ try {
 }
 
 const total = {
-  passed: counts.passed + checks.length - failed,
-  failed: counts.failed + failed,
+  passed: counts.passed + checks.length - failedChecks.length,
+  failed: counts.failed + failedChecks.length,
   skipped: counts.skipped,
 }
+// Told again at the end: thousands of lines lie between, and whoever reads only the last ones has to see it.
+for (const check of failedChecks) process.stdout.write(`failed: npm run ${check}\n`)
 process.stdout.write(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped\n`)
 process.exitCode = total.failed === 0 ? 0 : 1

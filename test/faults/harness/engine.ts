@@ -372,7 +372,7 @@ function expectNoLeftovers(site: Site): void {
     (name) =>
       name.endsWith('.kvx-new') &&
       !/\.kvx\/(?:(?:runs|certificates|backups)\/|\.(?:keyring|places|vaults)\.json)/.test(name) &&
-      !/\.generation\.kvx-new$/.test(name) &&
+      !name.endsWith('.generation.kvx-new') &&
       !isPublished(name),
   )
   assert.deepEqual(left, [], 'unfinished files')

@@ -35,6 +35,7 @@ const recoveries = named(allRecoveries(kit), [
   'keygen, killed before home',
   'run resume of rotate --then data, one slot SQLite',
   'run rollback of reencrypt directory',
+  'backup confirm, of the last share, killed before home',
   'vault put, killed before vault',
 ])
 
@@ -46,6 +47,10 @@ test.for(recoveries)(
 const stopped = named(
   [...allScenarios(kit), ...allRecoveries(kit)],
   ['rewrap SQLite', 'rotate home', 'run resume of reencrypt directory'],
+)
+
+test.for(stopped)('%s on %s whose output nobody reads any more goes on to its end', async ([, , scenario]) =>
+  expectNoneBad(scenario, { most: 3, only: ['EPIPE from then on'] }, 3),
 )
 
 test.for(stopped)(

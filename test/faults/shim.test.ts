@@ -120,4 +120,13 @@ describe('does the harm that it is asked for', () => {
     expect(short.exit).toBe(0)
     expect(short.calls.filter(({ kind }) => kind === 'write').map(({ result }) => result)).toEqual([16, 16])
   })
+
+  test('takes the reader of the outputs away, and what is told later reaches nobody', async () => {
+    const { site, args } = await siteOf('keygen --dir', 'home')
+    await site.keep()
+    expect((await runShimmed(site, args)).stdout).not.toBe('')
+    await site.reset()
+    const { exit, fired, stdout, stderr } = await runShimmed(site, args, { armed: { at: 3, act: 'epipe' } })
+    expect({ exit, fired, stdout, stderr }).toEqual({ exit: 0, fired: true, stdout: '', stderr: '' })
+  })
 })

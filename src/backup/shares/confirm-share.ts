@@ -43,7 +43,7 @@ export async function confirmShare(
     readonly signed?: SignedCode | undefined
   },
 ): Promise<StoredShareSet> {
-  await catchUp(home)
+  const caughtUp = await catchUp(home)
   const stored = await openSet(home, setId)
   const { set } = stored
   const share = set.shares.find(({ index }) => index === answer.index)
@@ -52,6 +52,8 @@ export async function confirmShare(
       hint: 'name one with `--index I`',
     })
   }
+  // It was killed after the receipt counted: given again it has done the rest, which is what was asked for.
+  if (caughtUp && isCounted(share, answer.receipt)) return stored
   const slot = freeSlot(set, share, answer.receipt)
   const signed = answer.signed && (await keepReceipt(home, stored, answer.signed, `${answer.index}-${slot}`))
   const confirmation = {
@@ -166,22 +168,25 @@ async function writeActivated(
   return written
 }
 
-async function catchUp(home: ShareHome): Promise<void> {
-  if (home.dryRun !== true) await supersedeReplaced(home)
+async function catchUp(home: ShareHome): Promise<boolean> {
+  return home.dryRun !== true && (await supersedeReplaced(home)) > 0
 }
 
 async function write(home: ShareHome, stored: StoredShareSet, set: ShareSet): Promise<StoredShareSet> {
   return home.dryRun === true ? { ...stored, set } : writeShareSet(stored.folder, set, home.signer)
 }
 
-async function supersedeReplaced(home: ShareHome): Promise<void> {
+/** @returns how many sets it marked */
+async function supersedeReplaced(home: ShareHome): Promise<number> {
   const { sets } = await listShareSets(home.directory)
   const own = sets.filter((one) => verifyShareSet(one, home.verify) === 'valid')
   const replaced = own.flatMap(({ set }) => (set.state === 'active' ? set.supersedes : []))
-  for (const { folder, set } of own) {
-    if (!replaced.includes(set.set) || (set.state !== 'active' && set.state !== 'pending')) continue
+  const late = own.filter(
+    ({ set }) => replaced.includes(set.set) && (set.state === 'active' || set.state === 'pending'),
+  )
+  for (const { folder, set } of late)
     await writeShareSet(folder, { ...set, state: 'superseded' }, home.signer)
-  }
+  return late.length
 }
 
 /**
@@ -212,6 +217,11 @@ export async function openSet(
       ? `only a set that another one took the place of is destroyed: \`kvx backup reshare ${set.name}@${set.version}\``
       : '`kvx backup list` shows the sets that count',
   })
+}
+
+function isCounted(share: DealtShare, receipt: string): boolean {
+  const slot = slotOfReceipt(receipt, share.receipts)
+  return share.confirmations.some((confirmation) => confirmation.slot === slot)
 }
 
 function freeSlot(set: ShareSet, share: DealtShare, receipt: string): number {

@@ -55,6 +55,7 @@ export const faults: Readonly<Record<string, Act>> = {
   SIGINT: 'sig2',
   SIGTERM: 'sig15',
   SIGHUP: 'sig1',
+  'EPIPE from then on': 'epipe',
 }
 
 export type Row = {
@@ -178,8 +179,13 @@ function isSignal(act: Act): boolean {
   return act.startsWith('sig')
 }
 
+/** Nothing fails that kvx asked for: somebody else does something meanwhile. */
+function isOutside(act: Act): boolean {
+  return isSignal(act) || act === 'epipe'
+}
+
 function applies(act: Act, { kind, length }: Call): boolean {
-  if (isSignal(act)) return true
+  if (isOutside(act)) return true
   if (act === 'cut' || act === '104') return kind === 'send'
   if (kind === 'send') return act === 'kill'
   if (act === 'short' || act === 'short-full') return kind === 'write' && length > 1
@@ -199,7 +205,7 @@ function rowsOf(scenario: Scenario, calls: readonly Call[], { only }: Limits): R
 }
 
 /**
- * Kills come three times as often as any other fault, signals a third as often; whatever is cut off at the end leaves
+ * Kills come three times as often as any other fault, signals and lost readers a third as often; whatever is cut off at the end leaves
  * an even sample.
  */
 function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
@@ -213,7 +219,7 @@ function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
       call,
       row,
       turn: index,
-      rank: act === 'kill' ? index / 3 : isSignal(act) ? index * 3 + 0.5 : index,
+      rank: act === 'kill' ? index / 3 : isOutside(act) ? index * 3 + 0.5 : index,
     }))
   })
   return jobs.sort((a, b) => a.rank - b.rank)
@@ -268,7 +274,8 @@ function requireFair(act: Act, { kind, isMinded }: Point, { exit, signal, stdout
     )
     return
   }
-  const fair = isSignal(act) ? [0, 10, 'SIGHUP', 'SIGINT', 'SIGTERM'] : [0, 9]
+  // Who read the output has gone: the work goes on to its end.
+  const fair = act === 'epipe' ? [0] : isSignal(act) ? [0, 10, 'SIGHUP', 'SIGINT', 'SIGTERM'] : [0, 9]
   assert.ok(fair.includes(exit ?? signal ?? ''), `exit ${exit ?? signal}: ${stderr}`)
   // After a failed sync nobody knows what is on the medium: it is never passed over. What only helps later, where
   // keys are published, is told instead, as the key itself is safe.

@@ -9,9 +9,7 @@ import type { Site } from './site.ts'
  * fault at each of its own calls, and with power cuts.
  */
 export function allRecoveries(kit: Kit): readonly Scenario[] {
-  // A receipt counts once: given again, that command mends what was left and still ends in 5.
-  const repeatable = allScenarios(kit).filter(({ title }) => title !== 'backup confirm, of the last share')
-  return repeatable.flatMap(recoveriesOf)
+  return allScenarios(kit).flatMap(recoveriesOf)
 }
 
 function recoveriesOf(scenario: Scenario): readonly Scenario[] {

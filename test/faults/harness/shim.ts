@@ -45,11 +45,12 @@ function shimLibrary(): string {
 
 /**
  * What is done at one call. Numbers are errors: 5 EIO, 28 ENOSPC, 122 EDQUOT, 104 ECONNRESET; behind `sig` signals:
- * 1 SIGHUP, 2 SIGINT, 15 SIGTERM.
+ * 1 SIGHUP, 2 SIGINT, 15 SIGTERM. `epipe`: from here on nobody reads the outputs of kvx.
  */
 export type Act =
   | 'kill'
   | `sig${1 | 2 | 15}`
+  | 'epipe'
   | 'short'
   | 'short-full'
   | 'full'

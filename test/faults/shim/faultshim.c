@@ -6,11 +6,11 @@
  *   FS_SOCKET  counts what is sent to UNIX sockets below this folder too
  *   FS_COUNT   a file of at least 16 KiB, shared by all processes: the counter and their list
  *   FS_AT      the ordinal at which harm is done; 0 for none
- *   FS_ACT     kill | sigN | short | cut | full | short-full | rofs | the number of an error
+ *   FS_ACT     kill | sigN | epipe | short | cut | full | short-full | rofs | the number of an error
  *   FS_LOG     appends a line for each counted call; FS_DATA=1 adds the bytes that were written
  *
  * `kill` ends every process that has the library, before the call. `sigN` sends signal N to the first of them, which
- * goes on with the call. `full` and `rofs` last from then on: a full disk
+ * goes on with the call. `epipe` lets nobody read its two outputs any more, from then on. `full` and `rofs` last from then on: a full disk
  * still lets names go, a read-only one nothing. `short` writes half. `cut` sends and then closes the connection.
  *
  * Not seen: static programs, calls that libc makes inside itself (stdio), raw instructions, io_uring, mapped memory.
@@ -104,6 +104,18 @@ static void kill_all(void) {
   for (;;) kill(getpid(), SIGKILL);
 }
 
+/* The reader of both outputs has gone: what the first process writes there from now on ends in EPIPE. */
+static void lose_readers(void) {
+  static int lost;
+  int ends[2];
+  if (lost || getpid() != shared->list[0].pid || pipe(ends) != 0) return;
+  lost = 1;
+  close(ends[0]);
+  dup2(ends[1], STDOUT_FILENO);
+  dup2(ends[1], STDERR_FILENO);
+  close(ends[1]);
+}
+
 /* ---- what a call is about ---- */
 
 static int below(const char *path) {
@@ -172,6 +184,10 @@ static int harm(struct call *call) {
   if (strcmp(act, "kill") == 0 && first) kill_all();
   if (strncmp(act, "sig", 3) == 0) {
     if (first) kill(shared->list[0].pid, atoi(act + 3));
+    return 0;
+  }
+  if (strcmp(act, "epipe") == 0) {
+    lose_readers();
     return 0;
   }
   if (strcmp(act, "rofs") == 0) return strcmp(call->kind, "send") == 0 ? 0 : EROFS;

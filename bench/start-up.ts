@@ -8,7 +8,6 @@ const bin = join(import.meta.dirname, '../bin/kvx')
 const executable = join(import.meta.dirname, '../package.out/kvx')
 const startsARound = 5
 const getfacl = ['getfacl', '-cpEn', 'keys/bench.key'] as const
-const setfacl = ['setfacl', '-m', 'u::rw', 'keys/bench.key'] as const
 
 function start(program: string, args: readonly string[], folder: string): void {
   const { status, stderr } = spawnSync(program, args, { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] })
@@ -33,7 +32,7 @@ function cases(): readonly Case[] {
   return [
     ...[words('--version'), words('--help')].map((one) => ({ ...one, target: 2, program: bin })),
     { ...check, target: 2.3, program: bin },
-    { what: 'kvx keygen NAME --dir D', target: 2.3, program: bin, args: keygen, acl: [setfacl, getfacl] },
+    { what: 'kvx keygen NAME --dir D', target: 2.3, program: bin, args: keygen, acl: [getfacl] },
     ...(existsSync(executable) ? [...ofExecutable, { ...check, target: 2.3 }] : []).map((one) => ({
       ...one,
       program: executable,
@@ -42,8 +41,8 @@ function cases(): readonly Case[] {
 }
 
 /**
- * From the shell's call to the end, beside the same Node doing nothing. What `getfacl` and `setfacl` take by
- * themselves, on the same file and in the same turn, is left out: no command can say or change an ACL without them.
+ * From the shell's call to the end, beside the same Node doing nothing. What `getfacl` takes by itself, on the same
+ * file and in the same turn, is left out: no command can say an ACL without it.
  */
 export async function startUp({ rounds }: Scale): Promise<readonly Row[]> {
   const folder = mkdtempSync('/var/tmp/kvx-bench-')

@@ -9,7 +9,7 @@ import { createFile } from '../platform/create-file.ts'
 import { fileError, quotedPath, shownPath } from '../platform/file-errors.ts'
 import { modeText } from '../platform/file-facts.ts'
 import { exists, lstatFacts } from '../platform/files.ts'
-import { acquireLock } from '../platform/lock.ts'
+import { acquireLock, type Lock } from '../platform/lock.ts'
 import { randomSecret } from '../platform/random.ts'
 import { checkDirectoryTrust } from '../platform/trust.ts'
 
@@ -91,15 +91,18 @@ export async function makeBareKey(request: BareKeyRequest, dryRun: boolean): Pro
     return { ...facts, fingerprint: null, checkValue: null, mode: modeText(mode) }
   }
   // The unfinished file has a fixed name: two makers of one key must not meet in it.
-  const lock = await acquireLock(directory, `the directory ${directory}`, { waitMs: lockPatienceMs })
+  const locking = acquireLock(directory, `the directory ${directory}`, { waitMs: lockPatienceMs })
+  // Node loads its ciphers for it, while another program takes the lock.
   const material = randomSecret(madeKeyBytes)
+  let lock: Lock | undefined
   try {
+    lock = await locking
     const mode = await writeKey(path, material, request)
     const fingerprint = fingerprintOf(material)
     return { ...facts, fingerprint, checkValue: checkValueOf(fingerprint), mode: modeText(mode) }
   } finally {
     material.wipe()
-    lock.release()
+    lock?.release()
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises'
 import { KvxError } from '../core/errors.ts'
 import { type AccountName, groupId, userId } from './accounts.ts'
-import { type Acl, applyAcl, expectedAcl, modeOfAcl } from './acl.ts'
+import { type Acl, applyAcl, expectedAcl, isModeAlone, modeOfAcl, readAcl } from './acl.ts'
 import { shownPath } from './file-errors.ts'
 import { factsOf, modeText } from './file-facts.ts'
 
@@ -73,7 +73,7 @@ export async function applyAccess(handle: FileHandle, path: string, wanted: Nume
   await handle.chmod((wanted.acl.owner << 6) & 0o600)
   const before = factsOf(await handle.stat({ bigint: true }))
   if (before.uid !== wanted.uid || before.gid !== wanted.gid) await handle.chown(wanted.uid, wanted.gid)
-  await applyAcl(handle.fd, wanted.acl, path)
+  await giveAcl(handle, path, wanted.acl)
   const after = factsOf(await handle.stat({ bigint: true }))
   if (after.uid !== wanted.uid || after.gid !== wanted.gid) {
     throw new KvxError(
@@ -87,6 +87,16 @@ export async function applyAccess(handle: FileHandle, path: string, wanted: Nume
       `${shownPath(path)} did not take the mode ${modeText(modeOfAcl(wanted.acl))}`,
     )
   }
+}
+
+/**
+ * A file that inherited no entries takes a plain mode in one call of this process. Entries have to go first, and in
+ * the same step, since the mode would let them count: `setfacl` does that.
+ */
+async function giveAcl(handle: FileHandle, path: string, wanted: Acl): Promise<void> {
+  if (isModeAlone(wanted) && isModeAlone(await readAcl(handle.fd, path)))
+    await handle.chmod(modeOfAcl(wanted))
+  else await applyAcl(handle.fd, wanted, path)
 }
 
 function effectiveUid(): number {

@@ -142,6 +142,11 @@ export function modeOfAcl(acl: Acl): number {
   return (acl.owner << 6) | ((acl.mask ?? acl.group) << 3) | acl.other
 }
 
+/** Whether nothing is named and nothing cut: `chmod` alone then says who may do what. */
+export function isModeAlone({ users, groups, mask }: Acl): boolean {
+  return users.length === 0 && groups.length === 0 && mask === undefined
+}
+
 /** What the entries really give: named ones and the owning group are cut by the mask. */
 export function effectiveAcl(acl: Acl): Acl {
   const mask = acl.mask ?? 7

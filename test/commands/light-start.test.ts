@@ -53,13 +53,15 @@ describe('a command that start scripts wait for', () => {
     expect(sizeOf(files)).toBeLessThanOrEqual(bytes)
   })
 
-  test('a key of this machine is looked at with one other program, and made with three', (context) => {
+  test('a key of this machine is looked at with one other program, and made with two', (context) => {
     needsTool(context, 'strace')
     const folder = trustedDirectory()
     kvxOk(['keygen', 'tk', '--dir', folder])
     expect(traced(['check', join(folder, 'tk.key')]).programs).toEqual(['getfacl'])
     const made = traced(['keygen', 'next', '--dir', folder]).programs
-    expect(made).toEqual([...ownAccountsAreLocal(), 'flock', 'setfacl', 'getfacl'])
+    expect(made).toEqual([...ownAccountsAreLocal(), 'flock', 'getfacl'])
+    const read = traced(['keygen', 'third', '--dir', folder, '--reader', String(process.getgid?.())]).programs
+    expect(read).toEqual([...ownAccountsAreLocal(), 'flock', 'setfacl', 'getfacl'])
   })
 
   test.for([

@@ -31,7 +31,10 @@ export function threadsFor(records: number, worth = worthwhile): number {
 /** Threads that answer questions, each answer to its own question, in any order. */
 export type Crew<Question, Answer> = {
   readonly size: number
-  /** @throws what the thread threw, rebuilt; BUG when the thread is gone */
+  /**
+   * A question whose thread is gone is put to another one, so it changes nothing by itself.
+   * @throws what the thread threw, rebuilt; BUG when all threads are gone
+   */
   ask(question: Question): Promise<Answer>
   /** Lets them wipe what they hold, and ends them. Questions without an answer are given up. */
   end(): Promise<void>
@@ -66,13 +69,26 @@ export function startCrew<Question, Answer>(
   return {
     size,
     ask: async (question) => {
-      const idlest = members.reduce((one, other) => (other.waiting < one.waiting ? other : one))
-      return idlest.ask(question)
+      for (;;) {
+        const idlest = idlestOf(members)
+        try {
+          return await idlest.ask(question)
+        } catch (error) {
+          if (!idlest.isGone) throw error
+        }
+      }
     },
     end: async () => {
       await Promise.all(members.map(async (member) => member.end()))
     },
   }
+}
+
+/** @throws BUG where none is left */
+function idlestOf<Question, Answer>(members: readonly Member<Question, Answer>[]): Member<Question, Answer> {
+  const left = members.filter(({ isGone }) => !isGone)
+  if (left.length === 0) throw lost()
+  return left.reduce((one, other) => (other.waiting < one.waiting ? other : one))
 }
 
 type Reply<Answer> =
@@ -90,7 +106,7 @@ class Member<Question, Answer> {
   readonly #worker: Worker
   readonly #open = new Map<number, Waiting<Answer>>()
   #asked = 0
-  #gone = false
+  isGone = false
 
   constructor(script: Script, { data, buffers }: Start) {
     // It needs nothing of the environment, and what it prints would be no part of any document.
@@ -108,7 +124,7 @@ class Member<Question, Answer> {
   }
 
   async ask(question: Question): Promise<Answer> {
-    if (this.#gone) throw lost()
+    if (this.isGone) throw lost()
     const id = this.#asked++
     return new Promise((resolve, reject) => {
       this.#open.set(id, { resolve, reject })
@@ -124,20 +140,20 @@ class Member<Question, Answer> {
   }
 
   #lose(): void {
-    this.#gone = true
+    this.isGone = true
     for (const { reject } of this.#open.values()) reject(lost())
     this.#open.clear()
   }
 
   async end(): Promise<void> {
-    if (!this.#gone) await this.ask('end' as Question).catch(() => undefined)
+    if (!this.isGone) await this.ask('end' as Question).catch(() => undefined)
     await this.#worker.terminate()
   }
 }
 
 /** An error of a thread may carry what it worked on: it is never passed on. */
 function lost(): KvxError {
-  return new KvxError('BUG', 'a thread of kvx ended unexpectedly', {
+  return new KvxError('BUG', 'the threads of kvx ended unexpectedly', {
     hint: 'Nothing is lost. `kvx run resume --workers 0` goes on without threads, if a run is open.',
   })
 }

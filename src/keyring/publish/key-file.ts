@@ -6,6 +6,7 @@ import { exists, readFileCapped, removeFile } from '../../platform/files.ts'
 import { moveFile } from '../../platform/move-file.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
 import { removeLeftover } from '../../platform/temp-file.ts'
+import { tradeFiles } from '../../platform/trade-files.ts'
 import { type KeyFileForm, keyFileForm } from './key-file-form.ts'
 import { inspectSlots, type Publisher, type SlotName, slotOrder, type Slots } from './publisher.ts'
 
@@ -39,6 +40,18 @@ export function keyFilePublisher(place: KeyFilePlace): Publisher {
     }
   }
 
+  /**
+   * Where each file holds what the other shall hold, as on the way back from a rotation, they change places in one
+   * step: one after the other there would be a moment with one key in both.
+   */
+  async function trade({ current, previous }: Slots): Promise<void> {
+    if (current === undefined || previous === undefined || paths.previous === undefined) return
+    if (!(await exists(paths.current)) || !(await exists(paths.previous))) return
+    const isCrossed =
+      (await holds(form, paths.current, previous)) && (await holds(form, paths.previous, current))
+    if (isCrossed) await tradeFiles(paths.current, paths.previous)
+  }
+
   return {
     place: labelOf(place),
     path: place.current,
@@ -48,6 +61,7 @@ export function keyFilePublisher(place: KeyFilePlace): Publisher {
     inspect: async () => inspectSlots(readSlot),
     check: async () => form.check(),
     write: async (slots: Slots) => {
+      await trade(slots)
       for (const slot of slotOrder(slots)) {
         const path = paths[slot]
         if (path !== undefined) await put(path, slots[slot])

@@ -46,9 +46,11 @@ export type Publisher = {
 
   /**
    * Writes both slots, keeps owner, mode, ACL and every other byte of the file, and is durable when it returns.
-   * An env file and a manifest change in one step. Two key files, and two programs, change one after the other: a
-   * reader that starts in between finds one key in both, which a repetition of the command ends. With no current slot the place is taken away
-   * (one-slot applications fail closed during an offline rotation) and comes back with the access that it had.
+   * An env file and a manifest change in one step; so do two key files that are to hold each other's key, where they
+   * are open to the same people and the machine can exchange names. Otherwise two key files, and always two programs,
+   * change one after the other: a reader that starts in between finds one key in both, which a repetition of the
+   * command ends. With no current slot the place is taken away (one-slot applications fail closed during an offline
+   * rotation) and comes back with the access that it had.
    */
   write(slots: Slots): Promise<void>
 }

@@ -78,6 +78,8 @@ export type Row = {
 export type Limits = {
   /** At most so many points, spread over all; all of them without it. */
   readonly most?: number
+  /** Of so many equal parts of all points only this one, from 0 on: as many runs try every point once. */
+  readonly part?: { readonly at: number; readonly of: number }
   /** No new point is begun after this time of `performance.now()`, but for the first few. */
   readonly until?: number
   /** Only these faults. */
@@ -121,6 +123,7 @@ export async function tryScenario(
     // The calls of two sites are not quite the same: each has its own list, and takes its share of it.
     const jobs = orderedJobs(rows, calls)
       .slice(0, limits.most)
+      .filter((_, turn) => limits.part === undefined || turn % limits.part.of === limits.part.at)
       .filter((_, turn) => turn % sites.length === index)
     await site.reset()
     const before = remember(site)

@@ -3,6 +3,7 @@
  * adversaries, within a time. Prints the tables of `docs/reliability.md`; `--write` puts them there.
  *
  *   --minutes N    for the faults and power cuts; 30 unless told
+ *   --part K/N     the K-th of N equal parts of all points, whatever time it takes: N runs try every point once
  *   --most N       so many points and states of each command, whatever time they take
  *   --only TEXT    commands whose name and store contain it; `adversaries` for those alone
  *   --fault NAME   this kind of fault alone, e.g. EIO, and no power cuts
@@ -24,6 +25,7 @@ const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '30' },
     most: { type: 'string' },
+    part: { type: 'string' },
     only: { type: 'string' },
     fault: { type: 'string' },
     mutants: { type: 'boolean', default: false },
@@ -43,23 +45,37 @@ function sayBad(title: string, bad: readonly string[]): void {
 
 type Results = { readonly rows: Row[]; readonly power: PowerRow[]; readonly bad: string[] }
 
+const part = /^(\d+)\/(\d+)$/
+  .exec(values.part ?? '')
+  ?.slice(1)
+  .map(Number)
+const counted = {
+  ...(values.most === undefined ? {} : { most: Number(values.most) }),
+  ...(part === undefined ? {} : { part: { at: (part[0] ?? 1) - 1, of: part[1] ?? 1 } }),
+}
+/** So many points as were asked for, however long that takes. */
+const isWhole = Object.keys(counted).length > 0
+const secondsOfPower = 10
+
+function powerLimits(end: number): Parameters<typeof tryPowerCuts>[2] {
+  if (values.most !== undefined) return { most: Number(values.most), each: 8 }
+  return { until: isWhole ? performance.now() + secondsOfPower * 1000 : end, each: 10 }
+}
+
 /** @param seconds that the command has, its preparation included; three fifths of what is left then are for its faults */
 async function tryOne(scenario: Scenario, seconds: number, results: Results): Promise<void> {
   const started = performance.now()
-  const most = values.most === undefined ? undefined : Number(values.most)
   const end = started + seconds * 1000
   const title = `${scenario.title} (${scenario.store})`
   const only = values.fault === undefined ? {} : { only: [values.fault] }
   await withSites(scenario, lanes, async (sites) => {
     const now = performance.now()
-    const limits = most === undefined ? { until: now + Math.max(0, end - now) * 0.6 } : { most }
+    const limits = isWhole ? counted : { until: now + Math.max(0, end - now) * 0.6 }
     const rows = await tryScenario(scenario, sites, { ...limits, ...only })
     for (const row of rows) sayBad(`${title} ${row.fault}`, row.bad)
     results.rows.push(...rows)
     const isModelled = scenario.store !== 'PostgreSQL' && values.fault === undefined
-    const cut = !isModelled
-      ? []
-      : await tryPowerCuts(scenario, sites, most === undefined ? { until: end, each: 10 } : { most, each: 8 })
+    const cut = !isModelled ? [] : await tryPowerCuts(scenario, sites, powerLimits(end))
     for (const row of cut) sayBad(`${title} power cut, ${row.model}`, row.bad)
     results.power.push(...cut)
     const spent = Math.round((performance.now() - started) / 1000)

@@ -62,9 +62,9 @@ export class Installation {
   }
 
   /** The whole command from the shell's call to its end; every record must lie under version 2 afterwards. */
-  async move(rows: number): Promise<Rewrapped> {
+  async move(rows: number, ...flags: readonly string[]): Promise<Rewrapped> {
     const begun = performance.now()
-    const child = spawn(kvxBin, [this.#work, '--yes', '--json', '--progress', 'none'], {
+    const child = spawn(kvxBin, [this.#work, '--yes', '--json', '--progress', 'none', ...flags], {
       cwd: this.path,
       env: { PATH: process.env['PATH'] ?? '', ...this.#env },
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -14,6 +14,7 @@ import { inPostgres, withPostgres } from './postgres.ts'
 import { inMemory } from './rewrap.ts'
 import { inSqlite } from './sqlite.ts'
 import { startUp } from './start-up.ts'
+import { besidePgbench } from './throttle.ts'
 import { benchVault } from './vault.ts'
 
 const { values } = parseArgs({
@@ -52,6 +53,7 @@ add(await inFiles(large))
 add(await inSqlite(large))
 const withServer = await withPostgres(async (server) => {
   add(...(await inPostgres(server, large)))
+  add(...(await besidePgbench(server, { ...large, rows: Math.min(rows, 10_000) })))
   return await growth(server, scale.growth)
 })
 const grown = withServer ?? (await growth(undefined, scale.growth))

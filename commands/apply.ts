@@ -15,6 +15,7 @@ import { destroyVersion, scheduleDestruction } from '../src/migration/destroy.ts
 import { Journal } from '../src/migration/journal.ts'
 import type { ExaminedWork } from '../src/migration/planned-work.ts'
 import { retireVersion } from '../src/migration/retire.ts'
+import type { Rate } from '../src/migration/workload.ts'
 import { destroyedData, destroyedLines, scheduledLines } from '../src/ui/destroy-view.ts'
 import { approvalData, approvalLines, planFileLines } from '../src/ui/plan-view.ts'
 import { confirmStep, confirmTyped } from '../src/ui/prompts.ts'
@@ -31,7 +32,7 @@ import { answersOf, throttleFlags, withProgress } from './_program/run-flags.ts'
 type ApplyFlags = Parameters<typeof answersOf>[0] &
   Parameters<typeof withProgress>[0] & {
     readonly batch: number | undefined
-    readonly rate: number | undefined
+    readonly rate: Rate | undefined
     readonly 'dry-run': boolean
     readonly json: boolean
     readonly quiet: boolean

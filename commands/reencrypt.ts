@@ -16,7 +16,7 @@ export default class Reencrypt extends KvxCommand {
       description: 'New DEKs: an old one leaked, or has sealed long enough',
       command: '<%= config.bin %> reencrypt app.secrets --new-deks',
     },
-    { description: 'Beside a busy application', command: '<%= config.bin %> reencrypt --rate 500 --yes' },
+    { description: 'Beside a busy application', command: '<%= config.bin %> reencrypt --rate auto --yes' },
   ]
   static override strict = false
   static override args = {

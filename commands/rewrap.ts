@@ -12,7 +12,7 @@ export default class Rewrap extends KvxCommand {
       description: 'Everything of one envelope, after its readers were restarted',
       command: '<%= config.bin %> rewrap app.secrets --rolled-out',
     },
-    { description: 'Beside a busy application', command: '<%= config.bin %> rewrap --rate 500 --yes' },
+    { description: 'Beside a busy application', command: '<%= config.bin %> rewrap --rate auto --yes' },
   ]
   static override strict = false
   static override args = {

@@ -5,7 +5,7 @@ import { executeDataRun, prepareDataRun } from '../../src/migration/data-run.ts'
 import { isBackedUp } from '../../src/migration/gates.ts'
 import { Journal } from '../../src/migration/journal.ts'
 import { countsOf, type PlanTerms } from '../../src/migration/plan.ts'
-import type { DataWork } from '../../src/migration/workload.ts'
+import type { DataWork, Rate } from '../../src/migration/workload.ts'
 import type { ProgressForm } from '../../src/ui/progress.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { planLines, resultLines, runData } from '../../src/ui/run-view.ts'
@@ -29,7 +29,7 @@ type DataFlags = {
   readonly home: string | undefined
   readonly progress: ProgressForm
   readonly batch: number | undefined
-  readonly rate: number | undefined
+  readonly rate: Rate | undefined
   readonly 'on-error': 'stop' | 'quarantine'
   readonly 'rolled-out': boolean
   readonly 'new-deks'?: boolean

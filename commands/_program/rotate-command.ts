@@ -16,6 +16,7 @@ import {
 } from '../../src/migration/rotation.ts'
 import { lockRun } from '../../src/migration/runs.ts'
 import { unstage } from '../../src/migration/unstage.ts'
+import type { Rate } from '../../src/migration/workload.ts'
 import { confirmStep } from '../../src/ui/prompts.ts'
 import { planLines } from '../../src/ui/run-view.ts'
 import { answersOf, withoutReason } from './run-flags.ts'
@@ -27,7 +28,7 @@ type RotateFlags = Parameters<typeof answersOf>[0] & {
   readonly offline: boolean
   readonly then: 'data' | undefined
   readonly batch: number | undefined
-  readonly rate: number | undefined
+  readonly rate: Rate | undefined
   readonly 'on-error': 'stop' | 'quarantine'
   readonly 'rolled-out': boolean
   readonly 'without-backup': boolean

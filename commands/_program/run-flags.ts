@@ -1,7 +1,11 @@
+import { CLIError } from '@oclif/core/errors'
 import * as Flags from '@oclif/core/flags'
 import { looksLikeKey } from '../../src/audit/entry-guard.ts'
 import { KvxError } from '../../src/core/errors.ts'
+import { giveWay, isGivingWay } from '../../src/migration/giving-way.ts'
+import type { Rate } from '../../src/migration/workload.ts'
 import { onSignals } from '../../src/platform/interrupt.ts'
+import { giveProcessorsAway } from '../../src/platform/priority.ts'
 import { useThreads } from '../../src/platform/threads.ts'
 import { progressReporter, type ProgressForm } from '../../src/ui/progress.ts'
 import type { Answers } from '../../src/ui/prompts.ts'
@@ -19,6 +23,12 @@ export const progressFlags = {
 /** Flags of commands that open every value. */
 export const workFlags = {
   ...progressFlags,
+  rate: Flags.option({
+    description:
+      'give way to an application that works beside it: rest the longer, the slower its database answers',
+    options: ['auto'] as const,
+    helpGroup: 'RUN',
+  })(),
   workers: Flags.integer({
     description:
       'threads that open and seal values beside the one that reads and writes them, 0 for none; else, for much work on four processors or more, one less than those, 8 at most',
@@ -28,6 +38,16 @@ export const workFlags = {
     helpGroup: 'RUN',
   }),
 }
+
+const rateFlag = Flags.custom<Rate>({
+  parse: async (text) => {
+    if (text === 'auto') return text
+    const rate = Number(text)
+    if (/^[0-9]+$/.test(text) && Number.isSafeInteger(rate) && rate >= 1) return rate
+    // In the words of the parser's own numbers, which `toKvxError` knows.
+    throw new CLIError('Expected an integer greater than or equal to 1 or auto but received something else')
+  },
+})
 
 export const throttleFlags = {
   ...workFlags,
@@ -39,10 +59,10 @@ export const throttleFlags = {
     max: 10_000,
     helpGroup: 'RUN',
   }),
-  rate: Flags.integer({
-    description: 'records a second at most, for an application that works beside it',
-    min: 1,
-    helpValue: 'N',
+  rate: rateFlag({
+    description:
+      'for an application that works beside it: `auto` gives way, resting the longer the slower its database answers; a number is records a second at most',
+    helpValue: 'auto|N',
     helpGroup: 'RUN',
   }),
 }
@@ -160,12 +180,20 @@ export function answersOf(flags: {
 
 /** Listens for signals and shows progress while the work goes on. */
 export async function withProgress<T>(
-  flags: { readonly progress: ProgressForm; readonly quiet?: boolean; readonly workers?: number | undefined },
+  flags: {
+    readonly progress: ProgressForm
+    readonly quiet?: boolean
+    readonly workers?: number | undefined
+    readonly rate?: Rate | undefined
+  },
   work: (events: ReturnType<typeof progressReporter>) => Promise<T>,
 ): Promise<T> {
   onSignals()
-  useThreads(flags.workers)
-  const events = progressReporter(flags.quiet === true ? 'none' : flags.progress)
+  const isGentle = flags.rate === 'auto'
+  useThreads(isGentle ? (flags.workers ?? 0) : flags.workers)
+  giveWay(isGentle)
+  if (isGentle) giveProcessorsAway()
+  const events = progressReporter(flags.quiet === true ? 'none' : flags.progress, isGivingWay)
   try {
     return await work(events)
   } finally {

@@ -12,7 +12,7 @@ import { QuarantineFile } from './quarantine-file.ts'
 import { rememberPlaces } from './places.ts'
 import type { EnvelopeResult } from './report.ts'
 import type { Session } from './session.ts'
-import type { Workload } from './workload.ts'
+import type { Rate, Workload } from './workload.ts'
 
 /** After so many sweeps a writer that goes on sealing under the old key is named and the run stops. */
 const maxSweeps = 8
@@ -24,7 +24,7 @@ export type ApplyOptions = {
   /** The version that everything shall lie under: the run's target, or on the way back where it came from. */
   readonly target: number
   readonly batch: number | undefined
-  readonly rate: number | undefined
+  readonly rate: Rate | undefined
   readonly before: readonly Counts[]
   readonly events: Events
   /** The last sweep begins no earlier than this (milliseconds since 1970): readers' caches have ended by then. */

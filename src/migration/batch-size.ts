@@ -1,11 +1,24 @@
-/** A batch holds the locks of its records: for about so long it may, unless the operator says how many they are. */
-const aimMs = 200
-const least = 50
-const first = 500
+import type { Rate } from './workload.ts'
+
+/** A batch holds the locks of its records, and keeps a server busy. */
+type Aim = {
+  /** About so long it may take. */
+  readonly ms: number
+  readonly least: number
+  readonly first: number
+}
+
+const ordinary: Aim = { ms: 200, least: 50, first: 500 }
+/** Beside an application that goes first: no longer than it waits for something anyway. */
+const gentle: Aim = { ms: 20, least: 5, first: 20 }
 const most = 2000
 
-/** How many records the next transaction takes: as many as fit into a fifth of a second, or those that were asked for. */
+/**
+ * How many records the next transaction takes: as many as fit into a fifth of a second, or a fiftieth where the run
+ * gives way, or those that were asked for.
+ */
 export class BatchSize {
+  readonly #aim: Aim
   readonly #adapts: boolean
   readonly #cap: number
   #size: number
@@ -15,10 +28,12 @@ export class BatchSize {
    * @param rate records a second at most: no batch is larger than what a second may have
    * @param adapts whether the time that a batch takes grows with its records
    */
-  constructor(asked: number | undefined, rate: number | undefined, adapts: boolean) {
-    this.#adapts = adapts && asked === undefined
-    this.#cap = rate === undefined ? most : Math.max(1, Math.floor(rate))
-    this.#size = Math.min(asked ?? first, rate === undefined ? Number.POSITIVE_INFINITY : this.#cap)
+  constructor(asked: number | undefined, rate: Rate | undefined, adapts: boolean) {
+    this.#aim = rate === 'auto' ? gentle : ordinary
+    this.#adapts = (adapts || rate === 'auto') && asked === undefined
+    const atMost = typeof rate === 'number' ? Math.max(1, Math.floor(rate)) : undefined
+    this.#cap = atMost ?? most
+    this.#size = Math.min(asked ?? this.#aim.first, atMost ?? Number.POSITIVE_INFINITY)
   }
 
   get records(): number {
@@ -28,7 +43,8 @@ export class BatchSize {
   /** Of a whole batch: how long its transaction took. */
   took(ms: number): void {
     if (!this.#adapts) return
-    const fitting = ms < aimMs / 2 ? this.#size * 2 : ms > aimMs * 2 ? this.#size / 2 : this.#size
-    this.#size = Math.min(this.#cap, most, Math.max(least, Math.floor(fitting)))
+    const aim = this.#aim
+    const fitting = ms < aim.ms / 2 ? this.#size * 2 : ms > aim.ms * 2 ? this.#size / 2 : this.#size
+    this.#size = Math.min(this.#cap, most, Math.max(aim.least, Math.floor(fitting)))
   }
 }

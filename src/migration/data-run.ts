@@ -22,11 +22,12 @@ import { rememberPlaces } from './places.ts'
 import { writeReport } from './report.ts'
 import { lockRun, refuseUnfinished, startRun } from './runs.ts'
 import { declaredWorkloads, nothingDeclared, openSession, unknownWorkload, type Session } from './session.ts'
+import { restedMs } from './giving-way.ts'
 import { compileEnvelopes } from './envelope/compile-envelope.ts'
 import { refuseSharedColumns } from './envelope/shared-columns.ts'
-import type { DataWork } from './workload.ts'
+import type { DataWork, Rate } from './workload.ts'
 
-export type Throttle = { readonly batch: number | undefined; readonly rate: number | undefined }
+export type Throttle = { readonly batch: number | undefined; readonly rate: Rate | undefined }
 
 export type DataRequest = {
   readonly work: DataWork
@@ -196,6 +197,8 @@ export type DataResult = {
   readonly run: RunRow
   readonly applied: Applied
   readonly seconds: number
+  /** How much of that it rested for others; undefined where it gave way to nothing. */
+  readonly restedSeconds: number | undefined
   readonly report: string
   readonly failure: KvxError | undefined
 }
@@ -276,6 +279,7 @@ export async function workOnData(
 ): Promise<DataResult> {
   const { run } = options
   const started = performance.now()
+  const restedBefore = restedMs() ?? 0
   requireSealing(await readKeyring(workspace.home), { name: run.key, version: options.target })
   const intent = {
     action: `run.${run.kind}`,
@@ -304,7 +308,9 @@ export async function workOnData(
     })
     conclusion.conclude(report.named)
     journal.setStatus(run.id, failure === undefined ? (options.finished ?? 'done') : 'open')
-    return { run: journal.get(run.id), applied, seconds, report: report.path, failure }
+    const rested = restedMs()
+    const restedSeconds = rested === undefined ? undefined : (rested - restedBefore) / 1000
+    return { run: journal.get(run.id), applied, seconds, restedSeconds, report: report.path, failure }
   })
 }
 

@@ -17,6 +17,8 @@ export type OpenEnvelope = {
   readonly envelope: Envelope
   readonly store: Store
   readonly book: KeyBook
+  /** Of a store whose application goes first: what it is owed before each batch that is written. */
+  readonly rest?: (() => Promise<void>) | undefined
   /** Threads for so many records; undefined where they would not pay, or there are none. */
   readonly helpers?: (records: number) => Promise<Helpers | undefined>
 }

@@ -10,8 +10,9 @@ import type { ServerLock } from '../stores/server-lock.ts'
 import type { Store } from '../stores/store.ts'
 import { compileEnvelopes } from './envelope/compile-envelope.ts'
 import type { Envelope } from './envelope/envelope.ts'
-import { envelopeWorkload } from './envelope-workload.ts'
+import { envelopeWorkload, type OpenEnvelope } from './envelope-workload.ts'
 import { KeyBook } from './envelope/key-book.ts'
+import { gently, givesWay } from './giving-way.ts'
 import { HelperRoom } from './threads/helpers.ts'
 import { vaultPlace, vaultWorkload } from './vault-workload.ts'
 import type { Workload } from './workload.ts'
@@ -99,21 +100,21 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
   const records = meant.filter((one) => !vaults.includes(one)).map(({ name }) => name)
   const envelopes = records.length === 0 ? [] : compileEnvelopes(workspace.config, records)
   const ring = await readKeyring(workspace.home)
-  const stores = new Map<string, Store>()
+  const stores = new Map<string, OpenStore>()
   const books = new Map<string, KeyBook>()
   let lock: ServerLock | undefined
   const helpers = new HelperRoom(workspace.config, books)
   const close = async (): Promise<void> => {
     await helpers.close()
     for (const book of books.values()) book.wipe()
-    for (const store of stores.values()) await store.close()
+    for (const { store } of stores.values()) await store.close()
     lock?.release()
   }
   try {
     if (options.exclusive) lock = await lockStores(workspace.config, envelopes)
     for (const { store, key } of envelopes) {
       if (!stores.has(store))
-        stores.set(store, await openStore(store, storeConfig(workspace.config, store), lock))
+        stores.set(store, paced(await openStore(store, storeConfig(workspace.config, store), lock)))
       if (!books.has(key)) books.set(key, await KeyBook.load(workspace.home, ring, key))
     }
   } catch (error) {
@@ -123,7 +124,7 @@ export async function openSession(workspace: Workspace, options: SessionOptions)
   const opened = envelopes.map((envelope) =>
     envelopeWorkload({
       envelope,
-      store: present(stores.get(envelope.store)),
+      ...present(stores.get(envelope.store)),
       book: present(books.get(envelope.key)),
       helpers: async (records) => helpers.for(records),
     }),
@@ -140,6 +141,12 @@ export async function emptySession(workspace: Workspace): Promise<Session> {
     workloads: [],
     close: async () => undefined,
   }
+}
+
+type OpenStore = Pick<OpenEnvelope, 'store' | 'rest'>
+
+function paced(store: Store): OpenStore {
+  return givesWay() ? gently(store) : { store }
 }
 
 function present<T>(value: T | undefined): T {

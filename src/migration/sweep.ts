@@ -37,7 +37,9 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
   const isPlain = (options.kind === 'rewrap' || options.kind === 'reencrypt') && options.rate === undefined
   const helpers = isPlain && options.fresh === undefined ? await open.helpers?.(options.total) : undefined
   try {
-    const pages = store.scan(envelope.set, Math.min(size.records, pageSize))
+    // Where the run gives way, a page is written in pieces: it rests before each of them, and reads no more for it.
+    const atOnce = options.rate === 'auto' ? pageSize : Math.min(size.records, pageSize)
+    const pages = store.scan(envelope.set, atOnce)
     const found = inOrder(
       overlaps ? readAhead(pages) : pages,
       helpers?.width ?? 0,
@@ -55,7 +57,8 @@ export async function sweepOnce(open: OpenEnvelope, options: SweepOptions): Prom
         done: seen,
         total: options.total,
       })
-      if (options.rate !== undefined) await hold(started, seen, { rate: options.rate, run: options.run })
+      if (typeof options.rate === 'number')
+        await hold(started, seen, { rate: options.rate, run: options.run })
     }
     const { changed, lost } = await writer.end()
     return { seen, changed, lost, unreadable }
@@ -128,6 +131,7 @@ class BatchWriter {
   }
 
   async #write(batch: readonly Pending[]): Promise<void> {
+    await this.#open.rest?.()
     const begun = performance.now()
     try {
       const outcomes = await swapPending(this.#open, batch, this.#options)

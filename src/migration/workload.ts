@@ -7,6 +7,9 @@ import type { QuarantineRow, RunKind } from './journal.ts'
 /** What happens to sealed things: DEKs move, or values that lie directly under the key do. */
 export type DataWork = 'rewrap' | 'reencrypt'
 
+/** Records a second at most, or as many as leave an application beside the run its latency. */
+export type Rate = number | 'auto'
+
 export type CensusOptions = {
   readonly phase: Progress['phase']
   readonly events: Events
@@ -29,8 +32,8 @@ export type SweepOptions = {
   readonly backup: BackupWriter
   /** Records in one transaction; as many as its time allows when undefined. */
   readonly batch: number | undefined
-  /** Records a second at most; without a limit when undefined. */
-  readonly rate: number | undefined
+  /** Without a limit when undefined. */
+  readonly rate: Rate | undefined
   readonly events: Events
   readonly total: number
   readonly kind: RunKind

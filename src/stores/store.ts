@@ -92,6 +92,12 @@ export type Store = {
    */
   readonly overlaps?: boolean
 
+  /**
+   * Asks the smallest question that there is, in turn with what is under way: how long the answer takes says how busy
+   * the store is. Missing where nobody answers but kvx itself.
+   */
+  probe?(): Promise<void>
+
   /** Whole records with every column of the table, for the ciphertext backup. Missing ones are left out. */
   fetch(set: RecordSet, ids: readonly RecordId[]): Promise<readonly StoredRecord[]>
 

@@ -11,8 +11,12 @@ const barWidth = 24
 /**
  * Progress on standard error: one line that is redrawn on a terminal, a line every ten seconds elsewhere, or JSON
  * lines. `end` clears the line.
+ * @param isGivingWay whether the work rests for others at this moment
  */
-export function progressReporter(form: ProgressForm): Events & { readonly end: () => void } {
+export function progressReporter(
+  form: ProgressForm,
+  isGivingWay: () => boolean = () => false,
+): Events & { readonly end: () => void } {
   if (form === 'none') return { progress: () => undefined, end: () => undefined }
   const terminal = form === 'human' && process.stderr.isTTY
   const every = terminal ? terminalEveryMs : logEveryMs
@@ -30,7 +34,8 @@ export function progressReporter(form: ProgressForm): Events & { readonly end: (
       }
       if (now - shown < every) return
       shown = now
-      process.stderr.write(lineOf(form, terminal, progress, now - phaseBegun))
+      const tail = isGivingWay() ? ', giving way' : ''
+      process.stderr.write(lineOf(form, terminal, { ...progress, tail }, now - phaseBegun))
     },
     end: () => {
       if (terminal) process.stderr.write('\r\x1b[2K')
@@ -38,12 +43,17 @@ export function progressReporter(form: ProgressForm): Events & { readonly end: (
   }
 }
 
-function lineOf(form: ProgressForm, terminal: boolean, progress: Progress, ms: number): string {
+function lineOf(
+  form: ProgressForm,
+  terminal: boolean,
+  { tail, ...progress }: Progress & { readonly tail: string },
+  ms: number,
+): string {
   if (form === 'json') return `${JSON.stringify({ ...progress, seconds: Math.round(ms / 1000) })}\n`
   const { phase, envelope, done, total } = progress
   const perSecond = ms > 0 ? (done * 1000) / ms : 0
   const left = perSecond > 0 && total > done ? `, ${duration((total - done) / perSecond)} left` : ''
-  const text = `${phase} ${envelope}  ${count(done)} of ${count(Math.max(total, done))}  ${count(Math.round(perSecond))}/s${left}`
+  const text = `${phase} ${envelope}  ${count(done)} of ${count(Math.max(total, done))}  ${count(Math.round(perSecond))}/s${left}${tail}`
   return terminal ? `\r\x1b[2K${fitting(bar(done, total), text)}` : `${text}\n`
 }
 

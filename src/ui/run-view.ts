@@ -53,9 +53,13 @@ export function resultLines(result: DataResult): readonly string[] {
   const changed = result.applied.envelopes.reduce((sum, one) => sum + one.changed, 0)
   return [
     ...lines,
-    `${count(changed)} records in ${result.seconds.toFixed(1)} s, each read back and opened`,
+    `${count(changed)} records in ${result.seconds.toFixed(1)} s, each read back and opened${gaveWay(result)}`,
     `report  ${result.report}`,
   ]
+}
+
+function gaveWay({ restedSeconds }: DataResult): string {
+  return restedSeconds === undefined ? '' : `; gave way for ${restedSeconds.toFixed(1)} s of them`
 }
 
 function byVersion(counts: Readonly<Record<string, number>>): string {
@@ -69,6 +73,9 @@ export function runData(result: DataResult): object {
     run: result.run.id,
     envelopes: envelopeData(result.applied),
     seconds: Math.round(result.seconds * 1000) / 1000,
+    ...(result.restedSeconds === undefined
+      ? {}
+      : { restedSeconds: Math.round(result.restedSeconds * 1000) / 1000 }),
     report: result.report,
   }
 }

@@ -92,6 +92,11 @@ export const dataRun = z.object({
   run: text,
   envelopes: z.array(moved),
   seconds: z.number().nonnegative(),
+  restedSeconds: z
+    .number()
+    .nonnegative()
+    .optional()
+    .describe('how much of that it gave way, with `--rate auto`'),
   report: text.describe('path of the signed report'),
 })
 

@@ -20,6 +20,19 @@ describe('the size of a batch', () => {
     expect(size.records).toBe(10_000)
   })
 
+  test('is small where the run gives way, whatever the store is', () => {
+    const size = new BatchSize(undefined, 'auto', false)
+    const seen = [size.records]
+    for (const ms of [5, 5, 15, 15, ...Array<number>(6).fill(90)]) {
+      size.took(ms)
+      seen.push(size.records)
+    }
+    expect(seen).toEqual([20, 40, 80, 80, 80, 40, 20, 10, 5, 5, 5])
+    const asked = new BatchSize(300, 'auto', true)
+    asked.took(1)
+    expect(asked.records).toBe(300)
+  })
+
   test('is never more than a second may have, and does not change where time says nothing', () => {
     const slow = new BatchSize(undefined, 40, true)
     slow.took(1)

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { pgbenchMissing } from '../../bench/throttle.ts'
 import { root } from '../support/cli.ts'
 import { postgresMissing } from '../support/postgres.ts'
 
@@ -24,7 +25,7 @@ test('the quick benchmark does all of its work and says what each part took', ()
   )
   const { rows, growth } = JSON.parse(text) as Measured
   const stores = postgresMissing() === undefined ? ['SQLite', 'PostgreSQL'] : ['SQLite']
-  expect(rows.map(({ what }) => what.replaceAll(/\d[\d,]* /g, 'N '))).toEqual([
+  expect(rows.map(({ what }) => what.replaceAll(/\b\d[\d,]* /g, 'N '))).toEqual([
     '`kvx --version`',
     '`kvx --help`',
     '`kvx check FILE`',
@@ -37,6 +38,11 @@ test('the quick benchmark does all of its work and says what each part took', ()
         `\`kvx rewrap\` of N rows in ${store}: plan, backup, swaps, read-back, full scan, report`,
       ),
     ),
+    ...(stores.length === 2 && pgbenchMissing() === undefined
+      ? ['', ' --rate auto'].map(
+          (rate) => `p99 of the transactions of \`pgbench\` beside \`kvx rewrap${rate}\` of N rows`,
+        )
+      : []),
   ])
   for (const { what, ratio, ms } of rows) expect([what, ratio > 0 && ms > 0]).toEqual([what, true])
   expect(growth.map(({ store, rows: records }) => [store, records])).toEqual(

@@ -49,6 +49,7 @@ export async function openMysqlStore(options: MysqlStoreOptions): Promise<Store>
       return await inspectRecords(connection, await tableOf(set), { set, forWriting })
     },
     scan: (set, pageSize) => scanPages(connection, async () => await tableOf(set), { set, pageSize }),
+    probe: async () => void (await connection.rows('SELECT 1')),
     fetch: async (set, ids) => await fetchRecords(connection, { table: await tableOf(set), set }, ids),
     ...serverWrites<Table>({
       target: connection.target,

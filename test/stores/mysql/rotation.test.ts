@@ -33,7 +33,7 @@ it('rotates, is killed, goes on and retires, while a second home waits outside',
     return made.begin()
   })
   if (app === undefined || second === undefined) throw new Error('two were made')
-  app.ok('verify')
+  app.ok('verify', '--rate', 'auto')
   const slow = app.start(
     'rotate',
     'master',

@@ -1,0 +1,65 @@
+import { randomBytes } from 'node:crypto'
+import { expect, it, onTestFinished } from 'vitest'
+import { gently, isGivingWay } from '../../../src/migration/giving-way.ts'
+import { opens, type SealedRow, sealRow, ServerApplication } from '../../support/server-application.ts'
+import { untested } from '../../support/rotations.ts'
+import { makeDatabase, openStore, readAll, recordSet, usePostgres } from './fixture.ts'
+
+const postgres = usePostgres()
+const rows = 150
+
+it('moves everything beside an application, and says how long it gave way', async () => {
+  const { server } = postgres
+  const kek = randomBytes(32)
+  const url = await makeDatabase(
+    server,
+    'CREATE TABLE secrets (id uuid PRIMARY KEY, enc_blob bytea NOT NULL, dek_encrypted bytea NOT NULL)',
+  )
+  for (let count = 0; count < rows; count++) {
+    const { id, enc_blob, dek_encrypted } = sealRow(kek)
+    await server.sql(url, 'INSERT INTO secrets VALUES ($1, $2, $3)', [id, enc_blob, dek_encrypted])
+  }
+  const app = new ServerApplication(kek, '{ postgres: "${DATABASE_URL}" }', { DATABASE_URL: url })
+  onTestFinished(() => app.close())
+  app.begin()
+  app.ok('rotate', 'master', '--offline', '--yes', ...untested)
+  const moved = app.ok('rewrap', '--yes', '--rate', 'auto').data as {
+    readonly envelopes: readonly { readonly changed: number }[]
+    readonly seconds: number
+    readonly restedSeconds: number
+  }
+  expect(moved.envelopes.map(({ changed }) => changed)).toEqual([rows])
+  expect(moved.restedSeconds).toBeGreaterThan(0)
+  expect(moved.restedSeconds).toBeLessThan(moved.seconds)
+  const found = await server.sql(url, 'SELECT * FROM secrets')
+  expect(found.filter((row) => opens(app.kek(), row as SealedRow))).toHaveLength(rows)
+  app.ok('verify', '--rate', 'auto')
+})
+
+it('rests longer while the server is slow to answer, and no longer when it is quick again', async () => {
+  const { server } = postgres
+  const url = await makeDatabase(
+    server,
+    "CREATE TABLE t (id int PRIMARY KEY, value text); INSERT INTO t SELECT n, 'v' FROM generate_series(1, 250) n",
+  )
+  const { store, rest } = gently(await openStore(url))
+  expect(await readAll(store, recordSet(), 500)).toHaveLength(250)
+  const quickAgain = async (): Promise<boolean> => {
+    for (let rests = 0; rests < 500 && isGivingWay(); rests++) await rest()
+    return !isGivingWay()
+  }
+  await rest()
+  expect(await quickAgain()).toBe(true)
+  const [backend] = await server.sql(
+    url,
+    "SELECT pid FROM pg_stat_activity WHERE application_name = 'kvx' AND datname = current_database()",
+  )
+  const pid = Number(backend?.['pid'])
+  // Its process has no processor for a while.
+  process.kill(pid, 'SIGSTOP')
+  const resting = rest()
+  setTimeout(() => process.kill(pid, 'SIGCONT'), 300)
+  await resting
+  expect(isGivingWay()).toBe(true)
+  expect(await quickAgain()).toBe(true)
+})

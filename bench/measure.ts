@@ -37,7 +37,7 @@ export async function timed(work: () => unknown): Promise<number> {
 }
 
 type Names = Pick<Row, 'what' | 'beside' | 'target'>
-type Pair = { readonly ms: number; readonly besideMs: number }
+export type Pair = { readonly ms: number; readonly besideMs: number }
 
 /** Measures both in each round, one after the other, so that a busy moment hits them alike. */
 export async function beside(names: Names, rounds: number, measure: () => Promise<Pair>): Promise<Row> {

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'pg'
 import type { PostgresServer } from '../test/support/postgres.ts'
 import { Installation } from './installation.ts'
-import { rowOf, type Row, type Scale } from './measure.ts'
+import { type Pair, rowOf, type Row, type Scale } from './measure.ts'
 import { fillPostgres } from './records.ts'
 
 /** Four clients, and so many transactions a second of them all: a tenth of what two processors can do. */
@@ -53,8 +53,6 @@ export async function besidePgbench(
     rowOf({ what: names('kvx rewrap --rate auto'), beside: alone, target: aim }, gentle),
   ]
 }
-
-type Pair = { readonly ms: number; readonly besideMs: number }
 
 /** As long alone as beside the run, one after the other. */
 async function pair(

@@ -5,6 +5,8 @@ import type { AddressInfo } from 'node:net'
 export class S3Proxy {
   /** Called with the key before a write is passed on. */
   beforePut: ((key: string) => Promise<void>) | undefined
+  /** Called with the key before a read of an object is passed on. */
+  beforeGet: ((key: string) => Promise<void>) | undefined
   /** Ends the connection after the next write of this key, without its answer. */
   swallowAnswerOf: string | undefined
   /** Answers the next write of this key with a fault in place of the server. */
@@ -36,6 +38,7 @@ export class S3Proxy {
     const [, , ...rest] = new URL(from.url ?? '/', this.#target).pathname.split('/')
     const key = rest.map(decodeURIComponent).join('/')
     if (from.method === 'PUT') await this.beforePut?.(key)
+    if (from.method === 'GET') await this.beforeGet?.(key)
     if (from.method === 'PUT' && this.failAt === key) {
       this.failAt = undefined
       to.writeHead(500).end()

@@ -1,15 +1,15 @@
 import { KvxError } from '../../core/errors.ts'
 import { fileFormat } from '../directory/file-format.ts'
-import { idKey } from '../directory/format.ts'
 import { compileGlob, type Glob, globProblem, matchesAll } from '../directory/glob.ts'
 import { jsonFormat } from '../directory/json-format.ts'
 import type { CatalogueTable, RecordId, RecordSet, Store, StoredRecord, StoreFacts } from '../store.ts'
+import { sideBySide } from '../side-by-side.ts'
 import { type Bucket, globsOf, headersCell, isUnreachable, keyOf, recordOf, shapeError } from './bucket.ts'
 import { openClient, type S3Options } from './client.ts'
 import { proveConditions, type Spelling } from './conditions.ts'
 import { countOldVersions, listObjects, probeName } from './listing.ts'
 import { readObject } from './objects.ts'
-import { insertMissingObjects, swapObjects } from './writes.ts'
+import { atOnce, insertMissingObjects, swapObjects } from './writes.ts'
 
 export type S3StoreOptions = S3Options & {
   /** What every key of the store begins with. */
@@ -21,6 +21,7 @@ export type S3StoreOptions = S3Options & {
 
 /** A page ends early when its objects have so many bytes together. */
 const pageBytes = 32 * 1_048_576
+const groupBytes = 16 * 1_048_576
 const sampledObjects = 20
 
 /**
@@ -54,14 +55,32 @@ export async function openS3Store(options: S3StoreOptions): Promise<Store> {
   }
 }
 
-async function* pathsIn({ client, prefix }: Bucket, globs: readonly Glob[]): AsyncGenerator<string> {
-  for await (const { key } of listObjects(client, prefix)) {
+type Found = { readonly path: string; readonly size: number }
+
+async function* pathsIn({ client, prefix }: Bucket, globs: readonly Glob[]): AsyncGenerator<Found> {
+  for await (const { key, size } of listObjects(client, prefix)) {
     const path = key.slice(prefix.length)
     if (path === '' || path === probeName || !matchesAll(globs, path)) continue
     if (isUnreachable(path))
       throw shapeError(client, 'an object has . or .. as a part of its key, which no address reaches')
-    yield path
+    yield { path, size }
   }
+}
+
+/** What is read at once: a server's answer takes long, and the memory for a few small objects is nothing. */
+async function* groupsOf(found: AsyncIterable<Found>): AsyncGenerator<readonly string[]> {
+  let paths: string[] = []
+  let bytes = 0
+  for await (const { path, size } of found) {
+    if (paths.length === atOnce || bytes + size > groupBytes) {
+      yield paths
+      paths = []
+      bytes = 0
+    }
+    paths.push(path)
+    bytes += size
+  }
+  yield paths
 }
 
 async function* scanPages(
@@ -73,16 +92,21 @@ async function* scanPages(
     throw new KvxError('BUG', 'a page holds at least one record')
   let page: StoredRecord[] = []
   let bytes = 0
-  for await (const path of pathsIn(bucket, globsOf(bucket, set))) {
-    const object = await readObject(bucket.client, `${bucket.prefix}${path}`)
-    if (object === undefined) continue
-    const { id, cells } = recordOf(bucket, set, path, object.bytes)
-    page.push({ id, cells })
-    bytes += object.bytes.length
-    if (page.length < pageSize && bytes < pageBytes) continue
-    yield page
-    page = []
-    bytes = 0
+  for await (const paths of groupsOf(pathsIn(bucket, globsOf(bucket, set)))) {
+    const objects = await sideBySide(paths, atOnce, async (path) =>
+      readObject(bucket.client, `${bucket.prefix}${path}`),
+    )
+    for (const [index, path] of paths.entries()) {
+      const object = objects[index]
+      if (object === undefined) continue
+      const { id, cells } = recordOf(bucket, set, path, object.bytes)
+      page.push({ id, cells })
+      bytes += object.bytes.length
+      if (page.length < pageSize && bytes < pageBytes) continue
+      yield page
+      page = []
+      bytes = 0
+    }
   }
   if (page.length > 0) yield page
 }
@@ -102,24 +126,23 @@ async function fetchRecords(
   ids: readonly RecordId[],
 ): Promise<readonly StoredRecord[]> {
   const globs = globsOf(bucket, set)
-  const found = new Map<string, StoredRecord>()
-  for (const id of ids) {
+  const found = await sideBySide(ids, atOnce, async (id) => {
     const key = keyOf(bucket, globs, id)
     const object = key === undefined ? undefined : await readObject(bucket.client, key)
-    if (key === undefined || object === undefined) continue
+    if (key === undefined || object === undefined) return []
     const path = key.slice(bucket.prefix.length)
     const { cells } = recordOf(bucket, set, path, object.bytes)
     const whole = { [bucket.format.whole]: object.bytes, [headersCell]: JSON.stringify(object.kept) }
-    found.set(idKey(id), { id, cells: { path, ...cells, ...whole } })
-  }
-  return ids.flatMap((id) => found.get(idKey(id)) ?? [])
+    return [{ id, cells: { path, ...cells, ...whole } }]
+  })
+  return found.flat()
 }
 
 async function readCatalogue(bucket: Bucket): Promise<readonly CatalogueTable[]> {
   const { format, match } = bucket
   const members = new Map<string, string>()
   let records = 0n
-  for await (const path of pathsIn(bucket, [match])) {
+  for await (const { path } of pathsIn(bucket, [match])) {
     records++
     if (format.membersOf === undefined || records > sampledObjects) continue
     const object = await readObject(bucket.client, `${bucket.prefix}${path}`)

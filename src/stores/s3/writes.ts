@@ -2,11 +2,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isKvxError, KvxError } from '../../core/errors.ts'
 import { applyEdits, type Edit, type FileRecord } from '../directory/format.ts'
 import { sameCell } from '../directory/json-member.ts'
+import { sideBySide } from '../side-by-side.ts'
 import type { Cells, ReadBack, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
 import { pauseMs, tries } from './client.ts'
 import type { Spelling } from './conditions.ts'
 import { type Put, putObject, readObject, readTags, type S3Object } from './objects.ts'
 import { type Bucket, globsOf, headersCell, keyOf, recordOf, sameBytes, shapeError } from './bucket.ts'
+
+/** So many objects are read or written side by side. */
+export const atOnce = 8
 
 export type SwapBatch = {
   readonly set: RecordSet
@@ -36,28 +40,34 @@ export async function swapObjects(
   for (const swap of swaps) requireWritable(set, swap)
   if (swaps.length === 0) return []
   const spelling = await bucket.spelling()
-  const outcomes: SwapOutcome[] = []
   const written: Written[] = []
   try {
-    for (const [index, swap] of swaps.entries()) {
-      const key = keyOf(bucket, globs, swap.id)
-      const work = { set, swap, index, spelling, written }
-      outcomes.push(key === undefined ? 'gone' : await swapOne(bucket, key, work))
-    }
+    const outcomes = [
+      ...(await sideBySide(swaps, atOnce, async (swap, index): Promise<SwapOutcome> => {
+        const key = keyOf(bucket, globs, swap.id)
+        return key === undefined ? 'gone' : swapOne(bucket, key, { set, swap, index, spelling, written })
+      })),
+    ]
     const records: StoredRecord[] = []
-    for (const one of written) {
-      const read = await readWritten(bucket, set, one)
+    const inTurn = written.toSorted((one, other) => one.index - other.index)
+    const reads = await sideBySide(inTurn, atOnce, async (one) => readWritten(bucket, set, one))
+    for (const [at, one] of inTurn.entries()) {
+      const read = reads[at]
       const swap = swaps[one.index]
       if (read === undefined || swap === undefined) outcomes[one.index] = 'gone'
       else if (!holds(read, swap.change)) outcomes[one.index] = 'lost'
       else records.push({ id: swap.id, cells: read.cells })
     }
     if (records.length > 0) readBack(records)
+    return outcomes
   } catch (error) {
-    await putBack(bucket, written.toReversed(), { spelling, error })
+    await putBack(bucket, newestFirst(written), { spelling, error })
     throw error
   }
-  return outcomes
+}
+
+function newestFirst(written: readonly Written[]): readonly Written[] {
+  return written.toSorted((one, other) => other.index - one.index)
 }
 
 function requireWritable(set: RecordSet, { id, expected, change }: Swap): void {
@@ -89,7 +99,7 @@ async function swapOne(bucket: Bucket, key: string, work: One): Promise<SwapOutc
   written.push(one)
   const put = await replace(bucket, key, { from: before, bytes: one.after, tags, spelling })
   if (put === 'written') return 'changed'
-  written.pop()
+  written.splice(written.indexOf(one), 1)
   return (await readObject(client, key)) === undefined ? 'gone' : 'lost'
 }
 
@@ -143,11 +153,11 @@ async function readWritten(
 /** @throws instead of the first error, when an object keeps its new bytes: an operator must know of it */
 async function putBack(
   bucket: Bucket,
-  newestFirst: readonly Written[],
+  written: readonly Written[],
   { spelling, error: first }: { readonly spelling: Spelling; readonly error: unknown },
 ): Promise<void> {
   let failed = 0
-  for (const { key, before, tags, after } of newestFirst) {
+  for (const { key, before, tags, after } of written) {
     try {
       const now = await readObject(bucket.client, key)
       // What another program wrote since is its own.
@@ -177,24 +187,34 @@ export async function insertMissingObjects(
   const globs = globsOf(bucket, set)
   if (records.length === 0) return []
   await bucket.spelling()
-  const outcomes: ('inserted' | 'present')[] = []
-  for (const record of records) {
+  return await sideBySide(records, atOnce, async (record) => {
     const key = keyOf(bucket, globs, record.id)
     if (key === undefined)
       throw shapeError(bucket.client, 'a record to bring back lies outside of the pattern')
-    const condition = { 'if-none-match': '*' }
-    const put = await putObject(bucket.client, key, { ...wholeOf(bucket, set, record), condition })
-    outcomes.push(put === 'written' ? 'inserted' : 'present')
-  }
-  return outcomes
+    return insertOne(bucket, key, wholeOf(bucket, set, record))
+  })
 }
 
+/** A server that is busy says so and has done nothing; of any other fault only the object itself tells. */
+async function insertOne({ client }: Bucket, key: string, whole: Whole): Promise<'inserted' | 'present'> {
+  const write = { ...whole, condition: { 'if-none-match': '*' } }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return (await putObject(client, key, write)) === 'written' ? 'inserted' : 'present'
+    } catch (error) {
+      if (!isKvxError(error, 'STORE_UNAVAILABLE')) throw error
+      const now = await readObject(client, key)
+      if (now !== undefined) return sameBytes(now, whole.bytes) ? 'inserted' : 'present'
+      if (attempt === tries) throw error
+    }
+    await sleep(pauseMs * 2 ** attempt)
+  }
+}
+
+type Whole = { readonly bytes: Buffer; readonly kept: Readonly<Record<string, string>> }
+
 /** The record's own bytes: those that were fetched, with the columns that a run looked at a moment later. */
-function wholeOf(
-  bucket: Bucket,
-  set: RecordSet,
-  { id, cells }: StoredRecord,
-): { readonly bytes: Buffer; readonly kept: Readonly<Record<string, string>> } {
+function wholeOf(bucket: Bucket, set: RecordSet, { id, cells }: StoredRecord): Whole {
   const whole = cells[bucket.format.whole]
   const headers = cells[headersCell]
   if (!(whole instanceof Uint8Array)) throw new KvxError('BUG', 'a record to bring back is whole')

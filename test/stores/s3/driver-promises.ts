@@ -151,6 +151,48 @@ function describeMoments(server: ServerUnderTest): void {
     expect([theirs.outcomes, await theirs.bucket.application.texts()]).toEqual([['lost'], { a: 'theirs' }])
   })
 
+  it('brings an object back after a fault, and leaves one that another program made meanwhile', async () => {
+    const { application, proxy, open } = await startBucket(server, { a: 'one', b: 'two' })
+    const store = await open()
+    const whole = await store.fetch(content, [['a'], ['b']])
+    for (const key of ['a', 'b']) await application.remove(key)
+    proxy.failAt = 'a'
+    proxy.beforePut = async (key) => {
+      if (key !== 'b') return
+      await application.put('b', 'theirs')
+      proxy.failAt = 'b'
+    }
+    // One after the other: the proxy fails one write at a time.
+    expect(await store.insertMissing(content, whole.slice(0, 1))).toEqual(['inserted'])
+    expect(await store.insertMissing(content, whole.slice(1))).toEqual(['present'])
+    expect(await application.texts()).toEqual({ a: 'one', b: 'theirs' })
+  })
+
+  it('reads and writes objects side by side, and keeps their order', async () => {
+    const texts = Object.fromEntries(Array.from({ length: 30 }, (_, at) => [`k${100 + at}`, `old ${at}`]))
+    const { application, proxy, open } = await startBucket(server, texts)
+    const store = await open()
+    let [writing, most] = [0, 0]
+    // The first of each eight waits the longest.
+    proxy.beforeGet = async (key) =>
+      new Promise((done) => setTimeout(done, 60 - 7 * (Number(key.slice(1) || 0) % 8)))
+    proxy.beforePut = async () => {
+      most = Math.max(most, ++writing)
+      await new Promise((done) => setTimeout(done, 20))
+      writing--
+    }
+    const records = await readAll(store)
+    expect(records.map(({ id }) => String(id))).toEqual(Object.keys(texts))
+    let proven: readonly StoredRecord[] = []
+    const swaps = records.map((one) => swapTo(one, 'new'))
+    const outcomes = await store.swap(content, swaps, (written) => (proven = written))
+    expect(outcomes).toEqual(Object.keys(texts).map(() => 'changed'))
+    expect(proven.map(({ id }) => String(id))).toEqual(Object.keys(texts))
+    expect(most).toBeGreaterThan(1)
+    expect(most).toBeLessThanOrEqual(8)
+    expect(new Set(Object.values(await application.texts()))).toEqual(new Set(['new']))
+  })
+
   it('gives every object its old bytes and metadata when the proof of one fails', async () => {
     const { application, proxy, open } = await startBucket(server)
     for (const key of ['a', 'b', 'c']) await application.put(key, `old ${key}`, { 'x-amz-meta-n': key })

@@ -6,14 +6,17 @@ const masked = '[secret]'
 const slabSize = 16_384
 const largestInSlab = 256
 let slab = Buffer.alloc(0)
+let used = 0
 
 /** Room for short secrets is cut from one buffer: a run holds a DEK a record, and a buffer costs more than opening it. */
 function allocate(size: number): Buffer {
   if (size > largestInSlab) return Buffer.allocUnsafeSlow(size)
-  if (size > slab.length) slab = Buffer.allocUnsafeSlow(slabSize)
-  const own = slab.subarray(0, size)
-  slab = slab.subarray(size)
-  return own
+  if (used + size > slab.length) {
+    slab = Buffer.allocUnsafeSlow(slabSize)
+    used = 0
+  }
+  used += size
+  return slab.subarray(used - size, used)
 }
 
 /**

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { canonicalJson } from '../core/canonical-json.ts'
 import type { Cell, Cells, RecordId } from '../stores/store.ts'
 
@@ -15,7 +15,24 @@ export function encodeCell(cell: Cell): EncodedCell {
   if (typeof cell === 'string') return { text: cell }
   if (typeof cell === 'bigint') return { int: cell.toString() }
   if (typeof cell === 'number') return { real: cell }
-  return { bytes: Buffer.from(cell.buffer, cell.byteOffset, cell.byteLength).toString('base64') }
+  return { bytes: base64Of(cell) }
+}
+
+function base64Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
+}
+
+/** What `JSON.stringify` makes of {@link encodeCell}: a run writes one for each cell that it replaces. */
+export function jsonOfCell(cell: Cell): string {
+  return cell instanceof Uint8Array ? `{"bytes":"${base64Of(cell)}"}` : JSON.stringify(encodeCell(cell))
+}
+
+/** The same of {@link encodeCells}. */
+export function jsonOfCells(cells: Cells): string {
+  const members = Object.keys(cells).map(
+    (name) => `${JSON.stringify(name)}:${jsonOfCell(cells[name] ?? null)}`,
+  )
+  return `{${members.join(',')}}`
 }
 
 export function decodeCell(encoded: EncodedCell): Cell {
@@ -28,7 +45,13 @@ export function decodeCell(encoded: EncodedCell): Cell {
 
 /** An id as one text, the same for the same id. */
 export function idKey(id: RecordId): string {
-  return JSON.stringify(id.map(encodeCell))
+  const [only = null] = id
+  return id.length === 1 ? keyOfCell(only) : JSON.stringify(id.map(keyOfCell))
+}
+
+function keyOfCell(cell: Cell): string {
+  if (cell instanceof Uint8Array) return `bytes ${base64Of(cell)}`
+  return `${typeof cell} ${String(cell)}`
 }
 
 export function encodeCells(cells: Cells): Record<string, EncodedCell> {
@@ -43,8 +66,8 @@ export function decodeCells(encoded: Readonly<Record<string, EncodedCell>>): Cel
 export function digestOfCells(cells: Cells): string {
   const sorted = Object.keys(cells)
     .sort()
-    .map((name) => [name, encodeCell(cells[name] ?? null)])
-  return createHash('sha256').update(JSON.stringify(sorted)).digest('hex')
+    .map((name) => `[${JSON.stringify(name)},${jsonOfCell(cells[name] ?? null)}]`)
+  return hash('sha256', `[${sorted.join(',')}]`)
 }
 
 /**

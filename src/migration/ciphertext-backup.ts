@@ -10,9 +10,9 @@ import {
   decodeCells,
   digestOfCells,
   digestOfValues,
-  encodeCell,
-  encodeCells,
   type EncodedCell,
+  jsonOfCell,
+  jsonOfCells,
 } from './cells.ts'
 
 /**
@@ -97,7 +97,7 @@ export async function openBackupWriter(
   return {
     append: async (entries) => {
       if (entries.length === 0) return
-      await appender.append(Buffer.from(entries.map(encodeEntry).join('')))
+      await appender.append(Buffer.from(entries.map(lineOf).join('')))
       await appender.sync()
     },
     close: async () => appender.close(),
@@ -135,20 +135,22 @@ type EncodedEntry = {
   readonly joined?: true
 }
 
-function encodeEntry(entry: BackupEntry): string {
-  const encoded: EncodedEntry = {
-    envelope: entry.envelope,
-    id: entry.id.map(encodeCell),
-    row: encodeCells(entry.row),
-    changed: entry.changed,
-    wrote: entry.wrote,
-    ...(entry.wroteValues === undefined ? {} : { wroteValues: entry.wroteValues }),
-    ...(entry.dek === undefined ? {} : { dek: entry.dek }),
-    ...(entry.wrapped === undefined ? {} : { wrapped: encodeCells(entry.wrapped) }),
-    ...(entry.plain === undefined ? {} : { plain: entry.plain }),
-    ...(entry.joined === true ? { joined: true } : {}),
-  }
-  return `${JSON.stringify(encoded)}\n`
+/** An {@link EncodedEntry} as its line. */
+function lineOf(entry: BackupEntry): string {
+  const { wroteValues, dek, wrapped, plain, joined } = entry
+  const members = [
+    `"envelope":${JSON.stringify(entry.envelope)}`,
+    `"id":[${entry.id.map(jsonOfCell).join(',')}]`,
+    `"row":${jsonOfCells(entry.row)}`,
+    `"changed":${JSON.stringify(entry.changed)}`,
+    `"wrote":"${entry.wrote}"`,
+  ]
+  if (wroteValues !== undefined) members.push(`"wroteValues":"${wroteValues}"`)
+  if (dek !== undefined) members.push(`"dek":${JSON.stringify(dek)}`)
+  if (wrapped !== undefined) members.push(`"wrapped":${jsonOfCells(wrapped)}`)
+  if (plain !== undefined) members.push(`"plain":${JSON.stringify(plain)}`)
+  if (joined === true) members.push('"joined":true')
+  return `{${members.join(',')}}\n`
 }
 
 /**
@@ -205,7 +207,10 @@ export function makeEntry(
   before: { readonly row: Cells; readonly used: Cells },
   change: Cells,
 ): BackupEntry {
-  const [wrote, wroteValues] = [digestOfCells(change), digestOfValues(change)]
+  const wrote = digestOfCells(change)
+  // Bytes are spelt in one way alone.
+  const isBytes = Object.values(change).every((cell) => cell instanceof Uint8Array)
+  const wroteValues = isBytes ? wrote : digestOfValues(change)
   return {
     envelope,
     id,

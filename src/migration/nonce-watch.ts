@@ -79,8 +79,8 @@ export class NonceWatch {
     const old = this.#table
     this.#table = new Uint32Array(old.length * 2)
     for (let at = 0; at < old.length; at += width) {
-      const [high = 0, low = 0, sealed = 0] = old.subarray(at, at + width)
-      if (high !== 0) this.#put(this.#find(high, low), [high, low, sealed])
+      const [high, low] = [old[at] ?? 0, old[at + 1] ?? 0]
+      if (high !== 0) this.#put(this.#find(high, low), [high, low, old[at + 2] ?? 0])
     }
   }
 

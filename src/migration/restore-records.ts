@@ -148,7 +148,7 @@ async function writeBatch(
     step.current === undefined ? [] : [{ ...step, now: step.current }],
   )
   if (present.length === 0) return
-  const [version = 0] = book.candidates(undefined)
+  const version = book.preferred ?? 0
   await overwritten.append(
     present.map(({ entry, now, change }) => {
       const made = makeEntry(envelope.name, entry.id, { row: now.cells, used: {} }, change)

@@ -12,6 +12,8 @@ import { Ghash } from './ghash.ts'
 export class GcmBatch {
   readonly #ecb: Cipheriv
   readonly #ghash = new Ghash()
+  /** What a tag should be. */
+  readonly #tag = new Uint8Array(16)
   #blocks = Buffer.alloc(0)
 
   constructor(key: KeyObject) {
@@ -28,7 +30,7 @@ export class GcmBatch {
     let at = 0
     const opened = values.map((value) => {
       const mask = stream.subarray(at, at + 16)
-      const isRight = timingSafeEqual(gcmTag(this.#ghash, value, mask), value.tag)
+      const isRight = timingSafeEqual(gcmTag(this.#ghash, value, mask, this.#tag), value.tag)
       const plaintext = isRight ? xor(value.ct, stream, at + 16) : undefined
       at += blocksOf(value) * 16
       return plaintext
@@ -43,7 +45,8 @@ export class GcmBatch {
     let at = 0
     const sealed = values.map((value) => {
       const ct = xor(value.ct, stream, at + 16)
-      const tag = gcmTag(this.#ghash, { ...value, ct }, stream.subarray(at, at + 16))
+      const mask = stream.subarray(at, at + 16)
+      const tag = gcmTag(this.#ghash, { ct, aad: value.aad }, mask, new Uint8Array(16))
       at += blocksOf(value) * 16
       return { ct, tag }
     })
@@ -58,10 +61,14 @@ export class GcmBatch {
     const blocks = this.#blocks.subarray(0, length)
     let at = 0
     for (const value of values) {
-      for (let count = 1; count <= blocksOf(value); count++) {
-        blocks.set(value.nonce, at)
-        blocks.writeUInt32BE(count, at + 12)
-        at += 16
+      const { nonce } = value
+      for (let count = 1; count <= blocksOf(value); count++, at += 16) {
+        for (let index = 0; index < 12; index++) blocks[at + index] = nonce[index] ?? 0
+        // A short value has few blocks.
+        blocks[at + 12] = 0
+        blocks[at + 13] = 0
+        blocks[at + 14] = 0
+        blocks[at + 15] = count
       }
     }
     return this.#ecb.update(blocks)

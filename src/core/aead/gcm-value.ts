@@ -11,15 +11,22 @@ export function shortGcm({ nonce, ct, aad }: GcmValue): boolean {
   return nonce.length === 12 && ct.length <= longest && aad.length <= longest
 }
 
-/** @param mask the encrypted first counter block */
-export function gcmTag(ghash: Ghash, { ct, aad }: GcmValue, mask: Uint8Array): Uint8Array {
+/**
+ * @param mask the encrypted first counter block
+ * @param into where the tag goes
+ */
+export function gcmTag(
+  ghash: Ghash,
+  { ct, aad }: Omit<GcmValue, 'nonce'>,
+  mask: Uint8Array,
+  into: Uint8Array,
+): Uint8Array {
   ghash.reset()
   ghash.update(aad)
   ghash.update(ct)
   ghash.block(0, aad.length * 8, 0, ct.length * 8)
-  const tag = new Uint8Array(16)
   for (let at = 0; at < 16; at++) {
-    tag[at] = (mask[at] ?? 0) ^ ((ghash.state[at >> 2] ?? 0) >>> (24 - 8 * (at & 3)))
+    into[at] = (mask[at] ?? 0) ^ ((ghash.state[at >> 2] ?? 0) >>> (24 - 8 * (at & 3)))
   }
-  return tag
+  return into
 }

@@ -45,10 +45,7 @@ function manyOf(name: string): ManyAtOnce {
       const hasTag = plaintext !== undefined || (tag instanceof Uint8Array && tag.length === 16)
       return hasTag && shortGcm({ nonce, ct, aad })
     },
-    open: (key, values) =>
-      prepared(name, key)
-        .batch(name)
-        .open(values.map((value) => ({ ...gcmValue(value), tag: bytesIn(value.parts, 'tag') }))),
+    open: (key, values) => prepared(name, key).batch(name).open(values.map(gcmValue)),
     seal: (key, values) => {
       const texts = values.map(({ parts, aad, plaintext }) => ({
         nonce: bytesIn(parts, 'nonce'),
@@ -66,7 +63,7 @@ function manyOf(name: string): ManyAtOnce {
 }
 
 function gcmValue({ parts, aad }: OneOfMany) {
-  return { nonce: bytesIn(parts, 'nonce'), ct: bytesIn(parts, 'ct'), aad }
+  return { nonce: bytesIn(parts, 'nonce'), ct: bytesIn(parts, 'ct'), tag: bytesIn(parts, 'tag'), aad }
 }
 
 export function prepared(cipher: string, key: CipherKey): PreparedKey {

@@ -1,4 +1,4 @@
-import { sameBytes, unlike, type Field } from './field.ts'
+import { copied, sameBytes, unlike, type Field } from './field.ts'
 import { bytesOf, mismatch, type Named, type Source } from './values.ts'
 
 export function literalField(place: string, bytes: Uint8Array): Field {
@@ -23,13 +23,13 @@ export type PartUse = {
 }
 
 export function partField({ place, name, length, numbersAsText }: PartUse): Field {
+  const take: Field['take'] = (bytes, from, to, found) => found.set(name, copied(bytes, from, to))
   return {
     place,
     size:
       length === undefined ? { kind: 'open', least: 0, holds: 'anything' } : { kind: 'fixed', bytes: length },
-    read(value, _where, found) {
-      found.set(name, new Uint8Array(value))
-    },
+    read: (value, _where, found) => take(value, 0, value.length, found),
+    take,
     write(source) {
       const value = source.part(name)
       if (value === undefined && name.startsWith('#')) {

@@ -1,5 +1,15 @@
 import type { KvxError } from '../errors.ts'
-import { counted, further, joined, leastOf, unlike, type Field, type Found, type Where } from './field.ts'
+import {
+  copied,
+  counted,
+  further,
+  joined,
+  leastOf,
+  unlike,
+  type Field,
+  type Found,
+  type Where,
+} from './field.ts'
 import type { SourceText, Span } from './source-text.ts'
 import type { Alphabet } from './text-codecs.ts'
 import { made, mismatch, type Source } from './values.ts'
@@ -78,7 +88,8 @@ function readSteps(steps: readonly Step[], bytes: Uint8Array, { place, where, fo
       throw unlike(field.place, further(where, at), 'the value ends too early')
     }
     if (least > to) throw unlike(field.place, further(where, at), 'something else stands there')
-    field.read(cut(bytes, at, to), further(where, at), found)
+    if (field.take === undefined) field.read(cut(bytes, at, to), further(where, at), found)
+    else field.take(bytes, at, to, found)
     at = to
   }
   if (at < bytes.length) {
@@ -87,13 +98,9 @@ function readSteps(steps: readonly Step[], bytes: Uint8Array, { place, where, fo
   }
 }
 
-/** A copy of few bytes is cheaper than a view on them. */
 function cut(bytes: Uint8Array, from: number, to: number): Uint8Array {
   if (from === 0 && to === bytes.length) return bytes
-  if (to - from > 64) return bytes.subarray(from, to)
-  const copy = new Uint8Array(to - from)
-  for (let at = from; at < to; at++) copy[at - from] = bytes[at] ?? 0
-  return copy
+  return to - from > 64 ? bytes.subarray(from, to) : copied(bytes, from, to)
 }
 
 type Compiling = {

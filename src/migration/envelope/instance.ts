@@ -5,7 +5,7 @@ import type { Parts } from '../../core/layout/values.ts'
 import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
 import type { Envelope, Form, Sealed } from './envelope.ts'
 import { bytesOf } from './labels.ts'
-import type { Inputs } from './key-book.ts'
+import { type Inputs, noInputs } from './key-book.ts'
 
 /** The state of the record that a ciphertext lies in: its columns, id included. */
 export type RecordState = Readonly<Record<string, Cell>>
@@ -59,6 +59,10 @@ export function parseSealed(
 }
 
 function parseOne(sealed: Sealed, cells: Cells, plaintext: boolean, path?: string): Found {
+  if (sealed.forms.length === 1) {
+    const parsed = parseForm(sealed, sealed.forms[0], cells, { plaintext, path })
+    return typeof parsed === 'string' ? parsed : [parsed]
+  }
   const found: Instance[] = []
   let worst: 'null' | 'plaintext' | 'shape' = 'plaintext'
   for (const form of sealed.forms) {
@@ -122,6 +126,13 @@ export function ownParts(form: Form, columns: Instance['columns']): SealedParts 
     }
   }
   return own
+}
+
+/** What the expressions of a form read of a record and of a value in it: most forms have none. */
+export function inputsFor({ aad, derive, nonce }: Form, instance: Instance, state: RecordState): Inputs {
+  return aad === undefined && derive === undefined && nonce === undefined
+    ? noInputs
+    : inputsOf(instance, state)
 }
 
 /** What expressions read of a record and of a value in it. */

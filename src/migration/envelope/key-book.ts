@@ -38,6 +38,8 @@ export class KeyBook {
   readonly #prepared = new Map<Form, Map<string, CipherKey>>()
   readonly #derived = new Map<string, CipherKey>()
   readonly #fitting = new Map<Form, ReadonlySet<number>>()
+  /** Those of {@link fitting} in the order of now. */
+  readonly #candidates = new Map<Form, readonly number[]>()
   readonly #names = new Map<string, Buffer>()
   readonly #formIds = new Map<Form, number>()
   /** Versions in the order in which they are tried; the one that opened last comes first. */
@@ -71,7 +73,7 @@ export class KeyBook {
       version,
       bytes: this.#material(version).lend((bytes) => Uint8Array.from(bytes).buffer),
     }))
-    return { name: this.name, versions, first: this.#order[0] ?? null }
+    return { name: this.name, versions, first: this.preferred ?? null }
   }
 
   /** Of keys that no ring has yet; it wipes them in the end. */
@@ -83,15 +85,26 @@ export class KeyBook {
     return [...this.#materials.keys()]
   }
 
-  /** Versions to try, the hinted one first. */
-  candidates(hint: number | undefined): readonly number[] {
-    if (hint === undefined || !this.#materials.has(hint)) return this.#order
-    return [hint, ...this.#order.filter((version) => version !== hint)]
+  /** The versions that a form can use, in the order in which they are tried, the hinted one first. */
+  candidates(form: Form, hint: number | undefined): readonly number[] {
+    const fitting = this.fitting(form)
+    if (hint !== undefined && hint !== this.#order[0] && fitting.has(hint))
+      return [hint, ...this.#order.filter((version) => version !== hint && fitting.has(version))]
+    let ordered = this.#candidates.get(form)
+    if (ordered === undefined)
+      this.#candidates.set(form, (ordered = this.#order.filter((version) => fitting.has(version))))
+    return ordered
+  }
+
+  /** The version that is tried first; undefined where there is none. */
+  get preferred(): number | undefined {
+    return this.#order[0]
   }
 
   prefer(version: number): void {
     if (this.#order[0] === version || !this.#materials.has(version)) return
     this.#order = [version, ...this.#order.filter((other) => other !== version)]
+    this.#candidates.clear()
   }
 
   /** Whether a version's material can be a key of this form: by its length, or by what is derived from it. */
@@ -225,9 +238,10 @@ export class KeyBook {
 }
 
 const nothing = (): never => {
-  throw new TypeError('a name is made of the key alone')
+  throw new TypeError('nothing was to be read here but the key')
 }
-const noInputs: Inputs = { cell: nothing, newCell: nothing, part: nothing }
+/** For what is made of the key alone. */
+export const noInputs: Inputs = { cell: nothing, newCell: nothing, part: nothing }
 
 /** Whether each record has a key of its own. */
 export function readsRecord({ columns, newColumns, partNames }: Derivation): boolean {

@@ -2,7 +2,7 @@ import type { CipherKey, SealedParts } from '../../core/cipher/cipher.ts'
 import { isKvxError } from '../../core/errors.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { Form } from './envelope.ts'
-import { aadOf, inputsOf, type Instance, type RecordState } from './instance.ts'
+import { aadOf, inputsFor, type Instance, type RecordState } from './instance.ts'
 import { prepareFor, type Inputs, type KeyBook } from './key-book.ts'
 
 /** A key that may open an instance: a version of the book, its control, or a DEK. */
@@ -28,20 +28,19 @@ export function versionKey(book: KeyBook, version: number | 'control'): KeyFor {
  * Lends a DEK to `use`. Keys that are made of it on the way are wiped at the end.
  */
 export function withDek<T>(dek: Secret, use: (key: KeyFor) => T): T {
-  const made = new Map<Form, CipherKey>()
+  const made: CipherKey[] = []
   try {
     return use({
       key: (form, inputs) => {
-        made.get(form)?.wipe()
         const prepared = prepareFor(form, dek, inputs, 'few')
-        made.set(form, prepared)
+        made.push(prepared)
         return prepared
       },
       nonce: (form, inputs) =>
         form.nonce === undefined ? undefined : takeBytes(form.nonce.derive({ ...inputs, key: dek })),
     })
   } finally {
-    for (const prepared of made.values()) prepared.wipe()
+    for (const prepared of made) prepared.wipe()
   }
 }
 
@@ -57,7 +56,7 @@ function takeBytes(secret: Secret): Uint8Array {
  */
 export function openInstance(instance: Instance, state: RecordState, by: KeyFor): Uint8Array | undefined {
   const { form } = instance
-  const inputs = inputsOf(instance, state)
+  const inputs = inputsFor(form, instance, state)
   try {
     const opened = form.cipher.open(
       by.key(form, inputs),

@@ -1,7 +1,7 @@
 import { isKvxError } from '../../core/errors.ts'
 import type { CipherKey, OneOfMany } from '../../core/cipher/cipher.ts'
 import type { Form } from './envelope.ts'
-import { aadOf, inputsOf, type Instance, type RecordState } from './instance.ts'
+import { aadOf, inputsFor, type Instance, type RecordState } from './instance.ts'
 import { readsRecord, type KeyBook } from './key-book.ts'
 import { openInstance, versionKey } from './open-instance.ts'
 
@@ -39,7 +39,7 @@ export function openMany(
     }
     let group = together.get(form)
     if (group === undefined) {
-      const key = by.key(form, inputsOf(place.instance, place.state))
+      const key = by.key(form, inputsFor(form, place.instance, place.state))
       together.set(form, (group = { key, at: [], values: [] }))
     }
     group.at.push(at)
@@ -55,7 +55,8 @@ export function openMany(
 /** Undefined for a value that no key opens, since its AAD cannot be made. */
 function valueOf({ instance, state }: PlaceOfRecord): OneOfMany | undefined {
   try {
-    return { parts: instance.parts, aad: aadOf(instance.form, inputsOf(instance, state)) }
+    const { form, parts } = instance
+    return { parts, aad: aadOf(form, inputsFor(form, instance, state)) }
   } catch (error) {
     if (isKvxError(error, 'LAYOUT_MISMATCH')) return undefined
     throw error

@@ -71,7 +71,7 @@ type OpenOptions = {
   readonly book: KeyBook
   /** Of a run that makes new DEKs: a record under another DEK is not settled yet. */
   readonly isFresh?: ((dek: Secret) => boolean) | undefined
-  readonly expected?: Expected
+  readonly expected?: Expected | undefined
 }
 
 /** Opens a record through its whole declared chain with whichever known version does it. */
@@ -81,7 +81,8 @@ export function openRecord(
   book: KeyBook,
   more?: Pick<OpenOptions, 'isFresh' | 'expected'>,
 ): Opened {
-  return openLook(lookAt(record, { envelope, book, ...more }), new Map())
+  const options = { envelope, book, isFresh: more?.isFresh, expected: more?.expected }
+  return openLook(lookAt(record, options), nothingAhead)
 }
 
 /**
@@ -105,7 +106,8 @@ export function openPage(records: readonly StoredRecord[], options: OpenOptions)
 
 function lookAt(record: StoredRecord, { envelope, book, isFresh, expected }: OpenOptions): Look {
   const state = stateOf(envelope.set.id, record)
-  const values = envelope.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
+  const [value, ...others] = envelope.values.map((sealed) => parseSealed(sealed, state, envelope))
+  const values = others.length === 0 ? (value ?? []) : [value ?? [], ...others].flat()
   const [outer] = envelope.wraps
   const under = outer === undefined ? values : parseSealed(outer, state, { plaintext: false })
   return { envelope, state, book, isFresh, under, values, expected }
@@ -113,6 +115,8 @@ function lookAt(record: StoredRecord, { envelope, book, isFresh, expected }: Ope
 
 /** What opened already. Whoever takes a secret out of it owns it. */
 type Ahead = Map<Instance, UnderKey>
+
+const nothingAhead: Ahead = new Map()
 
 /** The first form of each place under the versions that may open it, one version after the other. */
 function openAhead(looks: readonly Look[], book: KeyBook): Ahead {
@@ -353,11 +357,8 @@ function tryVersions(instance: Instance, look: Look): UnderKey | undefined {
 
 /** The versions whose key the form takes, the likeliest first. */
 function versionsFor(instance: Instance, { envelope, state, book, expected }: Look): readonly number[] {
-  const fitting = book.fitting(instance.form)
   const label = expected?.version ?? labelOf(instance, book) ?? columnLabel(envelope, state, book)
-  return book
-    .candidates(typeof label === 'number' ? label : undefined)
-    .filter((version) => fitting.has(version))
+  return book.candidates(instance.form, typeof label === 'number' ? label : undefined)
 }
 
 /** So many bytes of a plaintext that passes its test are no accident: without a label fewer prove no key. */
@@ -435,9 +436,8 @@ function labelsOf({ envelope, state, book }: Look, { under, versions, outdated }
   for (const { version, instance } of under) {
     const own = labelOf(instance, book)
     unknown ||= own === 'foreign'
-    for (const label of [own, column]) {
-      if (typeof label === 'number' && label !== version) wrong = new Set([...wrong, label])
-    }
+    if (typeof own === 'number' && own !== version) wrong = new Set([...wrong, own])
+    if (typeof column === 'number' && column !== version) wrong = new Set([...wrong, column])
   }
   const [version] = versions
   const old = outdated || under.some(({ instance: { form, sealed } }) => form !== sealed.forms[0])

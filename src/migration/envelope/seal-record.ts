@@ -168,7 +168,8 @@ export class RecordDraft {
       put('version', says.version)
       put('keyid', says.keyid)
       put('nonce', form.nonce === undefined ? freshNonce(form, parts) : undefined)
-      if (!parts.has(`${form.prefix}time`)) put('time', presentTime(layout.source))
+      const time = `${form.prefix}time`
+      if (layout.partNames.has(time) && !parts.has(time)) put('time', presentTime(layout.source))
       if (readsSalt(form))
         put('salt', randomNonce(lengthOf(parts.get(`${form.prefix}salt`)) ?? form.saltLength))
       return { column, layout, parts }

@@ -7,6 +7,7 @@ import { type Database, openDatabase, type Row } from './database.ts'
 import { inspectRecords } from './inspect.ts'
 import { describeTarget, shapeError, shellWord, type SqliteTarget } from './sqlite-errors.ts'
 import { readTable, shown, type Table } from './schema.ts'
+import { cellsPerSelected, selectedCells } from './selected.ts'
 import {
   both,
   type Condition,
@@ -132,10 +133,11 @@ function cursorAfter(row: Row | undefined, table: Table): Cursor | undefined {
 }
 
 function toRecord(database: Database, set: RecordSet, row: Row): StoredRecord {
-  const id = row.slice(0, set.id.length)
+  const cells = selectedCells(row, set.id.length + set.columns.length)
+  const id = cells.slice(0, set.id.length)
   if (id.includes(null))
     throw shapeError(database.target, `the id of a record of ${shown(set.table)} is null`)
-  return { id, cells: cellsFrom(set.columns, row, set.id.length) }
+  return { id, cells: cellsFrom(set.columns, cells, set.id.length) }
 }
 
 /**
@@ -150,8 +152,10 @@ function fetchRecords(database: Database, set: RecordSet, ids: readonly RecordId
     const { sql, values } = selectWhole(table, where)
     const [row] = database.rows(sql, values)
     if (row === undefined) continue
-    const cells = cellsFrom(table.columns, row)
-    const exact = table.columns.every((_, index) => isExact(row[index], row[table.columns.length + index]))
+    const count = table.columns.length
+    const whole = selectedCells(row, count)
+    const cells = cellsFrom(table.columns, whole)
+    const exact = whole.every((cell, index) => isExact(cell, row[cellsPerSelected * count + index]))
     if (!exact) requireExactText(database, table, { id: where, cells })
     records.push({ id, cells })
   }

@@ -1,5 +1,6 @@
 import type { Cell, Cells, RecordId } from '../store.ts'
 import { type OrderColumn, quoted, type Table } from './schema.ts'
+import { selected } from './selected.ts'
 
 /** SQL with the values of its parameters; a value never becomes part of the text. */
 export type Statement = { readonly sql: string; readonly values: readonly Cell[] }
@@ -47,15 +48,19 @@ function comparable(cell: Cell): Cell {
 
 /** True for the one record with this id. The columns of the order come first, as an index can find them. */
 export function matchesId(table: Table, id: readonly string[], cells: RecordId): Condition {
-  const kinds = id.map((_, at) => storageClass(cells[at] ?? null))
   const values: Cell[] = []
   for (const { name } of table.order) values.push(comparable(cells[id.indexOf(name)] ?? null))
-  for (const cell of cells) if (cell !== null) values.push(comparable(cell))
+  let key = ''
+  for (let at = 0; at < id.length; at++) {
+    const cell = cells[at] ?? null
+    key += `${id[at]}\0${storageClass(cell)}\0`
+    if (cell !== null) values.push(comparable(cell))
+  }
   const text = (): string => {
     const seek = table.order.map((column) => `${collated(column)} = ?`)
-    return joinAnd([...seek, ...id.map((column, at) => matches(column, kinds[at] ?? 'null'))])
+    return joinAnd([...seek, ...id.map((column, at) => matches(column, storageClass(cells[at] ?? null)))])
   }
-  return { key: [...id, ...kinds].join('\0'), text, values }
+  return { key, text, values }
 }
 
 export function matchesCells(cells: Cells): Condition {
@@ -94,22 +99,23 @@ function textFor(table: Table, key: string, make: () => string): string {
   return text
 }
 
+/** The columns as they are {@link selected}. */
 export function selectById(table: Table, columns: readonly string[], where: Condition): Statement {
   const sql = textFor(table, `select\0${columns.join('\0')}\0\0${where.key}`, () => {
-    const list = columns.map(quoted).join(', ') || 'NULL'
+    const list = columns.map(selected).join(', ') || 'NULL'
     return `SELECT ${list} FROM main.${quoted(table.name)} WHERE ${where.text()}`
   })
   return { sql, values: where.values }
 }
 
-/** Also how many bytes each column's text has in the file; null for a column that holds none. */
+/** All columns as they are {@link selected}, then how many bytes each one's text has in the file; null without one. */
 export function selectWhole(table: Table, where: Condition): Statement {
   const sql = textFor(table, `whole\0${where.key}`, () => {
     const names = table.columns.map(quoted)
     const lengths = names.map(
       (name) => `CASE typeof(${name}) WHEN 'text' THEN length(CAST(${name} AS BLOB)) END`,
     )
-    return `SELECT ${[...names, ...lengths].join(', ')} FROM main.${quoted(table.name)} WHERE ${where.text()}`
+    return `SELECT ${[...table.columns.map(selected), ...lengths].join(', ')} FROM main.${quoted(table.name)} WHERE ${where.text()}`
   })
   return { sql, values: where.values }
 }
@@ -161,7 +167,7 @@ export function selectPage(
       `CASE typeof(${column}) WHEN 'text' THEN CAST(${column} AS BLOB) ELSE ${column} END`,
     ]
   })
-  const from = `SELECT ${[...columns.map(quoted), ...keys].join(', ')} FROM main.${quoted(table.name)}`
+  const from = `SELECT ${[...columns.map(selected), ...keys].join(', ')} FROM main.${quoted(table.name)}`
   const by = `ORDER BY ${order.map(collated).join(', ')} LIMIT ?`
   if (cursor === undefined) return [{ sql: `${from} ${by}`, values: [] }]
   return order.map((_, index) => {

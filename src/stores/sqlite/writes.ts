@@ -12,6 +12,7 @@ import type {
 } from '../store.ts'
 import type { Database } from './database.ts'
 import { readTable, shown, type Table } from './schema.ts'
+import { selectedCells } from './selected.ts'
 import { describeTarget, shapeError, shellWord } from './sqlite-errors.ts'
 import { both, type Condition, insert, matchesCells, matchesId, selectById, update } from './statements.ts'
 
@@ -120,7 +121,7 @@ function exists(database: Database, table: Table, where: Condition): boolean {
 function readChanged(database: Database, { table, set, swap }: One): StoredRecord {
   const { sql, values } = selectById(table, set.columns, matchesId(table, set.id, swap.id))
   const [row] = database.rows(sql, values)
-  const cells = cellsFrom(set.columns, row ?? [])
+  const cells = cellsFrom(set.columns, selectedCells(row ?? [], set.columns.length))
   requireWritten(database, table, { wanted: swap.change, found: row === undefined ? undefined : cells })
   return { id: swap.id, cells }
 }
@@ -178,6 +179,6 @@ function insertOne(database: Database, table: Table, { id, record }: Missing): v
   database.run(sql, values)
   const select = selectById(table, columns, id)
   const [row] = database.rows(select.sql, select.values)
-  const found = Object.fromEntries(columns.map((column, index) => [column, row?.[index] ?? null]))
+  const found = cellsFrom(columns, selectedCells(row ?? [], columns.length))
   requireWritten(database, table, { wanted: record.cells, found: row === undefined ? undefined : found })
 }

@@ -9,35 +9,29 @@ export class Aes {
 
   /** Begins with another key. @param key 16, 24 or 32 bytes */
   take(key: Uint8Array): void {
-    const { sbox } = tables()
+    if (sbox[0] === 0) fillTables()
     const keys = this.#keys
     const words = key.length >> 2
     this.#rounds = words + 6
     for (let at = 0; at < words; at++) keys[at] = word(key, at * 4)
     let constant = 1
     for (let at = words; at < 4 * (this.#rounds + 1); at++) {
-      let last = keys[at - 1] ?? 0
+      let next = keys[at - 1] ?? 0
       if (at % words === 0) {
-        last = substituted(sbox, (last << 8) | (last >>> 24)) ^ (constant << 24)
+        next = substituted((next << 8) | (next >>> 24)) ^ (constant << 24)
         constant = doubled(constant)
-      } else if (words === 8 && at % words === 4) last = substituted(sbox, last)
-      keys[at] = (keys[at - words] ?? 0) ^ last
+      } else if (words === 8 && at % words === 4) next = substituted(next)
+      keys[at] = (keys[at - words] ?? 0) ^ next
     }
   }
 
   /** Encrypts a block of 16 bytes where it lies. */
   encrypt(block: Uint8Array): void {
-    const { sbox, first, second, third, fourth } = tables()
     const keys = this.#keys
     let a = word(block, 0) ^ (keys[0] ?? 0)
     let b = word(block, 4) ^ (keys[1] ?? 0)
     let c = word(block, 8) ^ (keys[2] ?? 0)
     let d = word(block, 12) ^ (keys[3] ?? 0)
-    const mixed = (w: number, x: number, y: number, z: number): number =>
-      (first[w >>> 24] ?? 0) ^
-      (second[(x >>> 16) & 255] ?? 0) ^
-      (third[(y >>> 8) & 255] ?? 0) ^
-      (fourth[z & 255] ?? 0)
     let at = 4
     for (const end = 4 * this.#rounds; at < end; at += 4) {
       const w = mixed(a, b, c, d) ^ (keys[at] ?? 0)
@@ -49,11 +43,6 @@ export class Aes {
       c = y
       d = z
     }
-    const last = (w: number, x: number, y: number, z: number): number =>
-      ((sbox[w >>> 24] ?? 0) << 24) |
-      ((sbox[(x >>> 16) & 255] ?? 0) << 16) |
-      ((sbox[(y >>> 8) & 255] ?? 0) << 8) |
-      (sbox[z & 255] ?? 0)
     put(block, 0, last(a, b, c, d) ^ (keys[at] ?? 0))
     put(block, 4, last(b, c, d, a) ^ (keys[at + 1] ?? 0))
     put(block, 8, last(c, d, a, b) ^ (keys[at + 2] ?? 0))
@@ -65,37 +54,17 @@ export class Aes {
   }
 }
 
-type Tables = {
-  readonly sbox: Uint8Array
-  /** What a byte of each row adds to its column. */
-  readonly first: Int32Array
-  readonly second: Int32Array
-  readonly third: Int32Array
-  readonly fourth: Int32Array
-}
+const sbox = new Uint8Array(256)
+/** What a byte of each row adds to its column in a round. */
+const first = new Int32Array(256)
+const second = new Int32Array(256)
+const third = new Int32Array(256)
+const fourth = new Int32Array(256)
 
-let made: Tables | undefined
-
-/** Made when the first key is taken: most commands open no value. */
-function tables(): Tables {
-  return (made ??= makeTables())
-}
-
-function makeTables(): Tables {
-  const sbox = makeSbox()
-  const rotated = (by: number): Int32Array =>
-    Int32Array.from(sbox, (byte) => {
-      const twice = doubled(byte)
-      const column = (twice << 24) | (byte << 16) | (byte << 8) | (twice ^ byte)
-      return by === 0 ? column : (column >>> by) | (column << (32 - by))
-    })
-  return { sbox, first: rotated(0), second: rotated(8), third: rotated(16), fourth: rotated(24) }
-}
-
-/** The inverse of each byte in the field of 2^8, then the affine map. */
-function makeSbox(): Uint8Array {
-  const sbox = new Uint8Array(256)
-  // 3 generates the field, and 0xf6 is its inverse: so `q` runs through the inverses of `p`.
+/** When the first key is taken: most commands open no value. */
+function fillTables(): void {
+  // 3 generates the field, and 0xf6 is its inverse: so `q` runs through the inverses of `p`, to which the standard
+  // applies an affine map.
   let [p, q] = [1, 1]
   do {
     p ^= doubled(p)
@@ -104,7 +73,34 @@ function makeSbox(): Uint8Array {
     sbox[p] = (spread ^ (spread >>> 8) ^ 0x63) & 255
   } while (p !== 1)
   sbox[0] = 0x63
-  return sbox
+  for (const [at, byte] of sbox.entries()) {
+    const twice = doubled(byte)
+    const column = (twice << 24) | (byte << 16) | (byte << 8) | (twice ^ byte)
+    first[at] = column
+    second[at] = (column >>> 8) | (column << 24)
+    third[at] = (column >>> 16) | (column << 16)
+    fourth[at] = (column >>> 24) | (column << 8)
+  }
+}
+
+/** A column after a round, of the four bytes that are moved into it. */
+function mixed(a: number, b: number, c: number, d: number): number {
+  return (
+    (first[a >>> 24] ?? 0) ^
+    (second[(b >>> 16) & 255] ?? 0) ^
+    (third[(c >>> 8) & 255] ?? 0) ^
+    (fourth[d & 255] ?? 0)
+  )
+}
+
+/** The same after the last round, which mixes nothing. */
+function last(a: number, b: number, c: number, d: number): number {
+  return (
+    ((sbox[a >>> 24] ?? 0) << 24) |
+    ((sbox[(b >>> 16) & 255] ?? 0) << 16) |
+    ((sbox[(c >>> 8) & 255] ?? 0) << 8) |
+    (sbox[d & 255] ?? 0)
+  )
 }
 
 function timesInverseOf3(byte: number): number {
@@ -120,13 +116,8 @@ function doubled(byte: number): number {
   return ((byte << 1) ^ (byte & 0x80 ? 0x1b : 0)) & 255
 }
 
-function substituted(sbox: Uint8Array, given: number): number {
-  return (
-    ((sbox[given >>> 24] ?? 0) << 24) |
-    ((sbox[(given >>> 16) & 255] ?? 0) << 16) |
-    ((sbox[(given >>> 8) & 255] ?? 0) << 8) |
-    (sbox[given & 255] ?? 0)
-  )
+function substituted(given: number): number {
+  return last(given, given, given, given)
 }
 
 function word(bytes: Uint8Array, at: number): number {

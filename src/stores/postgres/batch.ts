@@ -10,13 +10,32 @@ import { columnOf, type Table } from './table.ts'
 export type Source = { readonly sql: string; readonly values: Values }
 
 export function sourceOf(width: number, rows: readonly (readonly (string | null)[])[]): Source {
-  const arrays = Array.from({ length: width }, (_, at) => rows.map((row) => row[at] ?? null))
+  const arrays = Array.from({ length: width }, (_, at) => arrayText(rows, at))
   const marks = arrays.map((_, at) => `$${at + 1}::text[]`)
   const names = arrays.map((_, at) => `c${at}`)
   return {
     sql: `unnest(${marks.join(', ')}) WITH ORDINALITY AS u(${[...names, 'n'].join(', ')})`,
     values: arrays,
   }
+}
+
+/** A column of the rows as the server reads an array of texts. */
+function arrayText(rows: readonly (readonly (string | null)[])[], column: number): string {
+  const elements: string[] = []
+  for (const row of rows) {
+    const text = row[column] ?? null
+    elements.push(text === null ? 'NULL' : elementText(text))
+  }
+  return `{${elements.join(',')}}`
+}
+
+/** Digits of numbers, of a uuid and of bytes need no quotes: most elements are such. */
+const plain = /^[0-9a-f-]+$/
+
+export function elementText(text: string): string {
+  if (plain.test(text)) return text
+  if (text.startsWith('\\x') && plain.test(text.slice(2))) return `\\${text}`
+  return `"${text.replaceAll(/["\\]/g, '\\$&')}"`
 }
 
 /** The texts of an id; undefined when no record of the table can have it. */

@@ -1,3 +1,4 @@
+import { cellsFrom } from '../cells-from.ts'
 import { shapeError, shown } from '../server-errors.ts'
 import { pagesBehind } from '../server-pages.ts'
 import type { Cells, RecordSet, StoredRecord } from '../store.ts'
@@ -62,7 +63,8 @@ function toRecord(connection: Connection, { table, set, row }: PageRow): StoredR
 
 /** Cells of these columns from a row that holds them in this order. */
 export function cellsOf(table: Table, names: readonly string[], row: Row): Cells {
-  return Object.fromEntries(
-    names.map((name, index) => [name, decodeCell(columnOf(table, name).kind, row[index] ?? null)]),
+  return cellsFrom(
+    names,
+    names.map((name, index) => decodeCell(columnOf(table, name).kind, row[index] ?? null)),
   )
 }

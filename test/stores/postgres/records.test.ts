@@ -18,6 +18,7 @@ const idTypes = [
   ['smallint', ['-3', '0', '7']],
   ['uuid', ['00000000-0000-0000-0000-000000000001', 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11']],
   ['text', ['', 'a', 'A', 'ä', 'z', 'Ζ', '🔑', "it's", 'a\\b', '{1,2}', 'NULL']],
+  ['text', [' a ', 'null', 'beef', '\\xbeef', '\\xbeet', 'say "a"', 'a,b', '\\']],
   ['text COLLATE "en-x-icu"', ['', 'a', 'A', 'ä', 'a b', 'ab', 'a-b', 'z']],
   ['varchar(20)', ['x', 'x ', 'X']],
   ['char(5)', ['a', 'abc', 'abcde']],

@@ -11,7 +11,7 @@ export default class AuditAdopt extends KvxCommand {
   static override examples = [
     {
       description: 'When the disk is back',
-      command: '<%= config.bin %> audit adopt /root/restore-log.jsonl --json',
+      command: '<%= config.bin %> audit adopt /secure/restore-log.jsonl --json',
     },
   ]
   static override args = { file: argument({ description: 'the file', required: true }) }

@@ -48,8 +48,8 @@ export default class BackupConfirm extends KvxCommand {
       command: '<%= config.bin %> backup confirm KVXDEM --destroyed 1,3',
     },
     {
-      description: 'A set becomes active without share 4; recorded and signed',
-      command: '<%= config.bin %> backup confirm KVXDEM --accept-unconfirmed 4 --reason "on leave until May"',
+      description: 'A set becomes active without share 3; recorded and signed',
+      command: '<%= config.bin %> backup confirm KVXDEM --accept-unconfirmed 3 --reason "on leave until May"',
     },
   ]
   static override args = {

@@ -26,9 +26,9 @@ export default class BackupReshare extends KvxCommand {
       command: '<%= config.bin %> backup reshare KVXDEM --from shares',
     },
     {
-      description: 'Three of seven in place of two of three',
+      description: 'All three in place of two of them, with the fingerprints of their OpenPGP keys',
       command:
-        "<%= config.bin %> backup reshare master --threshold 3 --custodian 'A. Boole=D2FF…' --custodian 'C. Dirac=…' --custodian '…'",
+        "<%= config.bin %> backup reshare master --threshold 3 --custodian 'A. Boole=FPR' --custodian 'C. Dirac=FPR' --custodian 'E. Fermi=FPR'",
     },
   ]
   static override args = {

@@ -22,14 +22,14 @@ export default class BackupSplit extends KvxCommand {
   static override examples = [
     { description: 'As the configuration says', command: '<%= config.bin %> backup split master' },
     {
-      description: 'Two of three people',
+      description: 'Two of three people, with the fingerprints of their OpenPGP keys',
       command:
-        "<%= config.bin %> backup split master@2 --threshold 2 --custodian 'A. Boole=D2FF8AE2A19FE2B1C9B9D8A4B1B9B6E0C0FFEE00' --custodian 'C. Dirac=…' --custodian 'E. Fermi=…'",
+        "<%= config.bin %> backup split master@2 --threshold 2 --custodian 'A. Boole=FPR' --custodian 'C. Dirac=FPR' --custodian 'E. Fermi=FPR'",
     },
     {
       description: 'One of them by card, as PDF in memory',
       command:
-        "<%= config.bin %> backup split master --threshold 2 --custodian 'A. Boole=D2FF…' --custodian 'C. Dirac=…' --custodian 'E. Fermi' --card-dir /dev/shm/me",
+        "<%= config.bin %> backup split master --threshold 2 --custodian 'A. Boole=FPR' --custodian 'C. Dirac=FPR' --custodian 'E. Fermi' --card-dir /dev/shm/me",
     },
   ]
   static override args = { subject: argument({ description: 'NAME or NAME@VERSION', required: true }) }

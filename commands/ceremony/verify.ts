@@ -18,9 +18,9 @@ export default class CeremonyVerify extends KvxCommand {
       command: '<%= config.bin %> ceremony verify ceremony-20270131T090000Z-k3v9x0',
     },
     {
-      description: 'Against what you know from elsewhere',
+      description: 'Against what you know from elsewhere: who signs, and the audit key of the place',
       command:
-        '<%= config.bin %> ceremony verify ceremony-20270131T090000Z-k3v9x0 --signer D2FF8AE2A19FE2B1C9B9D8A4B1B9B6E0C0FFEE00',
+        '<%= config.bin %> ceremony verify ceremony-20270131T090000Z-k3v9x0 --signer D2FF8AE2A19FE2B1C9B9D8A4B1B9B6E0C0FFEE00 --expect-fingerprint AUDIT-FINGERPRINT',
     },
   ]
   static override args = { folder: argument({ description: 'the folder of the ceremony', required: true }) }

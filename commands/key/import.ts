@@ -41,7 +41,7 @@ export default class KeyImport extends KvxCommand {
     {
       description: 'An old key that no random source made, and that data lies under',
       command:
-        '<%= config.bin %> key import master --version 1 --from file:/root/old.key --accept-risk --reason "the first key of 2019"',
+        '<%= config.bin %> key import master --version 1 --from file:/secure/old.key --accept-risk --reason "the first key of 2019"',
     },
     {
       description: 'A version that the application made by itself and seals with already',

@@ -14,7 +14,7 @@ export default class VaultExport extends KvxCommand {
   static override description =
     'Streams, whatever its size: to a new file of mode 0600 that gets its name when the last byte was verified, or verified first and then to standard output, which must not be a terminal.'
   static override examples = [
-    { description: 'To a file', command: '<%= config.bin %> vault export tk --out /root/tk.json' },
+    { description: 'To a file', command: '<%= config.bin %> vault export tk --out /secure/tk.json' },
     { description: 'To a program', command: '<%= config.bin %> vault export tk | jq keys' },
   ]
   static override args = { vault: argument({ description: 'the vault', required: true }) }

@@ -17,7 +17,7 @@ export default class VaultImport extends KvxCommand {
   static override description =
     'Streams, whatever its size. The object is checked as it passes (UTF-8, no duplicate members); the vault changes only when all of it was taken, sealed, read back and opened. Asks for the name of a vault that exists already.'
   static override examples = [
-    { description: 'From a file', command: '<%= config.bin %> vault import tk --from /root/tk.json' },
+    { description: 'From a file', command: '<%= config.bin %> vault import tk --from /secure/tk.json' },
     {
       description: 'From another machine, over the old content',
       command: 'ssh host kvx vault export tk | <%= config.bin %> vault import tk --confirm tk',

@@ -30,11 +30,11 @@ const operations = (heading: string, state: State, details: Details = {}): Scene
 
 const edited = [/kvx init/, 'cp ready.yaml kvx.yaml'] as const
 
-/** A run that was stopped after it had begun. */
-export const killed = [
-  'kvx rotate master --offline --yes',
-  '(kvx rewrap --rate 2 --batch 1 --yes & until kvx run list | grep -q open; do sleep 0.1; done; kill -TERM $!; wait $!; test $? = 10)',
-].join(' && ')
+/** A run that is stopped once it has begun, and says so. */
+export const stopped = (command: string): string =>
+  `(${command} --rate 2 --batch 1 --yes & until kvx run list | grep open || ! kill -0 $!; do sleep 0.1; done; kill -TERM $!; wait $!; test $? = 10)`
+
+export const killed = `kvx rotate master --offline --yes && ${stopped('kvx rewrap')}`
 
 export const policy = [
   'mkdir "$HOME/.ssh"',
@@ -86,27 +86,24 @@ export const scenes: readonly Scene[] = [
   { page: 'docs/templates.md', state: 'saved', ends: [[/checklist\.sh/, 1]] },
 ]
 
+type Lines = { readonly page: string; readonly lines: RegExp }
+
 /** What is parsed and not run here, and why. */
-export const onlyParsed: readonly {
-  readonly page: string
-  readonly lines: RegExp
-  readonly because: string
-}[] = [
+export const onlyParsed: readonly (Lines & { readonly because: string })[] = [
   {
     page: 'docs/operations.md',
-    lines: /--key-command|^pass |docker-secret:/,
-    because: 'a service, a password store or a container: test/scenarios/key-programs.test.ts',
+    lines: /'(vault|aws|op) |"kubectl /,
+    because: 'services and a cluster that no machine has by itself: test/scenarios/key-programs.test.ts',
   },
+]
+
+/** Lines that custodians answer, or that need another program: each at a site of its own, as the examples. */
+export const alone: readonly Lines[] = [
   {
     page: 'docs/operations.md',
-    lines: /KVXDEM|--from (shares|ssss|vault)|backup (drill|reshare) /,
-    because: 'custodians type shares at a terminal: test/scenarios/share-life.test.ts, share-cards.test.ts',
+    lines: /KVXDEM|--from (shares|ssss|vault)|backup (drill|reshare) |pass show|docker-secret:/,
   },
-  {
-    page: 'docs/ceremonies.md',
-    lines: /kvx ceremony /,
-    because: 'several people at one terminal: test/ceremony',
-  },
+  { page: 'docs/ceremonies.md', lines: /kvx ceremony / },
 ]
 
 export function sceneOf({ page, heading, block }: ShownLine): Scene | undefined {
@@ -118,6 +115,6 @@ export function sceneOf({ page, heading, block }: ShownLine): Scene | undefined 
   )
 }
 
-export function parsedAlone({ page, line }: ShownLine): boolean {
-  return onlyParsed.some((one) => one.page === page && one.lines.test(line))
+export function isIn(some: readonly Lines[], { page, line }: ShownLine): boolean {
+  return some.some((one) => one.page === page && one.lines.test(line))
 }

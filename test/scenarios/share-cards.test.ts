@@ -14,6 +14,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { atTerminal as personAt, type Screen, type Step } from '../backup/shares/terminal.ts'
 import { pgpWords } from '../../src/core/pgp-words.ts'
 import { longestLeak, vectorText } from '../core/share/fixture.ts'
+import { copiedCard as copied, scannedCard } from '../support/cards.ts'
 import { kvx, kvxBin, type KvxDocument, root } from '../support/cli.ts'
 
 const folder = mkdtempSync('/var/tmp/kvx-cards-')
@@ -56,20 +57,8 @@ function json<T = Record<string, unknown>>(args: readonly string[], input = ''):
   return JSON.parse(kvx([...args, '--json'], { cwd: folder, env, input }).stdout) as KvxDocument<T>
 }
 
-/** The four lines as a person copies them from the screen. */
-function copied(screen: string): string {
-  const shown = screen.slice(Math.max(0, screen.lastIndexOf('\x1b[?1049h')))
-  return [...shown.matchAll(/[1-4] {2}((?:[A-Z0-9]{4} ?){4,6})/g)].map(([, line = '']) => line).join('')
-}
-
 function scanned(pdf: Uint8Array): string {
-  execFileSync('pdftoppm', ['-r', '100', '-f', '1', '-l', '1', '-png', '-', join(memory, 'page')], {
-    input: pdf,
-  })
-  const image = readdirSync(memory).find((name) => name.endsWith('.png')) ?? ''
-  const { stdout } = spawnSync('zbarimg', ['--quiet', '--raw', join(memory, image)], { encoding: 'utf8' })
-  rmSync(join(memory, image))
-  return stdout.trim()
+  return scannedCard(pdf, memory)
 }
 
 describe('share print', () => {

@@ -16,9 +16,14 @@ export class Terminal {
 
   constructor(
     args: readonly string[],
-    options: { readonly cwd: string; readonly env: Record<string, string> },
+    options: {
+      readonly cwd: string
+      readonly env: Readonly<Record<string, string>>
+      /** In place of the built CLI. */
+      readonly program?: string
+    },
   ) {
-    this.#pty = spawn(kvxBin, [...args], {
+    this.#pty = spawn(options.program ?? kvxBin, [...args], {
       name: 'xterm',
       cols: 200,
       rows: 60,

@@ -3,7 +3,7 @@ import { KvxError } from '../core/errors.ts'
 import type { Secret } from '../core/secret.ts'
 import type { Census } from './census.ts'
 import { structuresOf } from './discover/structures.ts'
-import { tryForm, TrialKeys } from './discover/trial.ts'
+import { TrialKeys, tryForms } from './discover/trial.ts'
 import type { KeyBook } from './envelope/key-book.ts'
 import type { OpenedRecord } from './envelope/open-record.ts'
 
@@ -51,13 +51,13 @@ export class SealedTwice {
   }
 
   #versionInside(plaintext: Buffer): number | undefined {
-    for (const { layout, words } of structuresOf(plaintext, [])) {
-      const form = { columns: [{ column: 'inside', layout }], words }
-      const opened = tryForm(form, { inside: plaintext }, undefined, this.#keys)
-      opened?.plaintext.fill(0)
-      if (opened !== undefined) return opened.key.version
-    }
-    return undefined
+    const forms = structuresOf(plaintext, []).map(({ layout, words }) => ({
+      columns: [{ column: 'inside', layout }],
+      words,
+    }))
+    const opened = tryForms(forms, { inside: plaintext }, this.#keys)
+    opened?.plaintext.fill(0)
+    return opened?.key.version
   }
 
   wipe(): void {

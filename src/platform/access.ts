@@ -3,7 +3,7 @@ import { KvxError } from '../core/errors.ts'
 import { type AccountName, groupId, userId } from './accounts.ts'
 import { type Acl, applyAcl, expectedAcl, isModeAlone, modeOfAcl, readAcl } from './acl.ts'
 import { shownPath } from './file-errors.ts'
-import { factsOf, modeText } from './file-facts.ts'
+import { modeText, openFacts } from './file-facts.ts'
 
 /** Who may do what with a file. */
 export type Access = {
@@ -71,10 +71,10 @@ export function requireGivable(path: string, uid: number, gid: number): void {
  */
 export async function applyAccess(handle: FileHandle, path: string, wanted: NumericAccess): Promise<void> {
   await handle.chmod((wanted.acl.owner << 6) & 0o600)
-  const before = factsOf(await handle.stat({ bigint: true }))
+  const before = openFacts(handle.fd)
   if (before.uid !== wanted.uid || before.gid !== wanted.gid) await handle.chown(wanted.uid, wanted.gid)
   await giveAcl(handle, path, wanted.acl)
-  const after = factsOf(await handle.stat({ bigint: true }))
+  const after = openFacts(handle.fd)
   if (after.uid !== wanted.uid || after.gid !== wanted.gid) {
     throw new KvxError(
       'UNSAFE_OWNER',

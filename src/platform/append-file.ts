@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { errnoOf, fileError, shownPath } from './file-errors.ts'
-import { factsOf } from './file-facts.ts'
+import { openFacts } from './file-facts.ts'
 import { fsyncDirectory, requireRegular } from './files.ts'
 import { writeFully } from './temp-file.ts'
 
@@ -46,7 +46,7 @@ export async function openAppender(path: string): Promise<Appender> {
     const { handle, isNew } = await openOrCreate(target)
     try {
       if (isNew) await handle.chmod(0o600)
-      const facts = factsOf(await handle.stat({ bigint: true }))
+      const facts = openFacts(handle.fd)
       requireRegular(target, facts, 'append to')
       // Before the first byte: whoever finds bytes in the file then knows that its name is durable too.
       if (facts.size === 0) await fsyncDirectory(dirname(target))

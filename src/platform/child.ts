@@ -16,8 +16,8 @@ export type ChildOptions = {
   readonly input?: Uint8Array
   /** An open descriptor that becomes standard input. */
   readonly inputFd?: number
-  /** Open descriptors that the child gets as 3, 4, … */
-  readonly fds?: readonly number[]
+  /** Open descriptors that the child gets as 3, 4, …, or each under the number that is its key. */
+  readonly fds?: readonly number[] | ReadonlyMap<number, number>
   /** Pipes that follow `fds`: `'out'` is read into `result.pipes`, bytes are written to the child. */
   readonly pipes?: readonly ('out' | Uint8Array)[]
   /** Added to the fixed environment. Never a secret: use `input` or `pipes`. */
@@ -67,7 +67,14 @@ export async function runChild(
 function childStdio(options: ChildOptions): readonly Descriptor[] {
   const input = options.inputFd ?? options.input ?? 'ignore'
   const pipes = (options.pipes ?? []).map((pipe) => (pipe === 'out' ? ('pipe' as const) : pipe))
-  return [input, 'pipe', 'pipe', ...(options.fds ?? []), ...pipes]
+  return [input, 'pipe', 'pipe', ...passedOn(options), ...pipes]
+}
+
+/** From 3 on. */
+function passedOn({ fds = [] }: ChildOptions): readonly (number | 'ignore')[] {
+  if (!('get' in fds)) return fds
+  const length = Math.max(2, ...fds.keys()) - 2
+  return Array.from({ length }, (_, index) => fds.get(3 + index) ?? 'ignore')
 }
 
 function childResult(name: string, end: ProcessEnd, options: ChildOptions): ChildResult {
@@ -78,7 +85,7 @@ function childResult(name: string, end: ProcessEnd, options: ChildOptions): Chil
       details: { tool: name, ...(end.signal === null ? {} : { signal: end.signal }) },
     })
   }
-  const first = 3 + (options.fds?.length ?? 0)
+  const first = 3 + passedOn(options).length
   return {
     exitCode: end.exitCode,
     stdout: end.outputs[1] ?? empty,

@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { open, statfs, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { fileError } from './file-errors.ts'
-import { factsOf } from './file-facts.ts'
+import { openFacts } from './file-facts.ts'
 import { fsyncAfterChange, requireRegular } from './files.ts'
 import { writeFully } from './temp-file.ts'
 
@@ -34,7 +34,7 @@ export async function eraseFile(path: string): Promise<Erased> {
   try {
     const handle = await open(target, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
     try {
-      const facts = factsOf(await handle.stat({ bigint: true }))
+      const facts = openFacts(handle.fd)
       requireRegular(target, facts, 'erase')
       await writeFully(handle, Buffer.alloc(facts.size))
       await handle.sync()

@@ -6,10 +6,11 @@ import { KvxError } from '../core/errors.ts'
 import { requireGivable } from './access.ts'
 import { exchangeNames, requireExchange } from './exchange-names.ts'
 import { fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
-import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
+import { type FileFacts, openFacts, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, type ReadFile, readFileCapped, requireRegular } from './files.ts'
 import { accessOf, requireSoleName } from './successor.ts'
 import { discard, writeTemp } from './temp-file.ts'
+import type { Company } from './together.ts'
 
 /** `lost`: another program replaced the file, and what it wrote is in place. `gone`: there is no such file now. */
 export type Exchanged =
@@ -28,7 +29,11 @@ export type Exchanged =
  * @throws KvxError UNSAFE_FILE_TYPE, UNSAFE_OWNER, TOOL_MISSING, DISK_FULL, IO_ERROR: the old file is in place;
  *   DURABILITY_UNKNOWN: the new one is, but a power cut may still undo it
  */
-export async function exchangeFile(path: string, bytes: Uint8Array, expected: ReadFile): Promise<Exchanged> {
+export async function exchangeFile(
+  path: string,
+  bytes: Uint8Array,
+  { expected, company }: { readonly expected: ReadFile; readonly company?: Company | undefined },
+): Promise<Exchanged> {
   const target = resolve(path)
   const handles: FileHandle[] = []
   try {
@@ -37,7 +42,7 @@ export async function exchangeFile(path: string, bytes: Uint8Array, expected: Re
     if (!sameFile(old.facts, expected.facts)) return { outcome: 'lost' }
     requireExchangeable(target, old.facts)
     await requireExchange()
-    const fresh = await prepare(target, bytes, { old, expected, handles })
+    const fresh = await prepare(target, bytes, { old, expected, handles, company })
     const done = await putInPlace(target, fresh, { old, expected, handles })
     await fsyncAfterChange(dirname(target), `${shownPath(path)} is replaced`)
     return done
@@ -55,6 +60,7 @@ type Exchange = {
   readonly old: Held
   readonly expected: ReadFile
   readonly handles: FileHandle[]
+  readonly company?: Company | undefined
 }
 
 /** O_PATH, for which Node has no name: holds whatever has the name, a link or an unreadable file too. */
@@ -64,7 +70,7 @@ async function hold(path: string, handles: FileHandle[], flags = pathOnly): Prom
   try {
     const handle = await open(path, flags | constants.O_NOFOLLOW)
     handles.push(handle)
-    return { handle, facts: factsOf(await handle.stat({ bigint: true })) }
+    return { handle, facts: openFacts(handle.fd) }
   } catch (error) {
     if (isMissing(error)) return undefined
     throw error
@@ -94,9 +100,9 @@ type Fresh = Held & { readonly path: string }
 async function prepare(
   target: string,
   bytes: Uint8Array,
-  { old, expected, handles }: Exchange,
+  { old, expected, handles, company }: Exchange,
 ): Promise<Fresh> {
-  const temp = await writeTemp(target, bytes, accessOf(old.handle, old.facts, target))
+  const temp = await writeTemp(target, bytes, accessOf(old.handle, old.facts, { path: target, company }))
   const path = join(
     dirname(target),
     `.${basename(target)}.${shortDigest(expected.bytes)}-${shortDigest(bytes)}.kvx-new`,

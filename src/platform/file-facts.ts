@@ -1,4 +1,4 @@
-import type { BigIntStats } from 'node:fs'
+import { type BigIntStats, fstatSync } from 'node:fs'
 
 export type FileType = 'file' | 'directory' | 'symlink' | 'fifo' | 'socket' | 'device'
 
@@ -35,6 +35,11 @@ export function factsOf(stat: BigIntStats): FileFacts {
     mtimeNs: stat.mtimeNs,
     ctimeNs: stat.ctimeNs,
   }
+}
+
+/** Of an open file. */
+export function openFacts(fd: number): FileFacts {
+  return factsOf(fstatSync(fd, { bigint: true }))
 }
 
 function typeOf(stat: BigIntStats): FileType {

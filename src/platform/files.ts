@@ -1,10 +1,10 @@
-import { constants, lstatSync } from 'node:fs'
-import { type FileHandle, lstat, mkdir, open, readdir, rmdir, unlink } from 'node:fs/promises'
+import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs'
+import { type FileHandle, mkdir, open, readdir, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { removeAcl } from './acl.ts'
 import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
-import { type FileFacts, factsOf, modeText, typeNames } from './file-facts.ts'
+import { type FileFacts, factsOf, modeText, openFacts, typeNames } from './file-facts.ts'
 
 /** Node sets O_CLOEXEC on every descriptor that it opens. */
 const readFlags = constants.O_RDONLY | constants.O_NONBLOCK
@@ -24,23 +24,37 @@ export type ReadFile = { readonly bytes: Buffer; readonly facts: FileFacts }
  * @throws KvxError FILE_NOT_FOUND, UNSAFE_FILE_TYPE (type, link or size), IO_ERROR (changed while it was read)
  */
 export async function readFileCapped(path: string, options: ReadOptions): Promise<ReadFile> {
-  const handle = await openForReading(path, options.follow === true)
+  let fd: number | undefined
   try {
-    const facts = factsOf(await handle.stat({ bigint: true }))
+    fd = openSync(path, flagsOfReading(options.follow))
+    const facts = openFacts(fd)
     requireRegular(path, facts, 'read')
     if (facts.size > options.maxBytes) throw tooLarge(path, facts.size, options.maxBytes)
-    return { bytes: await readExactly(handle, path, facts.size), facts }
+    return { bytes: readExactly(fd, path, facts.size), facts }
   } catch (error) {
     throw fileError(error, 'read', path)
   } finally {
-    await handle.close().catch(() => undefined)
+    if (fd !== undefined) closeQuietly(fd)
   }
+}
+
+/** What was read was read: an error of this tells nothing. */
+function closeQuietly(fd: number): void {
+  try {
+    closeSync(fd)
+  } catch {
+    // The system has closed it all the same.
+  }
+}
+
+function flagsOfReading(follow = false): number {
+  return follow ? readFlags : readFlags | constants.O_NOFOLLOW
 }
 
 /** Opens for reading without blocking, and without following a link as the last part of the path. */
 export async function openForReading(path: string, follow = false): Promise<FileHandle> {
   try {
-    return await open(path, follow ? readFlags : readFlags | constants.O_NOFOLLOW)
+    return await open(path, flagsOfReading(follow))
   } catch (error) {
     throw fileError(error, 'read', path)
   }
@@ -67,11 +81,11 @@ function tooLarge(path: string, size: number, maxBytes: number): KvxError {
   )
 }
 
-async function readExactly(handle: FileHandle, path: string, size: number): Promise<Buffer> {
+function readExactly(fd: number, path: string, size: number): Buffer {
   const bytes = Buffer.allocUnsafeSlow(size + 1) // one more byte shows whether the file grew
   let length = 0
   while (length <= size) {
-    const { bytesRead } = await handle.read(bytes, length, size + 1 - length, length)
+    const bytesRead = readSync(fd, bytes, length, size + 1 - length, length)
     if (bytesRead === 0) break
     length += bytesRead
   }
@@ -85,7 +99,8 @@ async function readExactly(handle: FileHandle, path: string, size: number): Prom
 /** Facts of what has this name, links not followed; undefined where nothing has it. */
 export async function lstatFacts(path: string): Promise<FileFacts | undefined> {
   try {
-    return factsOf(await lstat(path, { bigint: true }))
+    const found = lstatSync(path, { bigint: true, throwIfNoEntry: false })
+    return found && factsOf(found)
   } catch (error) {
     if (isMissing(error)) return undefined
     throw fileError(error, 'look at', path)
@@ -178,7 +193,7 @@ async function finishDirectory(path: string, mode: number): Promise<void> {
   try {
     if ((mode & 0o077) !== 0) await removeAcl(handle.fd, path) // a wider mode would open inherited entries
     await handle.chmod(mode)
-    const facts = factsOf(await handle.stat({ bigint: true }))
+    const facts = openFacts(handle.fd)
     if (facts.uid !== process.geteuid?.() || facts.mode !== mode) {
       throw new KvxError('UNSAFE_MODE', `${shownPath(path)} did not take the mode ${modeText(mode)}`)
     }

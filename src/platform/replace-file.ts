@@ -1,18 +1,22 @@
-import { type FileHandle, rename } from 'node:fs/promises'
+import { renameSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { type Access, applyAccess, requireGivable, resolveAccess } from './access.ts'
 import { fileError, shownPath } from './file-errors.ts'
-import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
+import { type FileFacts, openFacts, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, openForReading, requireRegular } from './files.ts'
 import { accessOf, copyAttributes, type Finish, requireSoleName } from './successor.ts'
 import { discard, placedFacts, removeLeftover, type TempFile, writeTemp } from './temp-file.ts'
+import { alone, type Company, type SharedJob } from './together.ts'
 
 export type ReplaceOptions = {
   /** The state that the caller read: refused with LOCKED when the file is in another one now. */
   readonly expected?: FileFacts
   /** New access instead of the old; owner and group stay where it names none. User xattrs are kept. */
   readonly change?: Access
+  /** Others who replace files at the same time: what can be done for all of them at once is. */
+  readonly company?: Company | undefined
 }
 
 /**
@@ -34,10 +38,10 @@ export async function replaceFile(
   try {
     old = await openForReading(target)
     const before = await replaceable(old, target, options.expected)
-    const temp = await writeTemp(target, bytes, await successor(old, before, path, options.change))
+    const temp = await writeTemp(target, bytes, await successor(old, before, path, options))
     await renameOver(temp, target, before)
     const placed = await placedFacts(target, temp)
-    await fsyncAfterChange(dirname(target), `${shownPath(path)} is replaced`)
+    await (options.company ?? alone).share(fsyncParents, path)
     return placed
   } catch (error) {
     throw fileError(error, 'replace', path)
@@ -51,11 +55,11 @@ async function replaceable(
   target: string,
   expected: FileFacts | undefined,
 ): Promise<FileFacts> {
-  let facts = factsOf(await old.stat({ bigint: true }))
+  let facts = openFacts(old.fd)
   if (expected !== undefined && !sameFile(expected, facts)) throw changedMeanwhile(target)
   requireRegular(target, facts, 'replace')
   if (facts.nlink > 1 && (await removeLeftover(target))) {
-    facts = factsOf(await old.stat({ bigint: true })) // a dead run linked the new file and kept its first name
+    facts = openFacts(old.fd) // a dead run linked the new file and kept its first name
   }
   requireSoleName(target, facts)
   requireGivable(target, facts.uid, facts.gid)
@@ -67,12 +71,12 @@ async function successor(
   old: FileHandle,
   before: FileFacts,
   path: string,
-  change: Access | undefined,
+  { change, company }: ReplaceOptions,
 ): Promise<Finish> {
-  if (change === undefined) return accessOf(old, before, path)
+  if (change === undefined) return accessOf(old, before, { path, company })
   const wanted = await resolveAccess(path, change, before)
   return async (handle) => {
-    await copyAttributes('xattr', old, handle, path)
+    await copyAttributes('xattr', [{ old, fresh: handle, path }])
     await applyAccess(handle, path, wanted)
   }
 }
@@ -81,11 +85,23 @@ async function renameOver(temp: TempFile, target: string, before: FileFacts): Pr
   try {
     const current = await lstatFacts(target)
     if (current === undefined || !sameFile(current, before)) throw changedMeanwhile(target)
-    await rename(temp.path, target)
+    renameSync(temp.path, target) // right after the look
   } catch (error) {
     await discard(temp.path)
     throw error
   }
+}
+
+/** Each directory once, after the last change of a name in it. */
+const fsyncParents: SharedJob<string, void> = async (paths) => {
+  const synced = new Map<string, Promise<void>>()
+  for (const [directory, there] of Map.groupBy(paths, (path) => dirname(resolve(path)))) {
+    const [first = ''] = there
+    const what =
+      there.length === 1 ? `${shownPath(first)} is` : `${there.length} files in ${shownPath(directory)} are`
+    synced.set(directory, fsyncAfterChange(directory, `${what} replaced`))
+  }
+  return await Promise.allSettled(paths.map(async (path) => synced.get(dirname(resolve(path)))))
 }
 
 function changedMeanwhile(path: string): KvxError {

@@ -3,7 +3,7 @@ import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { requireGivable } from './access.ts'
 import { fileError, shownPath } from './file-errors.ts'
-import { type FileFacts, factsOf } from './file-facts.ts'
+import { type FileFacts, openFacts } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, requireRegular } from './files.ts'
 import { discard, placedFacts, writeTemp } from './temp-file.ts'
 
@@ -24,7 +24,7 @@ export async function writeState(path: string, bytes: Uint8Array): Promise<FileF
     }
     const temp = await writeTemp(target, bytes, async (handle) => {
       await handle.chmod(0o600)
-      const facts = factsOf(await handle.stat({ bigint: true }))
+      const facts = openFacts(handle.fd)
       if (facts.uid !== process.geteuid?.() || facts.mode !== 0o600) {
         throw new KvxError('UNSAFE_MODE', `${shownPath(path)} did not take the mode 0600`)
       }

@@ -4,7 +4,7 @@ import { KvxError } from '../core/errors.ts'
 import { type Access, applyAccess, type NumericAccess, requireGivable, resolveAccess } from './access.ts'
 import { readAcl } from './acl.ts'
 import { errnoOf, fileError, quotedPath, shownPath } from './file-errors.ts'
-import { type FileFacts, factsOf, sameFile } from './file-facts.ts'
+import { type FileFacts, openFacts, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, fsyncDirectory, lstatFacts, openForReading, requireRegular } from './files.ts'
 import { copyAttributes, type Finish } from './successor.ts'
 import { discard, fillTemp, placedFacts, type Sheet } from './temp-file.ts'
@@ -31,7 +31,7 @@ export async function openStreamReader(path: string, follow = false): Promise<St
   const handle = await openForReading(resolve(path), follow)
   let facts: FileFacts
   try {
-    facts = factsOf(await handle.stat({ bigint: true }))
+    facts = openFacts(handle.fd)
     requireRegular(path, facts, 'read')
   } catch (error) {
     await handle.close().catch(() => undefined)
@@ -44,7 +44,7 @@ export async function openStreamReader(path: string, follow = false): Promise<St
     read: async (position, length, into) =>
       readAt(handle, path, { position, bytes: into?.subarray(0, length) ?? Buffer.allocUnsafeSlow(length) }),
     requireUnchanged: async () => {
-      const now = factsOf(await handle.stat({ bigint: true }))
+      const now = openFacts(handle.fd)
       if (now.size !== facts.size || now.mtimeNs !== facts.mtimeNs) throw changedWhileRead(path)
     },
     close: async () => handle.close().catch(() => undefined),
@@ -126,7 +126,7 @@ export async function writeStreamed(path: string, target: StreamTarget): Promise
 async function openExpected(path: string, expected: FileFacts): Promise<FileHandle> {
   const handle = await openForReading(path)
   try {
-    const facts = factsOf(await handle.stat({ bigint: true }))
+    const facts = openFacts(handle.fd)
     requireRegular(path, facts, 'replace')
     if (!sameFile(facts, expected)) throw changedMeanwhile(path)
     requireGivable(path, facts.uid, facts.gid)
@@ -144,10 +144,10 @@ async function newAccess(path: string, access: Access): Promise<Finish> {
 
 /** User xattrs by `cp` between the two open files, then owner, mode and ACL as they are, read back. */
 async function keptAccess(old: FileHandle, path: string): Promise<Finish> {
-  const { uid, gid } = factsOf(await old.stat({ bigint: true }))
+  const { uid, gid } = openFacts(old.fd)
   const wanted: NumericAccess = { uid, gid, acl: await readAcl(old.fd, path) }
   return async (handle) => {
-    await copyAttributes('xattr', old, handle, path)
+    await copyAttributes('xattr', [{ old, fresh: handle, path }])
     await applyAccess(handle, path, wanted)
   }
 }

@@ -1,9 +1,9 @@
-import { constants } from 'node:fs'
+import { constants, unlinkSync } from 'node:fs'
 import { type FileHandle, open, unlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
-import { type FileFacts, factsOf } from './file-facts.ts'
+import { type FileFacts, openFacts } from './file-facts.ts'
 import { lstatFacts } from './files.ts'
 
 /**
@@ -23,7 +23,7 @@ export function tempPathOf(path: string): string {
 /** Removes what a dead run left under the temporary name of `path`. Only the name goes, whatever it points to. */
 export async function removeLeftover(path: string): Promise<boolean> {
   try {
-    await unlink(tempPathOf(path))
+    unlinkSync(tempPathOf(path))
     return true
   } catch (error) {
     if (isMissing(error)) return false
@@ -65,8 +65,7 @@ export async function fillTemp(
   finish: (handle: FileHandle) => Promise<void>,
 ): Promise<TempFile> {
   const temp = tempPathOf(path)
-  await removeLeftover(path)
-  const handle = await openNew(temp)
+  const handle = (await openNew(temp)) ?? (await openInPlaceOfLeftover(path))
   let written = 0
   let facts: FileFacts
   try {
@@ -85,7 +84,7 @@ export async function fillTemp(
       })
       await finish(handle)
       await handle.sync()
-      facts = factsOf(await handle.stat({ bigint: true }))
+      facts = openFacts(handle.fd)
     } catch (error) {
       await handle.close().catch(() => undefined)
       throw error
@@ -101,16 +100,25 @@ export async function fillTemp(
   return { path: temp, facts }
 }
 
-async function openNew(temp: string): Promise<FileHandle> {
+/** Undefined when something has the name. */
+async function openNew(temp: string): Promise<FileHandle | undefined> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   try {
     return await open(temp, flags, 0o600)
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw error
-    throw new KvxError('LOCKED', `another process put ${shownPath(temp)} there at the same moment`, {
-      hint: 'run the command again when the other one has ended',
-    })
+    if (errnoOf(error) === 'EEXIST') return undefined
+    throw error
   }
+}
+
+async function openInPlaceOfLeftover(path: string): Promise<FileHandle> {
+  await removeLeftover(path)
+  const handle = await openNew(tempPathOf(path))
+  if (handle !== undefined) return handle
+  const temp = shownPath(tempPathOf(path))
+  throw new KvxError('LOCKED', `another process put ${temp} there at the same moment`, {
+    hint: 'run the command again when the other one has ended',
+  })
 }
 
 /**

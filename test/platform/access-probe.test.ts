@@ -5,6 +5,7 @@ import { beforeEach, expect, test } from 'vitest'
 import { createFile } from '../../src/platform/create-file.ts'
 import { removeFile } from '../../src/platform/files.ts'
 import { replaceFile } from '../../src/platform/replace-file.ts'
+import { together } from '../../src/platform/together.ts'
 import { needsOtherUsers, needsTool } from '../support/needs.ts'
 import { run, trustedDirectory } from '../support/trusted-directory.ts'
 
@@ -69,9 +70,13 @@ function probe(ids: { uid: number; gid: number }, paths: readonly string[], leng
   }
 }
 
-test.each([false, true])(
-  'while a file is replaced its readers always read it whole and others never, hostile default ACL: %s',
-  async (hostile) => {
+test.each([
+  [false, 1],
+  [true, 1],
+  [true, 8],
+])(
+  'while a file is replaced its readers always read it whole and others never, hostile default ACL: %s, together: %i',
+  async (hostile, count) => {
     const directory = trustedDirectory(0o755)
     const path = join(directory, 'key')
     const temp = join(directory, '.key.kvx-new')
@@ -85,12 +90,23 @@ test.each([false, true])(
     const probes = [entitled, owningGroup, named] as const
     const opens = (): number => probes.reduce((sum, one) => sum + one.opens(), 0)
     let rounds = 0
-    for (; rounds < 40 || opens() < wanted; rounds += 1)
-      await replaceFile(path, Buffer.alloc(40 + (rounds % 40), 'n'))
+    // The others are open to everybody: one that got the access of its neighbour would be seen.
+    const others = Array.from({ length: count - 1 }, (_, index) => join(directory, `other${index}`))
+    for (const other of others) writeFileSync(other, 'open')
+    for (const other of others) chmodSync(other, 0o666)
+    for (; rounds < 40 || opens() < wanted; rounds += 1) {
+      const bytes = Buffer.alloc(40 + (rounds % 40), 'n')
+      const ends = await together([...others, path], async (one, company) =>
+        replaceFile(one, bytes, { company }),
+      )
+      expect(ends.filter(({ status }) => status === 'rejected')).toEqual([])
+    }
     const [good, ...bad] = await Promise.all([entitled.stop(), owningGroup.stop(), named.stop()])
     const total = [good, ...bad].reduce((sum, one) => sum + one.opens, 0)
     const beside = `default ACL: ${hostile ? 'hostile' : 'none'}`
-    process.stdout.write(`${total} opens of a file that was replaced ${rounds} times, ${beside}\n`)
+    process.stdout.write(
+      `${total} opens of a file that was replaced ${rounds} times, ${count} at once, ${beside}\n`,
+    )
     expect(good.opens).toBeGreaterThan(1000)
     expect(good).toMatchObject({ read: good.opens, denied: 0, short: 0 })
     for (const counts of bad) {

@@ -120,6 +120,32 @@ export function tryForm(
   const parts = partsOf(form, cells)
   const bound = aadOf(aad, cells)
   if (parts === undefined || bound === undefined) return undefined
+  return tryParts(parts, { form, aad, bound }, keys)
+}
+
+/** The first of the forms that opens a value without AAD. Parts that several encodings give alike are tried once. */
+export function tryForms(forms: readonly Form[], cells: Cells, keys: TrialKeys): Opened | undefined {
+  const tried: Parts[] = []
+  for (const form of forms) {
+    const parts = partsOf(form, cells)
+    if (parts === undefined || tried.some((one) => areSame(one, parts))) continue
+    const opened = tryParts(parts, { form, aad: undefined, bound: none }, keys)
+    if (opened !== undefined) return opened
+    tried.push(parts)
+  }
+  return undefined
+}
+
+function areSame(one: Parts, other: Parts): boolean {
+  return (
+    one.version === other.version &&
+    (['nonce', 'tag', 'ct'] as const).every((part) => Buffer.compare(one[part], other[part]) === 0)
+  )
+}
+
+type Tried = { readonly form: Form; readonly aad: string | undefined; readonly bound: Uint8Array }
+
+function tryParts(parts: Parts, { form, aad, bound }: Tried, keys: TrialKeys): Opened | undefined {
   for (const aead of aeads) {
     if (!aead.acceptsNonceLength(parts.nonce.length) || (bound.length > 0 && !aead.takesAad)) continue
     for (const key of keys.keys) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { Exchanged } from '../../platform/exchange-file.ts'
 import type { FileFacts } from '../../platform/file-facts.ts'
+import type { Company } from '../../platform/together.ts'
 import type { RecordId, RecordSet } from '../store.ts'
 import { applyEdits, type Edit, type FileRecord, idKey } from './format.ts'
 import { type Directory, readRecordFile, replaceRecordFile } from './record-files.ts'
@@ -20,8 +21,9 @@ export type Body = {
   /**
    * Replaces these places in the file, which must still be as it was opened. Durable when it returns.
    * @param announce gets the digest of the new bytes before they can have the file's name
+   * @param company other files that are replaced at the same time
    */
-  replace(edits: readonly Edit[], announce: (digest: string) => void): Promise<Exchanged>
+  replace(edits: readonly Edit[], announce: (digest: string) => void, company?: Company): Promise<Exchanged>
   close(): Promise<void>
 }
 
@@ -70,10 +72,10 @@ async function openWhole(directory: Directory, path: string): Promise<Body | und
     },
     slice: async (start, end) => bytes.subarray(start, end),
     digest: async () => sha256(bytes),
-    replace: async (edits, announce) => {
+    replace: async (edits, announce, company) => {
       const next = applyEdits(bytes, edits)
       announce(sha256(next))
-      return await replaceRecordFile(directory, path, next, read)
+      return await replaceRecordFile(directory, { path, read, company }, next)
     },
     close: async () => {},
   }

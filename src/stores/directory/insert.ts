@@ -67,7 +67,7 @@ async function insertOne(
     } else {
       const isTorn = file.bytes.length > 0 && file.bytes.at(-1) !== 0x0a
       const bytes = Buffer.concat([file.bytes, Buffer.from(isTorn ? '\n' : ''), own])
-      const { outcome } = await replaceRecordFile(directory, path, bytes, read)
+      const { outcome } = await replaceRecordFile(directory, { path, read }, bytes)
       if (outcome === 'changed') return await proven(directory, set, { record, path })
     }
   }

@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises'
+import { realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isKvxError } from '../../core/errors.ts'
 import { type Exchanged, exchangeFile } from '../../platform/exchange-file.ts'
@@ -6,6 +6,7 @@ import { fileError } from '../../platform/file-errors.ts'
 import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
 import { lstatFacts, type ReadFile, readFileCapped } from '../../platform/files.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
+import type { Company } from '../../platform/together.ts'
 import type { RecordId, RecordSet } from '../store.ts'
 import { type DirectoryTarget, fileShapeError, shapeError } from './directory-errors.ts'
 import type { RecordFormat } from './format.ts'
@@ -75,9 +76,12 @@ export async function readRecordFile({ target }: Directory, path: string): Promi
 /** @throws STORE_SHAPE when a link leads to the file */
 export async function requireNoLink(target: DirectoryTarget, path: string): Promise<void> {
   const parent = dirname(join(target.path, path))
-  const real = await realpath(parent).catch((error: unknown) => {
+  let real: string
+  try {
+    real = realpathSync.native(parent)
+  } catch (error) {
     throw fileError(error, 'read', parent)
-  })
+  }
   if (real !== parent) throw fileShapeError(target, path, 'a symbolic link leads to it')
 }
 
@@ -87,14 +91,19 @@ export async function requireNoLink(target: DirectoryTarget, path: string): Prom
  */
 export async function replaceRecordFile(
   directory: Directory,
-  path: string,
+  {
+    path,
+    read,
+    company,
+  }: { readonly path: string; readonly read: ReadFile; readonly company?: Company | undefined },
   bytes: Uint8Array,
-  read: ReadFile,
 ): Promise<Exchanged> {
   const full = join(directory.target.path, path)
   directory.touched.add(dirname(full))
-  if (directory.isOnline) return await exchangeFile(full, bytes, read)
-  return await replacing(full, read.facts, async () => replaceFile(full, bytes, { expected: read.facts }))
+  if (directory.isOnline) return await exchangeFile(full, bytes, { expected: read, company })
+  return await replacing(full, read.facts, async () =>
+    replaceFile(full, bytes, { expected: read.facts, company }),
+  )
 }
 
 /** Tells a file that another program changed meanwhile, or took away, from what cannot be replaced at all. */

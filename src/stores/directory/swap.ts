@@ -1,12 +1,12 @@
-import { join } from 'node:path'
 import { isKvxError, KvxError } from '../../core/errors.ts'
 import { shownPath } from '../../platform/file-errors.ts'
 import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
-import { lstatFacts } from '../../platform/files.ts'
+import { type Company, together } from '../../platform/together.ts'
 import type { Cells, ReadBack, RecordId, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
 import { type Body, openBody, withBody } from './body.ts'
 import { describeTarget } from './directory-errors.ts'
 import { type Edit, type FileRecord, idKey } from './format.ts'
+import { groupsOf } from './groups.ts'
 import { sameCell } from './json-member.ts'
 import { type Directory, pathOf, requireSet } from './record-files.ts'
 
@@ -29,9 +29,9 @@ type Written = {
 }
 
 /**
- * The `swap` of the store contract. There is no transaction across files: they are replaced a few at a time, and
- * when one fails, or `readBack` refuses, the others get their old bytes back, newest first, unless another program
- * wrote them since. The caller holds the lock of the directory.
+ * The `swap` of the store contract. There is no transaction across files: they are replaced a group at a time; when
+ * one fails, no other group is begun. Then, and when `readBack` refuses, the others get their old bytes back, newest
+ * first, unless another program wrote them since. The caller holds the lock of the directory.
  */
 export async function swapRecords(directory: Directory, batch: SwapBatch): Promise<readonly SwapOutcome[]> {
   const { set, swaps, readBack } = batch
@@ -41,11 +41,12 @@ export async function swapRecords(directory: Directory, batch: SwapBatch): Promi
   const byPath = Map.groupBy(swaps.keys(), (index) => pathOf(set, swaps[index]?.id ?? [], globs))
   const written: Written[] = []
   try {
-    const { small, large } = await bySize(directory, [...byPath.keys()])
-    const swapOne = async (path: string): Promise<void> =>
-      swapFile(directory, { ...batch, path, indexes: byPath.get(path) ?? [], outcomes, written })
-    await together(small, swapOne)
-    for (const path of large) await swapOne(path)
+    for (const group of await groupsOf(directory, [...byPath.keys()])) {
+      const ends = await together(group, async (path, company) =>
+        swapFile(directory, { ...batch, path, indexes: byPath.get(path) ?? [], outcomes, written, company }),
+      )
+      for (const end of ends) if (end.status === 'rejected') throw end.reason
+    }
     const records = new Map<number, StoredRecord>()
     for (const file of written) await readWritten(directory, batch, { file, outcomes, records })
     const inOrder = [...records].sort(([one], [other]) => one - other).map(([, record]) => record)
@@ -55,42 +56,6 @@ export async function swapRecords(directory: Directory, batch: SwapBatch): Promi
     throw error
   }
   return outcomes
-}
-
-/** So many small files are replaced at once: most of its time each waits for the disk or for a helper process. */
-const atOnce = 4
-const smallBytes = 1_048_576
-
-/** The files of the batch; memory holds several of the small ones, and one of the others. */
-async function bySize(
-  directory: Directory,
-  paths: readonly (string | undefined)[],
-): Promise<{ readonly small: readonly string[]; readonly large: readonly string[] }> {
-  const small: string[] = []
-  const large: string[] = []
-  for (const path of paths) {
-    if (path === undefined) continue
-    const facts = await lstatFacts(join(directory.target.path, path))
-    ;(facts === undefined || facts.size <= smallBytes ? small : large).push(path)
-  }
-  return { small, large }
-}
-
-/** Works on several at once. After a failure none is begun any more, and the first one is thrown when all have ended. */
-async function together(paths: readonly string[], work: (path: string) => Promise<void>): Promise<void> {
-  const waiting = paths.values()
-  let isStopped = false
-  const lane = async (): Promise<void> => {
-    for (const path of waiting) {
-      if (isStopped) return
-      await work(path).catch((error: unknown) => {
-        isStopped = true
-        throw error
-      })
-    }
-  }
-  const ends = await Promise.allSettled(Array.from({ length: atOnce }, lane))
-  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 function requireWritable(set: RecordSet, { id, expected, change }: Swap): void {
@@ -106,10 +71,11 @@ type FileSwap = SwapBatch & {
   readonly indexes: readonly number[]
   readonly outcomes: SwapOutcome[]
   readonly written: Written[]
+  readonly company: Company
 }
 
 async function swapFile(directory: Directory, work: FileSwap): Promise<void> {
-  const { path, indexes, outcomes, written } = work
+  const { path, indexes, outcomes, written, company } = work
   const body = await openBody(directory, path)
   if (body === undefined) return
   try {
@@ -118,9 +84,10 @@ async function swapFile(directory: Directory, work: FileSwap): Promise<void> {
     const undo = await inverseOf(body, edits)
     const file: Written = { path, undo, digest: undefined, placed: undefined, indexes: changing }
     written.push(file)
-    const replaced = await body.replace(edits, (digest) => {
+    const announce = (digest: string): void => {
       file.digest = digest
-    })
+    }
+    const replaced = await body.replace(edits, announce, company)
     if (replaced.outcome === 'changed') {
       file.placed = replaced.facts
       return

@@ -6,6 +6,7 @@ import { parseSealed, stateOf } from './envelope/instance.ts'
 import { dekOf, isUnder, openRecord, openValues, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRenewed, proveValues, renewDek, underNewDek, type Renewed } from './envelope/renew-dek.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
+import { stopIfInterrupted } from './events.ts'
 import type { QuarantineRow } from './journal.ts'
 import { withoutPlaintext } from './plain-backup.ts'
 import { breathe } from './scan.ts'
@@ -40,6 +41,7 @@ export async function sweepGroups(
     try {
       if (groups.size > 0) await gather(open, joined, groups, options.run)
       for (const group of groups.values()) {
+        stopIfInterrupted(options.run)
         // A group with a value that does not open keeps its DEK: that value may need it yet.
         if (!groupOpens(open, joined, group)) continue
         const outcome = await renewGroup(open, joined, group, options)

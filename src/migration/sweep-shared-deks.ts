@@ -6,6 +6,7 @@ import { stateOf } from './envelope/instance.ts'
 import { openRecord, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRenewed, renewDek, type Renewed } from './envelope/renew-dek.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
+import { stopIfInterrupted } from './events.ts'
 import { withoutPlaintext } from './plain-backup.ts'
 import { breathe } from './scan.ts'
 import type { SweepOptions, SweepResult } from './workload.ts'
@@ -37,6 +38,7 @@ export async function sweepSharedDeks(open: OpenEnvelope, options: SweepOptions)
     }
     if (waiting.size > 0) await gather(open, waiting, options.run)
     for (const [group, records] of waiting) {
+      stopIfInterrupted(options.run)
       const outcome = await renewGroup(open, records, options)
       changed += outcome.changed
       lost += outcome.lost

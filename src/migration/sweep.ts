@@ -131,9 +131,12 @@ class BatchWriter {
   }
 
   async #write(batch: readonly Pending[]): Promise<void> {
-    await this.#open.rest?.()
-    const begun = performance.now()
+    let begun = 0
     try {
+      await this.#open.rest?.()
+      // A page is many batches where each has its rest: a signal is not to wait for all of them.
+      if (this.#open.rest !== undefined) stopIfInterrupted(this.#options.run)
+      begun = performance.now()
       const outcomes = await swapPending(this.#open, batch, this.#options)
       this.#changed += outcomes.changed
       this.#lost += outcomes.lost

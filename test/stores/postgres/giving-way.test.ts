@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
 import { gently, isGivingWay } from '../../../src/migration/giving-way.ts'
 import { opens, type SealedRow, sealRow, ServerApplication } from '../../support/server-application.ts'
@@ -8,7 +9,10 @@ import { makeDatabase, openStore, readAll, recordSet, usePostgres } from './fixt
 const postgres = usePostgres()
 const rows = 150
 
-it('moves everything beside an application, and says how long it gave way', async () => {
+async function rotated(): Promise<{
+  readonly app: ServerApplication
+  readonly moved: () => Promise<number>
+}> {
   const { server } = postgres
   const kek = randomBytes(32)
   const url = await makeDatabase(
@@ -23,17 +27,40 @@ it('moves everything beside an application, and says how long it gave way', asyn
   onTestFinished(() => app.close())
   app.begin()
   app.ok('rotate', 'master', '--offline', '--yes', ...untested)
-  const moved = app.ok('rewrap', '--yes', '--rate', 'auto').data as {
+  const moved = async (): Promise<number> => {
+    const found = await server.sql(url, 'SELECT * FROM secrets')
+    return found.filter((row) => opens(app.kek(), row as SealedRow)).length
+  }
+  return { app, moved }
+}
+
+it('moves everything beside an application, and says how long it gave way', async () => {
+  const { app, moved } = await rotated()
+  const result = app.ok('rewrap', '--yes', '--rate', 'auto').data as {
     readonly envelopes: readonly { readonly changed: number }[]
     readonly seconds: number
     readonly restedSeconds: number
   }
-  expect(moved.envelopes.map(({ changed }) => changed)).toEqual([rows])
-  expect(moved.restedSeconds).toBeGreaterThan(0)
-  expect(moved.restedSeconds).toBeLessThan(moved.seconds)
-  const found = await server.sql(url, 'SELECT * FROM secrets')
-  expect(found.filter((row) => opens(app.kek(), row as SealedRow))).toHaveLength(rows)
+  expect(result.envelopes.map(({ changed }) => changed)).toEqual([rows])
+  expect(result.restedSeconds).toBeGreaterThan(0)
+  expect(result.restedSeconds).toBeLessThan(result.seconds)
+  expect(await moved()).toBe(rows)
   app.ok('verify', '--rate', 'auto')
+})
+
+it('hears a signal between two batches, however many a page has', async () => {
+  const { app, moved } = await rotated()
+  const child = app.start('rewrap', '--yes', '--rate', 'auto', '--batch', '1')
+  const ended = new Promise((done) => child.on('close', done))
+  for (let tries = 0; tries < 6000 && (await moved()) === 0; tries++) await sleep(10)
+  child.kill('SIGTERM')
+  expect(await ended).toBe(10)
+  // The first page has a hundred records.
+  const before = await moved()
+  expect(before).toBeGreaterThan(0)
+  expect(before).toBeLessThan(100)
+  app.ok('run', 'resume')
+  expect(await moved()).toBe(rows)
 })
 
 it('rests longer while the server is slow to answer, and no longer when it is quick again', async () => {

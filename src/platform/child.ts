@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { KvxError } from '../core/errors.ts'
+import { errnoOf, fileError } from './file-errors.ts'
 import type { Descriptor, ProcessEnd } from './run-process.ts'
 import { requireTool } from './tools.ts'
 
@@ -38,7 +39,7 @@ const defaultMaxOutput = 16 * 1024 * 1024
  *
  * An exit code other than 0 is a result, not an error. The caller overwrites `stdout` and `pipes` where they
  * carry secrets. Errors are made anew from the tool's name and its exit alone: those of Node hold arguments.
- * @throws KvxError TOOL_MISSING, or TOOL_FAILED for a signal, a time-out, too much output, a failed start.
+ * @throws KvxError TOOL_MISSING, RESOURCE_LIMIT, or TOOL_FAILED for a signal, a time-out, too much output, a failed start.
  */
 export async function runChild(
   tool: string,
@@ -58,7 +59,9 @@ export async function runChild(
       maxOutput: options.maxOutput ?? defaultMaxOutput,
       timeoutMs: options.timeoutMs,
     })
-  } catch {
+  } catch (error) {
+    const code = errnoOf(error)
+    if (code === 'EMFILE' || code === 'ENFILE') throw fileError({ code }, 'start', file)
     throw new KvxError('TOOL_FAILED', `${name} could not be started`, { details: { tool: name } })
   }
   return childResult(name, end, options)

@@ -58,7 +58,7 @@ describe('the program', () => {
     needsRoot(context)
     const wrapper = inPlaceOf('/usr/bin/setfacl', '/dev/null')
     const key = join(trustedDirectory(), 'key')
-    const args = [key, { utf8: 'k' }, { mode: 0o600 }]
+    const args = [key, { utf8: 'k' }, { mode: 0o600, readers: [0] }]
     const result = await callInProcess('create-file.ts', 'createFile', args, { wrapper })
     if (result.stderr.includes('unshare')) context.skip('mount namespaces are not allowed here')
     expect(result.error).toMatchObject({ code: 'TOOL_MISSING', exit: 9 })

@@ -69,6 +69,21 @@ it('takes fewer at once where few files may be open', async () => {
   expectNew(root)
 })
 
+it.each([26, 28, 30, 32])(
+  'says so where %i open files do not suffice, and leaves nothing behind',
+  async (limit) => {
+    const root = manyFiles(6)
+    const { stdout, stderr } = await swapAll(root, ['prlimit', `--nofile=${limit}:${limit}`])
+    if (stdout === '6\n') return expectNew(root)
+    expect(stderr).toContain('RESOURCE_LIMIT')
+    const names = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((name) =>
+      name.includes('/'),
+    )
+    expect(names).toHaveLength(6)
+    for (const name of names) expect(readFileSync(join(root, name), 'utf8')).toBe('old')
+  },
+)
+
 it('holds a few MiB of files at once, and each large one by itself', async () => {
   const root = directoryWith({})
   const sizes = {

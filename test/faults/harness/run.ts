@@ -1,6 +1,7 @@
 /**
  * `npm run faults`: every mutating command with a fault at each of its calls, power cuts at every moment, and
- * adversaries, within a time. Prints the tables of `docs/reliability.md`; `--write` puts them there.
+ * adversaries, within a time. Prints the tables of `docs/reliability.md`; `--write` puts them there, and that of
+ * `--fault killed` beside them.
  *
  *   --minutes N    for the faults and power cuts; 30 unless told
  *   --part K/N     the K-th of N equal parts of all points, whatever time it takes: N runs try every point once
@@ -121,6 +122,7 @@ function wanted(name: string): boolean {
 }
 
 function print({ rows, power, bad }: Results): void {
+  if (values.fault !== undefined) return printOf(values.fault, faultTable(rows))
   const parts = [
     ...(rows.length === 0 ? [] : [faultTable(rows), kindTable(rows), powerTable(power)]),
     `Adversaries: ${adversaries.map(({ title }) => title).join(', ')}. Bad: ${bad.length}.`,
@@ -128,6 +130,11 @@ function print({ rows, power, bad }: Results): void {
   const text = `${parts.join('\n\n')}\n`
   process.stdout.write(text)
   if (values.write) writePart('measured', text)
+}
+
+function printOf(fault: string, table: string): void {
+  process.stdout.write(`${table}\n`)
+  if (values.write && fault === 'killed') writePart(fault, `${table}\n`)
 }
 
 /** Puts text between its marks in the page. */

@@ -70,11 +70,16 @@ async function pair(
     await fillPostgres(client, kek, rows)
     await client.query('VACUUM ANALYZE')
     await client.query('CHECKPOINT')
-    const begun = performance.now()
-    const ms = await application.during(async () => installation.move(rows, ...flags))
-    const took = performance.now() - begun
+    let took = 0
+    const ms = await application.during(async () => {
+      took = (await installation.move(rows, ...flags)).ms
+      return took
+    })
     await client.query('CHECKPOINT')
-    const besideMs = await application.during(async () => sleep(took))
+    const besideMs = await application.during(async () => {
+      await sleep(took)
+      return took
+    })
     return { ms, besideMs }
   } finally {
     installation.close()
@@ -98,8 +103,11 @@ class Application {
     return new Application(url)
   }
 
-  /** p99 in milliseconds of the transactions that began and ended while the work went on. */
-  async during(work: () => Promise<unknown>): Promise<number> {
+  /**
+   * p99 in milliseconds of the transactions that began and ended while the work went on.
+   * @param work gives how long it took, from its beginning: what it looks at afterwards does not count
+   */
+  async during(work: () => Promise<number>): Promise<number> {
     const folder = mkdtempSync('/var/tmp/kvx-bench-')
     // Each transaction changes a row of its own and adds one: clients wait for the disk, not for each other.
     const args = [
@@ -120,8 +128,7 @@ class Application {
     try {
       await sleep(settleMs)
       const from = Date.now()
-      await work()
-      const to = Date.now()
+      const to = from + (await work())
       await sleep(settleMs)
       child.kill('SIGKILL')
       await ended

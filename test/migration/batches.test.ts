@@ -23,11 +23,11 @@ describe('the size of a batch', () => {
   test('is small where the run gives way, whatever the store is', () => {
     const size = new BatchSize(undefined, 'auto', false)
     const seen = [size.records]
-    for (const ms of [5, 5, 15, 15, ...Array<number>(6).fill(90)]) {
+    for (const ms of [2, 2, 5, 5, ...Array<number>(6).fill(90)]) {
       size.took(ms)
       seen.push(size.records)
     }
-    expect(seen).toEqual([20, 40, 80, 80, 80, 40, 20, 10, 5, 5, 5])
+    expect(seen).toEqual([10, 20, 40, 40, 40, 20, 10, 5, 5, 5, 5])
     const asked = new BatchSize(300, 'auto', true)
     asked.took(1)
     expect(asked.records).toBe(300)

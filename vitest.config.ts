@@ -1,6 +1,9 @@
 import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
+/** What needs neither the built kvx nor another program. */
+const pure = ['core', 'config', 'fuzz', 'migration/cells']
+
 export default defineConfig({
   test: {
     // The machines are shared and noisy: no test asserts a time, and none may fail for one.
@@ -14,9 +17,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'pure',
-          include: ['core', 'config', 'fuzz']
-            .map((folder) => `test/${folder}/**/*.test.ts`)
-            .concat('test/*.test.ts'),
+          include: pure.map((folder) => `test/${folder}/**/*.test.ts`).concat('test/*.test.ts'),
           pool: 'threads',
           isolate: false,
         },
@@ -26,7 +27,7 @@ export default defineConfig({
         test: {
           name: 'real',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/core/**', 'test/config/**', 'test/fuzz/**', 'test/*.test.ts'],
+          exclude: pure.map((folder) => `test/${folder}/**`).concat('test/*.test.ts'),
           pool: 'forks',
           // Real processes race with whatever else the machine does: one repetition tells a broken promise,
           // which fails again, from a lost race with the load. The report names what was repeated.

@@ -49,7 +49,7 @@ const add = (...more: readonly Row[]): void => {
 }
 add(...(await startUp(scale)))
 if (!values.quick) add(await checkTree(scale))
-add(await inMemory(scale))
+add(...(await inMemory(scale)))
 add(...(await benchVault(scale)))
 add(await inFiles(large))
 if (values.large) {

@@ -135,8 +135,8 @@ type EncodedEntry = {
   readonly joined?: true
 }
 
-/** An {@link EncodedEntry} as its line. */
-function lineOf(entry: BackupEntry): string {
+/** An entry as its line: `JSON.stringify` of the {@link EncodedEntry}, without making its objects. */
+export function lineOf(entry: BackupEntry): string {
   const { wroteValues, dek, wrapped, plain, joined } = entry
   const members = [
     `"envelope":${JSON.stringify(entry.envelope)}`,

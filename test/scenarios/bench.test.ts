@@ -30,7 +30,9 @@ test('the quick benchmark does all of its work and says what each part took', ()
     '`kvx --help`',
     '`kvx check FILE`',
     '`kvx keygen NAME --dir D`',
-    'N records opened through the chain and wrapped again, in memory',
+    ...['', ', by the two threads of `--workers 2`'].map(
+      (threads) => `N records opened through the chain and wrapped again, in memory${threads}`,
+    ),
     ...Array<string>(spawnSync('age', ['--version']).error === undefined ? 2 : 1).fill(
       'reencrypt a vault of N MiB',
     ),

@@ -8,6 +8,7 @@ import type { Pending } from '../find-pending.ts'
 import type { QuarantineRow } from '../journal.ts'
 import type { SweepOptions } from '../workload.ts'
 import type { Answer, Begin, FoundByThread, Question } from './messages.ts'
+import { packRecords, unpackChanges } from './packed-cells.ts'
 
 /** Threads that open and seal pages of records. Stores, backups and proofs stay with the one that asks them. */
 export type Helpers = {
@@ -58,21 +59,25 @@ export class HelperRoom {
 function helpersOf(crew: Crew<Question, Answer>): Helpers {
   return {
     width: crew.size + 1,
-    look: async (envelope, records, look) => (await crew.ask({ envelope, records, work: { look } })) as Tally,
-    find: async (envelope, records, { target, kind }) => {
-      const found = (await crew.ask({ envelope, records, work: { target, kind } })) as FoundByThread
-      return { pending: unpacked(records, found), unreadable: found.unreadable }
+    look: async (envelope, page, look) =>
+      (await crew.ask({ envelope, records: packRecords(page), work: { look } })) as Tally,
+    find: async (envelope, page, { target, kind }) => {
+      const question = { envelope, records: packRecords(page), work: { target, kind } }
+      const found = (await crew.ask(question)) as FoundByThread
+      return { pending: unpacked(page, found), unreadable: found.unreadable }
     },
   }
 }
 
 /** As `findPending` gives it. The secrets stay where they came, each a part of one buffer. */
-function unpacked(page: readonly StoredRecord[], { changes, secrets }: FoundByThread): readonly Pending[] {
-  let end = 0
-  return changes.map(({ at, change, held }) => {
-    const record = page[at]
+function unpacked(page: readonly StoredRecord[], found: FoundByThread): readonly Pending[] {
+  const { places, held, secrets } = found
+  let [at, end] = [0, 0]
+  return unpackChanges(found.changes).map((change, index) => {
+    const record = page[places[index] ?? page.length]
     if (record === undefined) throw new TypeError('a thread answers for records that it was asked for')
-    const before = held.map(({ version, length }) => {
+    const before = Array.from({ length: held[at++] ?? 0 }, () => {
+      const [version = 0, length = 0] = [held[at++], held[at++]]
       const secret = new Uint8Array(secrets, end, length)
       end += length
       return { version, secret }

@@ -1,4 +1,5 @@
 import { type Answered, answerQuestions } from '../../platform/threads.ts'
+import type { StoredRecord } from '../../stores/store.ts'
 import { compileEnvelopes } from '../envelope/compile-envelope.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { KeyBook } from '../envelope/key-book.ts'
@@ -8,6 +9,7 @@ import { openedTogether, tallyPage } from '../page-work.ts'
 import { SealedTwice } from '../sealed-twice.ts'
 import type { SweepOptions } from '../workload.ts'
 import type { Begin, FoundByThread, Question } from './messages.ts'
+import { packChanges, unpackRecords } from './packed-cells.ts'
 
 /** What looks into values, begun anew with each look at an envelope. */
 class Searches {
@@ -29,7 +31,7 @@ class Searches {
 
 function find(
   open: { readonly envelope: Envelope; readonly book: KeyBook },
-  records: readonly Question['records'][number][],
+  records: readonly StoredRecord[],
   run: Pick<SweepOptions, 'target' | 'kind'>,
 ): Answered {
   const unreadable: QuarantineRow[] = []
@@ -38,14 +40,14 @@ function find(
     for (const part of openedTogether(records))
       pending.push(...findPending(open, part, { ...run, fresh: undefined, unreadable }))
     const answer = packed(records, pending, unreadable)
-    return { answer, buffers: [answer.secrets] }
+    return { answer, buffers: [answer.secrets, answer.changes.cells.bytes.buffer] }
   } finally {
     for (const one of pending) one.wipe()
   }
 }
 
 function packed(
-  records: Question['records'],
+  records: readonly StoredRecord[],
   pending: readonly Pending[],
   unreadable: readonly QuarantineRow[],
 ): FoundByThread {
@@ -56,13 +58,16 @@ function packed(
     secrets.set(secret, end)
     end += secret.length
   }
-  const places = new Map(records.map((record, at) => [record, at]))
-  const changes = pending.map(({ record, change }, index) => ({
-    at: places.get(record) ?? -1,
-    change,
-    held: (held[index] ?? []).map(({ version, secret }) => ({ version, length: secret.length })),
-  }))
-  return { changes, secrets: secrets.buffer, unreadable }
+  const placeOf = new Map(records.map((record, at) => [record, at]))
+  return {
+    places: Uint32Array.from(pending, ({ record }) => placeOf.get(record) ?? records.length),
+    changes: packChanges(pending.map(({ change }) => change)),
+    held: Uint32Array.from(
+      held.flatMap((all) => [all.length, ...all.flatMap(({ version, secret }) => [version, secret.length])]),
+    ),
+    secrets: secrets.buffer,
+    unreadable,
+  }
 }
 
 // What a thread does: it opens and seals the records of a page. It has no store, no file and no home.
@@ -78,7 +83,8 @@ answerQuestions<Question>((begin) => {
       const envelope = envelopes.get(question.envelope)
       const book = books.get(envelope?.key ?? '')
       if (envelope === undefined || book === undefined) throw new TypeError('the thread was begun with it')
-      const { records, work } = question
+      const { work } = question
+      const records = unpackRecords(question.records)
       if (!('look' in work)) return find({ envelope, book }, records, work)
       const inner = envelope.wraps.length === 0 ? searches.of(envelope.name, work.look, book) : undefined
       return { answer: tallyPage(records, { envelope, book, inner }) }

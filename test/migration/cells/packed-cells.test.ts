@@ -8,13 +8,11 @@ import {
 } from '../../../src/migration/threads/packed-cells.ts'
 import { anyCell, anyCells } from './any-cell.ts'
 
-const page = fc
-  .nat({ max: 3 })
-  .chain((parts) =>
-    fc.array(fc.record({ id: fc.array(anyCell, { minLength: parts, maxLength: parts }), cells: anyCells }), {
-      maxLength: 12,
-    }),
-  )
+const page = fc.nat({ max: 3 }).chain((parts) =>
+  fc.array(fc.record({ id: fc.array(anyCell, { minLength: parts, maxLength: parts }), cells: anyCells }), {
+    maxLength: 12,
+  }),
+)
 
 test('a page comes out of its packing as another thread gets it', () => {
   fc.assert(

@@ -20,8 +20,7 @@ const anyEntry = fc
     ),
   })
   .map(({ envelope, id, row, used, change, more }): BackupEntry => {
-    const entry = { ...makeEntry(envelope, id, { row, used }, change), ...more }
-    return entry as BackupEntry
+    return { ...makeEntry(envelope, id, { row, used }, change), ...more }
   })
 
 /** The line as the JSON of one object, which is what the format says it is. */

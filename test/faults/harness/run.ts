@@ -1,10 +1,10 @@
 /**
- * `npm run faults`: every mutating command with a fault at each of its calls, power cuts at every moment, and
- * adversaries, within a time. Prints the tables of `docs/reliability.md`; `--write` puts them there, and that of
- * `--fault killed` beside them.
+ * `npm run faults`: every mutating command killed at each of its calls, with each error and short write at each of its calls,
+ * with signals and lost readers at one call in eight, with power cuts, and adversaries. Prints the tables of
+ * `docs/reliability.md`; `--write` puts them there.
  *
- *   --minutes N    for the faults and power cuts; 30 unless told
- *   --part K/N     the K-th of N equal parts of all points, whatever time it takes: N runs try every point once
+ *   --minutes N    a sample of all points that takes about so long
+ *   --part K/N     the K-th of N equal parts of all points, those of signals too: N runs try every point once
  *   --most N       so many points and states of each command, whatever time they take
  *   --only TEXT    commands whose name and store contain it; `adversaries` for those alone
  *   --fault NAME   this kind of fault alone, e.g. EIO, and no power cuts
@@ -24,7 +24,7 @@ import { shimMissing } from './shim.ts'
 
 const { values } = parseArgs({
   options: {
-    minutes: { type: 'string', default: '30' },
+    minutes: { type: 'string' },
     most: { type: 'string' },
     part: { type: 'string' },
     only: { type: 'string' },
@@ -50,17 +50,17 @@ const part = /^(\d+)\/(\d+)$/
   .exec(values.part ?? '')
   ?.slice(1)
   .map(Number)
-const counted = {
+const fixed = {
   ...(values.most === undefined ? {} : { most: Number(values.most) }),
   ...(part === undefined ? {} : { part: { at: (part[0] ?? 1) - 1, of: part[1] ?? 1 } }),
+  ...(part !== undefined || values.fault !== undefined ? {} : { outside: 8 }),
 }
-/** So many points as were asked for, however long that takes. */
-const isWhole = Object.keys(counted).length > 0
+const sampled = values.minutes === undefined ? undefined : Number(values.minutes) * 60_000
 const secondsOfPower = 10
 
 function powerLimits(end: number): Parameters<typeof tryPowerCuts>[2] {
   if (values.most !== undefined) return { most: Number(values.most), each: 8 }
-  return { until: isWhole ? performance.now() + secondsOfPower * 1000 : end, each: 10 }
+  return { until: sampled === undefined ? performance.now() + secondsOfPower * 1000 : end, each: 10 }
 }
 
 /** @param seconds that the command has, its preparation included; three fifths of what is left then are for its faults */
@@ -71,8 +71,8 @@ async function tryOne(scenario: Scenario, seconds: number, results: Results): Pr
   const only = values.fault === undefined ? {} : { only: [values.fault] }
   await withSites(scenario, lanes, async (sites) => {
     const now = performance.now()
-    const limits = isWhole ? counted : { until: now + Math.max(0, end - now) * 0.6 }
-    const rows = await tryScenario(scenario, sites, { ...limits, ...only })
+    const until = sampled === undefined ? {} : { until: now + Math.max(0, end - now) * 0.6 }
+    const rows = await tryScenario(scenario, sites, { ...fixed, ...until, ...only })
     for (const row of rows) sayBad(`${title} ${row.fault}`, row.bad)
     results.rows.push(...rows)
     const isModelled = scenario.store !== 'PostgreSQL' && values.fault === undefined
@@ -101,7 +101,7 @@ async function tryAll(): Promise<boolean> {
     const scenarios = [...allScenarios(kit), ...allRecoveries(kit)].filter(({ title, store }) =>
       wanted(`${title} ${store}`),
     )
-    const end = performance.now() + Number(values.minutes) * 60_000
+    const end = performance.now() + (sampled ?? Infinity)
     for (const [index, scenario] of scenarios.entries()) {
       const left = (end - performance.now()) / 1000
       const seconds = Math.max(5, left / (scenarios.length - index))

@@ -1,9 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { kvxBin, root } from '../../support/cli.ts'
+import { type Counted, Counters } from './counters.ts'
 
 const source = join(import.meta.dirname, '../shim/faultshim.c')
 
@@ -87,15 +87,11 @@ export type Place = {
   readonly socket?: string
 }
 
-export type Shimmed = {
+export type Shimmed = Counted & {
   readonly exit: number | null
   readonly signal: NodeJS.Signals | null
   readonly stdout: string
   readonly stderr: string
-  /** How many mutating calls there were. */
-  readonly count: number
-  /** Whether the harm was done. */
-  readonly fired: boolean
   readonly calls: readonly Call[]
 }
 
@@ -113,32 +109,25 @@ export async function runShimmed(
   args: readonly string[],
   options: ShimOptions = {},
 ): Promise<Shimmed> {
-  const folder = mkdtempSync(join(tmpdir(), 'kvx-shim-'))
+  const counters = new Counters()
   try {
-    const [count, log] = [join(folder, 'count'), join(folder, 'log')]
-    writeFileSync(count, Buffer.alloc(16_384))
-    writeFileSync(log, '')
+    counters.arm(options.armed, options.record !== undefined, false)
     const env = {
       PATH: process.env['PATH'] ?? '',
       ...place.env,
-      ...shimEnvironment(place, options),
-      FS_COUNT: count,
-      ...(options.record === undefined ? {} : { FS_LOG: log }),
+      ...shimEnvironment(place),
+      ...counters.environment,
+      ...(options.record === 'data' ? { FS_DATA: '1' } : {}),
     }
     const ended = await run(place.path, [...(options.wrapper ?? []), kvxBin, ...args], env, options.input)
-    const counters = readFileSync(count)
-    return {
-      ...ended,
-      count: Number(counters.readBigUInt64LE(0)),
-      fired: counters.readBigUInt64LE(8) > 0n,
-      calls: options.record === undefined ? [] : parseCalls(readFileSync(log, 'latin1')),
-    }
+    const calls = options.record === undefined ? [] : counters.lines().map(parseCall)
+    return { ...ended, ...counters.read(), calls: calls.sort((a, b) => a.n - b.n) }
   } finally {
-    rmSync(folder, { recursive: true, force: true })
+    counters.close()
   }
 }
 
-function shimEnvironment(place: Place, { armed, record }: ShimOptions): Record<string, string> {
+export function shimEnvironment(place: Place): Record<string, string> {
   return {
     KVX_FAULT_SHIM: '1',
     LD_PRELOAD: shimLibrary(),
@@ -146,12 +135,10 @@ function shimEnvironment(place: Place, { armed, record }: ShimOptions): Record<s
     UV_THREADPOOL_SIZE: '1',
     FS_ROOT: place.path,
     ...(place.socket === undefined ? {} : { FS_SOCKET: place.socket }),
-    ...(armed === undefined ? {} : { FS_AT: String(armed.at), FS_ACT: armed.act }),
-    ...(record === 'data' ? { FS_DATA: '1' } : {}),
   }
 }
 
-type Ended = Pick<Shimmed, 'exit' | 'signal' | 'stdout' | 'stderr'>
+export type Ended = Pick<Shimmed, 'exit' | 'signal' | 'stdout' | 'stderr'>
 
 async function run(
   cwd: string,
@@ -171,12 +158,7 @@ async function run(
   })
 }
 
-function parseCalls(text: string): readonly Call[] {
-  const calls = text.split('\n').filter((line) => line !== '')
-  return calls.map(parseCall).sort((a, b) => a.n - b.n)
-}
-
-function parseCall(line: string): Call {
+export function parseCall(line: string): Call {
   const [n, kind = '', inode = '', access = '', offset, length, result, path = '', other = '', bytes = ''] =
     line.split('\t')
   const [mode = '', uid, gid] = access.split(':')

@@ -6,7 +6,8 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { type CliResult, kvx, kvxJson, type KvxDocument } from '../../support/cli.ts'
 import type { RingFile } from '../../support/workspace.ts'
-import type { Place } from './shim.ts'
+import { type Place, runShimmed, type ShimOptions, type Shimmed } from './shim.ts'
+import { canStayWarm, WarmKvx } from './warm.ts'
 
 export type Slot = 'current' | 'previous'
 export type Run = { readonly id: string; readonly status: string; readonly kind: string }
@@ -21,6 +22,7 @@ export abstract class Site implements Place {
   lostVersion: number | undefined
   /** The version whose material goes: it may be whole, overwritten, or gone. */
   endingVersion: number | undefined
+  private warm: WarmKvx | undefined
   abstract publishedKey(slot: Slot): Buffer | undefined
   /** Names of records that none of these keys opens to what was sealed. */
   abstract lost(keys: readonly Buffer[]): Promise<readonly string[]>
@@ -47,6 +49,13 @@ export abstract class Site implements Place {
     throw new Error(`kvx ${args.join(' ')} ended with ${document.exit}: ${JSON.stringify(document.error)}`)
   }
 
+  /** Runs kvx with the shim: in the process of the commands before where that makes no difference, else in one of its own. */
+  async give(args: readonly string[], options: ShimOptions = {}): Promise<Shimmed> {
+    if (!canStayWarm(options)) return await runShimmed(this, args, options)
+    this.warm ??= new WarmKvx(this)
+    return await this.warm.run(args, options)
+  }
+
   /** What `reset` brings back. */
   async keep(): Promise<void> {
     rmSync(this.kept, { recursive: true, force: true })
@@ -62,9 +71,10 @@ export abstract class Site implements Place {
   }
 
   async close(): Promise<void> {
+    await this.warm?.close()
+    this.warm = undefined
     rmSync(this.path, { recursive: true, force: true })
     rmSync(this.kept, { recursive: true, force: true })
-    await Promise.resolve()
   }
 
   private get kept(): string {

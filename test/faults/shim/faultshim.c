@@ -4,10 +4,11 @@
  *
  *   FS_ROOT    counts calls on paths below this folder
  *   FS_SOCKET  counts what is sent to UNIX sockets below this folder too
- *   FS_COUNT   a file of at least 16 KiB, shared by all processes: the counter and their list
- *   FS_AT      the ordinal at which harm is done; 0 for none
- *   FS_ACT     kill | sigN | epipe | short | cut | full | short-full | rofs | the number of an error
- *   FS_LOG     appends a line for each counted call; FS_DATA=1 adds the bytes that were written
+ *   FS_COUNT   a file of at least 16 KiB, shared by all processes: `struct shared` below
+ *   FS_LOG     where a line for each counted call is appended; FS_DATA=1 adds the bytes that were written
+ *
+ * Who started them writes into that file at which call what harm is done: the ordinal `at` (0 for none), and `act`, one of
+ * kill | sigN | epipe | short | cut | full | short-full | rofs | the number of an error. It can do so again later.
  *
  * `kill` ends every process that has the library, before the call. `sigN` sends signal N to the first of them, which
  * goes on with the call. `epipe` lets nobody read its two outputs any more, from then on. `full` and `rofs` last from then on: a full disk
@@ -43,14 +44,14 @@
 
 struct process { pid_t pid; unsigned long long started; };
 static struct shared {
-  uint64_t count, fired, processes;
+  uint64_t count, fired, at, is_logging;
+  char act[16];
+  uint64_t processes;
   struct process list[MOST_PROCESSES];
 } *shared;
 
 static char root[PATH_MAX], sockets[PATH_MAX];
 static size_t root_length, sockets_length;
-static uint64_t at;
-static char act[16];
 static int log_fd = -1, with_data;
 
 /* Fields 22 of /proc/PID/stat: a number that was given to another process meanwhile is not killed. */
@@ -79,8 +80,6 @@ __attribute__((constructor)) static void begin(void) {
   if (folder == NULL || count == NULL || realpath(folder, root) == NULL) return;
   root_length = strlen(root);
   if ((text = getenv("FS_SOCKET")) != NULL && realpath(text, sockets) != NULL) sockets_length = strlen(sockets);
-  if ((text = getenv("FS_AT")) != NULL) at = strtoull(text, NULL, 10);
-  if ((text = getenv("FS_ACT")) != NULL) snprintf(act, sizeof act, "%s", text);
   with_data = getenv("FS_DATA") != NULL;
   if ((text = getenv("FS_LOG")) != NULL)
     log_fd = (int)raw(SYS_openat, AT_FDCWD, (long)text, O_WRONLY | O_APPEND | O_CLOEXEC, 0, 0, 0);
@@ -177,6 +176,8 @@ static int frees_only(const char *kind) {
 
 /* 0: go on. More: the error to give. Less: SHORT or CUT. */
 static int harm(struct call *call) {
+  const char *act = shared->act;
+  uint64_t at = shared->at;
   call->n = __atomic_add_fetch(&shared->count, 1, __ATOMIC_SEQ_CST);
   if (at == 0 || call->n < at) return 0;
   int first = call->n == at, full = strcmp(act, "full") == 0, half = strcmp(act, "short-full") == 0;
@@ -240,7 +241,7 @@ static int on_path(struct call *call, const char *kind, int dirfd, const char *p
 /* ---- the log: `n kind dev:ino mode:uid:gid offset length result path other bytes`, with tabs between ---- */
 
 static void note(struct call *call, long long result) {
-  if (log_fd < 0 || call->n == 0) return;
+  if (log_fd < 0 || call->n == 0 || !shared->is_logging) return;
   int saved = errno;
   struct stat facts;
   memset(&facts, 0, sizeof facts);

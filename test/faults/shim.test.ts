@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { needsTool } from '../support/needs.ts'
-import { type Call, runShimmed, shimMissing } from './harness/shim.ts'
+import { type Armed, type Call, runShimmed, shimMissing } from './harness/shim.ts'
 import type { Site } from './harness/site.ts'
 import { allScenarios, Kit } from './harness/scenarios.ts'
 
@@ -81,6 +81,45 @@ test.for([
   const { exit, calls, stderr } = await runShimmed(site, args, { record: 'calls', wrapper })
   expect(exit, stderr).toBe(0)
   expect(counted(calls)).toEqual(seen(readFileSync(log, 'utf8'), site.path))
+})
+
+/** What is done to what, without names that are made up anew each time. Progress is saved by time: the number varies. */
+function shapeOf(calls: readonly Call[], site: Site): readonly string[] {
+  const made = /\d{8}T\d{6}Z-\w{6}|[A-Z0-9]{6,}/g
+  return [
+    ...new Set(
+      calls.map(({ kind, path }) => `${kind} ${path.slice(site.path.length).replaceAll(made, '#')}`),
+    ),
+  ].sort()
+}
+
+test.for([
+  ['rotate', 'home'],
+  ['rewrap', 'SQLite'],
+  ['reencrypt', 'directory'],
+  ['backup split', 'home'],
+] as const)('%s on %s after others in one process is as it is alone', async ([title, store]) => {
+  const { site, args } = await siteOf(title, store)
+  await site.keep()
+  const alone = await runShimmed(site, args, { record: 'calls' })
+  const again = async (armed?: Armed) => {
+    await site.reset()
+    return await site.give([...args, '--json'], { record: 'calls', ...(armed && { armed }) })
+  }
+  for (let turn = 0; turn < 2; turn++) {
+    const { exit, calls } = await again()
+    expect(exit).toBe(0)
+    expect(shapeOf(calls, site)).toEqual(shapeOf(alone.calls, site))
+  }
+  const codeOf = (text: string) => (JSON.parse(text) as { error?: { code: string } }).error?.code
+  for (const [turn, act] of (['5', '28', 'full', 'rofs', 'short-full'] as const).entries()) {
+    const armed = { at: 1 + turn * 6, act }
+    const among = await again(armed)
+    await site.reset()
+    const single = await runShimmed(site, [...args, '--json'], { armed, record: 'calls' })
+    expect([among.exit, codeOf(among.stdout)]).toEqual([single.exit, codeOf(single.stdout)])
+    expect(shapeOf(among.calls, site)).toEqual(shapeOf(single.calls, site))
+  }
 })
 
 describe('does the harm that it is asked for', () => {

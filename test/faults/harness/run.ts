@@ -122,19 +122,16 @@ function wanted(name: string): boolean {
 }
 
 function print({ rows, power, bad }: Results): void {
-  if (values.fault !== undefined) return printOf(values.fault, faultTable(rows))
   const parts = [
-    ...(rows.length === 0 ? [] : [faultTable(rows), kindTable(rows), powerTable(power)]),
+    ...(rows.length === 0
+      ? []
+      : [faultTable(rows), kindTable(rows), ...(power.length === 0 ? [] : [powerTable(power)])]),
     `Adversaries: ${adversaries.map(({ title }) => title).join(', ')}. Bad: ${bad.length}.`,
   ]
   const text = `${parts.join('\n\n')}\n`
   process.stdout.write(text)
-  if (values.write) writePart('measured', text)
-}
-
-function printOf(fault: string, table: string): void {
-  process.stdout.write(`${table}\n`)
-  if (values.write && fault === 'killed') writePart(fault, `${table}\n`)
+  const isPartial = values.only !== undefined || values.fault !== undefined
+  if (values.write && !isPartial) writePart('measured', text)
 }
 
 /** Puts text between its marks in the page. */

@@ -45,7 +45,7 @@ export class WarmKvx {
 
   private start(): ChildProcess {
     const built = join(dirname(kvxBin), '../dist')
-    const script = join(import.meta.dirname, 'warm-process.ts')
+    const script = join(import.meta.dirname, 'warm-worker.ts')
     const args = [...launcherOptions(), script, join(built, 'cli/main.cjs'), join(built, '.v8')]
     return spawn(process.execPath, args, {
       cwd: this.place.path,

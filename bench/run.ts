@@ -57,7 +57,7 @@ if (values.large) {
   add(...(await benchVault({ vaultMiB: 4096, rounds: 1 })))
   add(await inFiles({ files: 100_000, rounds: 1 }))
 }
-add(await inSqlite(large))
+add(...(await inSqlite(large)))
 const withServer = await withPostgres(async (server) => {
   add(...(await inPostgres(server, large)))
   add(...(await besidePgbench(server, { ...large, rows: Math.min(rows, 10_000) })))

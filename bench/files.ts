@@ -1,34 +1,63 @@
 import { execFileSync } from 'node:child_process'
 import { createCipheriv, randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { Installation } from './installation.ts'
-import { beside, type Row, type Scale, timed } from './measure.ts'
+import { floorInFiles } from './floor-files.ts'
+import { Installation, type Rewrapped } from './installation.ts'
+import { type Row, rowOf, type Scale, timed } from './measure.ts'
 
 const bytes = 1024
 const declared = ['    value: { column: content, aead: aes-256-gcm, layout: "nonce:12 ct tag:16" }']
 
-/** The whole command on small files of an application that seals each one, beside their copy on the same medium. */
-export async function inFiles({ files, rounds }: Pick<Scale, 'files' | 'rounds'>): Promise<Row> {
-  const names = {
-    what: `\`kvx reencrypt\` of ${files.toLocaleString('en')} files of 1 KiB: plan, backup, replacement, read-back, full scan, report`,
-    beside: '`cp -r` and `sync`',
-    target: 3,
+type Round = Rewrapped & { readonly copyMs: number; readonly floorMs: number }
+
+/**
+ * The whole command on small files of an application that seals each one, beside their copy on the same medium and
+ * beside the same laws by hand.
+ */
+export async function inFiles({ files, rounds }: Pick<Scale, 'files' | 'rounds'>): Promise<readonly Row[]> {
+  const measured: Round[] = []
+  for (let round = 0; round < rounds; round++) measured.push(await roundOf(files))
+  const shown = files.toLocaleString('en')
+  const what = `\`kvx reencrypt\` of ${shown} files of 1 KiB: plan, backup, replacement, read-back, full scan, report`
+  const copy = '`cp -r` and `sync`'
+  const floor = `the same laws by hand in ${shown} files of 1 KiB`
+  return [
+    rowOf(
+      { what, beside: copy, target: 3 },
+      measured.map(({ ms, copyMs: besideMs }) => ({ ms, besideMs })),
+    ),
+    rowOf(
+      { what, beside: floor },
+      measured.map(({ ms, floorMs: besideMs }) => ({ ms, besideMs })),
+    ),
+    rowOf(
+      { what: floor, beside: copy },
+      measured.map(({ floorMs: ms, copyMs: besideMs }) => ({ ms, besideMs })),
+    ),
+  ]
+}
+
+async function roundOf(files: number): Promise<Round> {
+  const kek = randomBytes(32)
+  const installation = new Installation(kek, '{ directory: docs, match: "**" }', {}, declared)
+  try {
+    const [docs, copied, kept] = ['docs', 'copy', 'floor-backup'].map((name) => installation.file(name))
+    if (docs === undefined || copied === undefined || kept === undefined) throw new TypeError('three folders')
+    fill(docs, kek, files)
+    const copyMs = await timed(() => {
+      execFileSync('cp', ['-r', docs, copied])
+      execFileSync('sync')
+    })
+    const floorMs = await timed(async () => {
+      const moved = await floorInFiles(copied, kept, { old: kek, next: randomBytes(32) })
+      if (moved !== files) throw new Error('the floor did not move every file')
+    })
+    for (const folder of [copied, kept]) rmSync(folder, { recursive: true })
+    execFileSync('sync')
+    return { ...(await installation.move(files)), copyMs, floorMs }
+  } finally {
+    installation.close()
   }
-  return await beside(names, rounds, async () => {
-    const kek = randomBytes(32)
-    const installation = new Installation(kek, '{ directory: docs, match: "**" }', {}, declared)
-    try {
-      fill(installation.file('docs'), kek, files)
-      const besideMs = await timed(() => {
-        execFileSync('cp', ['-r', installation.file('docs'), installation.file('copy')])
-        execFileSync('sync')
-      })
-      rmSync(installation.file('copy'), { recursive: true })
-      return { ...(await installation.move(files)), besideMs }
-    } finally {
-      installation.close()
-    }
-  })
 }
 
 /** A thousand files a folder. */

@@ -25,7 +25,9 @@ export function floorInSqlite(path: string, backupPath: string, keys: Keys): num
     for (const rows of pages(page)) ciphers.look(rows, 'old')
     for (const rows of pages(page)) {
       const moved = ciphers.move(rows)
-      const lines = rows.map((row) => JSON.stringify({ id: row.id, dek: hex(row.dek), value: hex(row.value) }))
+      const lines = rows.map((row) =>
+        JSON.stringify({ id: row.id, dek: hex(row.dek), value: hex(row.value) }),
+      )
       writeSync(backup, `${lines.join('\n')}\n`)
       fsyncSync(backup)
       database.exec('BEGIN IMMEDIATE')

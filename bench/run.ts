@@ -51,11 +51,11 @@ add(...(await startUp(scale)))
 if (!values.quick) add(await checkTree(scale))
 add(...(await inMemory(scale)))
 add(...(await benchVault(scale)))
-add(await inFiles(large))
+add(...(await inFiles(large)))
 if (values.large) {
   // What takes minutes tells as much in one round.
   add(...(await benchVault({ vaultMiB: 4096, rounds: 1 })))
-  add(await inFiles({ files: 100_000, rounds: 1 }))
+  add(...(await inFiles({ files: 100_000, rounds: 1 })))
 }
 add(...(await inSqlite(large)))
 const withServer = await withPostgres(async (server) => {

@@ -29,19 +29,18 @@ if (!fs.existsSync(bundle)) {
   stop('is not built yet. Run: npm ci && npm run build')
 }
 
-// The compile cache lies beside the code and belongs to whoever owns the code; a cache that others can write
-// would be executed as it is.
+// What V8 compiled lies beside the code and belongs to whoever owns the code; a cache that others can write would be
+// executed as it is.
 var cache = path.join(__dirname, '..', 'dist', '.v8')
+var isOurs = false
 try {
   var owner = fs.statSync(bundle).uid
   var folder = fs.statSync(cache)
-  if (folder.uid === owner && (folder.mode & 18) === 0 && (owner === 0 || owner === process.getuid())) {
-    require('module').enableCompileCache(cache)
-  }
+  isOurs = folder.uid === owner && (folder.mode & 18) === 0 && (owner === 0 || owner === process.getuid())
 } catch (_) {
   // No cache: slower by some milliseconds, nothing else.
 }
 // The version was checked above, and nobody configures the argument parser from outside.
 process.env.OCLIF_DISABLE_ENGINE_WARNING = '1'
 process.env.OCLIF_DISABLE_RC = '1'
-require(bundle)
+require('./load.cjs').start(path.dirname(bundle), isOurs ? cache : undefined)

@@ -246,7 +246,7 @@ describe('never over what is there', () => {
 async function delayed(directory: string): Promise<{ readonly ended: Promise<number | null> }> {
   const calls = 'link,linkat,rename,renameat,renameat2'
   const inject = ['-e', `trace=${calls}`, '-e', `inject=${calls}:delay_enter=3s`]
-  // The compile cache of Node renames files too: only calls on the key count.
+  // The cache of compiled code renames files too: only calls on the key count.
   const strace = ['-f', '-qq', '-o', '/dev/null', '-P', join(directory, 'tk.key'), ...inject]
   const child = spawn('strace', [...strace, kvxBin, 'keygen', 'tk', '--dir', directory], {
     stdio: 'ignore',

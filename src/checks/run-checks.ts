@@ -2,8 +2,8 @@ import { dirname } from 'node:path'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import { type Acl, readAcl, readAclAt } from '../platform/acl.ts'
 import { quotedPath, shownPath } from '../platform/file-errors.ts'
-import { type FileFacts, factsOf, sameFile } from '../platform/file-facts.ts'
-import { openForReading, readFileCapped } from '../platform/files.ts'
+import { type FileFacts, openFacts, sameFile } from '../platform/file-facts.ts'
+import { closeQuietly, openToLook, readFileCapped } from '../platform/files.ts'
 import type { DocumentChecks } from './documents.ts'
 import {
   checkKeyFile,
@@ -127,16 +127,16 @@ async function lookAtFile(target: Target, options: CheckOptions): Promise<Look> 
   const link = isLink ? [linkFinding(path)] : []
   const wrongType = isLink ? undefined : typeFinding(path, facts)
   if (wrongType !== undefined) return { ...look, findings: [wrongType] }
-  const handle = await openOrFinding(target)
-  if ('rule' in handle) {
+  const opened = openOrFinding(target)
+  if (typeof opened !== 'number') {
     const about = isLink ? [] : await aboutFile(path, facts, await aclAt(path, options), options)
-    return { ...look, findings: [...link, handle, ...about] }
+    return { ...look, findings: [...link, opened, ...about] }
   }
   try {
-    const own = factsOf(await handle.stat({ bigint: true }))
+    const own = openFacts(opened)
     const behind = typeFinding(path, own)
     if (behind !== undefined) return { ...look, findings: [...link, behind] }
-    const acl = wantsGroup(options.rules, 'files') ? await readAcl(handle.fd, path) : undefined
+    const acl = wantsGroup(options.rules, 'files') ? await readAcl(opened, path) : undefined
     const about = await aboutFile(path, own, acl, options)
     const format = wantsGroup(options.rules, 'format')
       ? await readFormat(subject, path, own, options)
@@ -144,7 +144,7 @@ async function lookAtFile(target: Target, options: CheckOptions): Promise<Look> 
     const findings = [...link, ...about, ...format.findings]
     return { subject, findings, key: format.key, same: `${own.dev}:${own.ino}` }
   } finally {
-    await handle.close().catch(() => undefined)
+    closeQuietly(opened)
   }
 }
 
@@ -175,12 +175,10 @@ async function readFormat(subject: Subject, path: string, facts: FileFacts, opti
   }
 }
 
-type OpenFile = Awaited<ReturnType<typeof openForReading>>
-
 /** Opens without blocking, or says why this file cannot be looked into. The others still are. */
-async function openOrFinding({ path, isNamed }: Target): Promise<OpenFile | Finding> {
+function openOrFinding({ path, isNamed }: Target): number | Finding {
   try {
-    return await openForReading(path, true)
+    return openToLook(path, true)
   } catch (error) {
     if (!isKvxError(error)) throw error
     if (error.details['errno'] === 'EACCES') return unreadableFinding(path)

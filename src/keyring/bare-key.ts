@@ -92,7 +92,9 @@ export async function makeBareKey(request: BareKeyRequest, dryRun: boolean): Pro
   }
   // The unfinished file has a fixed name: two makers of one key must not meet in it.
   const locking = acquireLock(directory, `the directory ${directory}`, { waitMs: lockPatienceMs })
-  // Node loads its ciphers for it, while another program takes the lock.
+  locking.catch(() => undefined) // it is asked for below, after one turn of the loop
+  // Once the other program that takes the lock was started, Node loads its ciphers beside it.
+  await new Promise((done) => setImmediate(done))
   const material = randomSecret(madeKeyBytes)
   let lock: Lock | undefined
   try {

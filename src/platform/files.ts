@@ -39,7 +39,7 @@ export async function readFileCapped(path: string, options: ReadOptions): Promis
 }
 
 /** What was read was read: an error of this tells nothing. */
-function closeQuietly(fd: number): void {
+export function closeQuietly(fd: number): void {
   try {
     closeSync(fd)
   } catch {
@@ -49,6 +49,15 @@ function closeQuietly(fd: number): void {
 
 function flagsOfReading(follow = false): number {
   return follow ? readFlags : readFlags | constants.O_NOFOLLOW
+}
+
+/** As `openForReading`, a bare descriptor at once: for one file Node would load its promises and start threads. */
+export function openToLook(path: string, follow = false): number {
+  try {
+    return openSync(path, flagsOfReading(follow))
+  } catch (error) {
+    throw fileError(error, 'read', path)
+  }
 }
 
 /** Opens for reading without blocking, and without following a link as the last part of the path. */

@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises'
+import { realpathSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { fileError, quotedPath, shownPath } from './file-errors.ts'
@@ -20,14 +20,21 @@ export type TrustOptions = {
  * @throws KvxError FILE_NOT_FOUND, UNSAFE_DIRECTORY that names the directory and the command that mends it
  */
 export async function checkDirectoryTrust(path: string, options: TrustOptions = {}): Promise<string> {
-  const canonical = await realpath(resolve(path)).catch((error: unknown) => {
-    throw fileError(error, 'use the directory', path)
-  })
+  const canonical = canonicalPath(path)
   for (let directory = canonical; ; directory = dirname(directory)) {
     const facts = await lstatFacts(directory)
     if (facts === undefined) throw fileError({ code: 'ENOENT' }, 'use the directory', directory)
     requireTrusted(directory, facts, options.owner, directory === canonical)
     if (directory === '/') return canonical
+  }
+}
+
+/** At once: for one look Node would load its promises of files and start four threads. */
+function canonicalPath(path: string): string {
+  try {
+    return realpathSync.native(resolve(path))
+  } catch (error) {
+    throw fileError(error, 'use the directory', path)
   }
 }
 

@@ -85,7 +85,7 @@ describe('a command that start scripts wait for', () => {
     [
       'check',
       (folder: string) => ['check', join(folder, 'tk.key')],
-      ['crypto', 'worker_threads', 'inspector'],
+      ['crypto', 'fs/promises', 'worker_threads', 'inspector'],
     ],
     ['--version', () => ['--version'], ['crypto', 'fs/promises', 'child_process']],
   ] as const)('%s loads no module of Node that it does not call', ([, args, unwanted]) => {

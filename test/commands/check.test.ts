@@ -19,7 +19,8 @@ type Data = {
   readonly files: readonly { readonly encoding: string | null; readonly fingerprint: string | null }[]
 }
 
-const key = randomBytes(32)
+/** Begins with no byte order mark, which would be what is wrong with it where its length is wrong too. */
+const key = Buffer.concat([Buffer.of(0x9b), randomBytes(31)])
 const text = key.toString('base64')
 
 function check(

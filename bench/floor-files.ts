@@ -5,7 +5,7 @@ import type { Keys } from './floor-ciphers.ts'
 
 const sync = promisify(fs.fsync)
 /** As many as kvx replaces together. */
-const group = 64
+const group = 128
 
 /**
  * What `kvx reencrypt` does to the folder of the benchmark, by hand. A group of files is written and synced before the

@@ -20,14 +20,15 @@ const made = new Uint8Array(16)
 export function openShort(key: Uint8Array, value: GcmValue, tag: Uint8Array): Uint8Array | undefined {
   const round = unsafe.expandKeyLE(key)
   try {
-    block.fill(0)
-    unsafe.encryptBlock(round, block)
+    encryptInto(round, 0, 0, 0, 0)
     ghash.take(block)
-    counterBlock(round, value.nonce, 1)
+    const { nonce } = value
+    const [a, b, c] = [word(nonce, 0), word(nonce, 4), word(nonce, 8)]
+    encryptInto(round, a, b, c, counterWord(1))
     if (!timingSafeEqual(gcmTag(ghash, value, block, made), tag)) return undefined
     const plaintext = new Uint8Array(value.ct.length)
     for (let from = 0, count = 2; from < plaintext.length; from += 16, count++) {
-      counterBlock(round, value.nonce, count)
+      encryptInto(round, a, b, c, counterWord(count))
       const end = Math.min(16, plaintext.length - from)
       for (let at = 0; at < end; at++) plaintext[from + at] = (value.ct[from + at] ?? 0) ^ (block[at] ?? 0)
     }
@@ -39,12 +40,33 @@ export function openShort(key: Uint8Array, value: GcmValue, tag: Uint8Array): Ui
   }
 }
 
-/** Encrypts the nonce and a number that fits into its last byte: a short value has few blocks. */
-function counterBlock(round: Uint32Array, nonce: Uint8Array, count: number): void {
-  for (let at = 0; at < 12; at++) block[at] = nonce[at] ?? 0
-  block[12] = 0
-  block[13] = 0
-  block[14] = 0
-  block[15] = count
-  unsafe.encryptBlock(round, block)
+/** A counter that fits into the last byte of its block: a short value has few blocks. */
+function counterWord(count: number): number {
+  return count << 24
+}
+
+/** Four bytes as noble's AES takes them, the lowest first. */
+function word(bytes: Uint8Array, at: number): number {
+  return (
+    (bytes[at] ?? 0) |
+    ((bytes[at + 1] ?? 0) << 8) |
+    ((bytes[at + 2] ?? 0) << 16) |
+    ((bytes[at + 3] ?? 0) << 24)
+  )
+}
+
+/** Encrypts four words into `block`. By words, since noble makes a view on the bytes for each block otherwise. */
+function encryptInto(round: Uint32Array, a: number, b: number, c: number, d: number): void {
+  const { s0, s1, s2, s3 } = unsafe.encrypt(round, a, b, c, d)
+  put(s0, 0)
+  put(s1, 4)
+  put(s2, 8)
+  put(s3, 12)
+}
+
+function put(four: number, at: number): void {
+  block[at] = four
+  block[at + 1] = four >>> 8
+  block[at + 2] = four >>> 16
+  block[at + 3] = four >>> 24
 }

@@ -7,6 +7,8 @@ import { Ghash } from './ghash.ts'
 const ghash = new Ghash()
 const block = new Uint8Array(16)
 const made = new Uint8Array(16)
+/** The block that is encrypted next, as noble's AES takes it. It holds the nonce, which is no secret. */
+const counter = new Int32Array(4)
 
 /**
  * Opens one short AES-GCM value under a key that opens nothing else, as a DEK of one record does. A cipher object of
@@ -20,15 +22,17 @@ const made = new Uint8Array(16)
 export function openShort(key: Uint8Array, value: GcmValue, tag: Uint8Array): Uint8Array | undefined {
   const round = unsafe.expandKeyLE(key)
   try {
-    encryptInto(round, 0, 0, 0, 0)
+    counter.fill(0)
+    encryptCounter(round)
     ghash.take(block)
-    const { nonce } = value
-    const [a, b, c] = [word(nonce, 0), word(nonce, 4), word(nonce, 8)]
-    encryptInto(round, a, b, c, counterWord(1))
+    for (let at = 0; at < 3; at++) counter[at] = word(value.nonce, 4 * at)
+    counter[3] = counterWord(1)
+    encryptCounter(round)
     if (!timingSafeEqual(gcmTag(ghash, value, block, made), tag)) return undefined
     const plaintext = new Uint8Array(value.ct.length)
     for (let from = 0, count = 2; from < plaintext.length; from += 16, count++) {
-      encryptInto(round, a, b, c, counterWord(count))
+      counter[3] = counterWord(count)
+      encryptCounter(round)
       const end = Math.min(16, plaintext.length - from)
       for (let at = 0; at < end; at++) plaintext[from + at] = (value.ct[from + at] ?? 0) ^ (block[at] ?? 0)
     }
@@ -55,9 +59,15 @@ function word(bytes: Uint8Array, at: number): number {
   )
 }
 
-/** Encrypts four words into `block`. By words, since noble makes a view on the bytes for each block otherwise. */
-function encryptInto(round: Uint32Array, a: number, b: number, c: number, d: number): void {
-  const { s0, s1, s2, s3 } = unsafe.encrypt(round, a, b, c, d)
+/** Into `block`. By words, since noble makes a view on the bytes for each block otherwise. */
+function encryptCounter(round: Uint32Array): void {
+  const { s0, s1, s2, s3 } = unsafe.encrypt(
+    round,
+    counter[0] ?? 0,
+    counter[1] ?? 0,
+    counter[2] ?? 0,
+    counter[3] ?? 0,
+  )
   put(s0, 0)
   put(s1, 4)
   put(s2, 8)

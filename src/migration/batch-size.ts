@@ -9,12 +9,12 @@ type Aim = {
 }
 
 const ordinary: Aim = { ms: 200, least: 50, first: 500 }
-/** Beside an application that goes first: no longer than it waits for something anyway. */
-const gentle: Aim = { ms: 6, least: 5, first: 10 }
+/** Beside an application that goes first: no longer than a scheduler makes one program wait for another anyway. */
+const gentle: Aim = { ms: 3, least: 5, first: 10 }
 const most = 2000
 
 /**
- * How many records the next transaction takes: as many as fit into a fifth of a second, or into 6 ms where the
+ * How many records the next transaction takes: as many as fit into a fifth of a second, or into 3 ms where the
  * run gives way, or those that were asked for.
  */
 export class BatchSize {

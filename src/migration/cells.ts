@@ -2,20 +2,26 @@ import { hash } from 'node:crypto'
 import { canonicalJson } from '../core/canonical-json.ts'
 import type { Cell, Cells, RecordId } from '../stores/store.ts'
 
-/** A cell as JSON that loses nothing: text as it is, bytes as base64, integers as text. */
+/** A cell as JSON that loses nothing: text as it is, bytes as base64, integers as text, and so numbers that JSON has not. */
 export type EncodedCell =
   | null
   | { readonly text: string }
   | { readonly bytes: string }
   | { readonly int: string }
-  | { readonly real: number }
+  | { readonly real: number | 'Infinity' | '-Infinity' | '-0' }
 
 export function encodeCell(cell: Cell): EncodedCell {
   if (cell === null) return null
   if (typeof cell === 'string') return { text: cell }
   if (typeof cell === 'bigint') return { int: cell.toString() }
-  if (typeof cell === 'number') return { real: cell }
+  if (typeof cell === 'number') return { real: encodeReal(cell) }
   return { bytes: base64Of(cell) }
+}
+
+function encodeReal(real: number): number | 'Infinity' | '-Infinity' | '-0' {
+  if (Object.is(real, -0)) return '-0'
+  if (Number.isFinite(real)) return real
+  return real > 0 ? 'Infinity' : '-Infinity'
 }
 
 function base64Of(bytes: Uint8Array): string {
@@ -39,7 +45,7 @@ export function decodeCell(encoded: EncodedCell): Cell {
   if (encoded === null) return null
   if ('text' in encoded) return encoded.text
   if ('int' in encoded) return BigInt(encoded.int)
-  if ('real' in encoded) return encoded.real
+  if ('real' in encoded) return Number(encoded.real)
   return Buffer.from(encoded.bytes, 'base64')
 }
 

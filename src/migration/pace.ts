@@ -5,7 +5,7 @@ const slowFrom = 3
 /** Differences below this say nothing: the clock and the scheduler make them. */
 const noiseMs = 0.3
 /** A rest is so many times as long as the work before it, at least and at most. */
-const least = 2
+const least = 6
 const most = 16
 /** No rest is longer: a signal is heard after it, and the next answer may be a quick one. */
 const longestMs = 1000

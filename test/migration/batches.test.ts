@@ -23,7 +23,7 @@ describe('the size of a batch', () => {
   test('is small where the run gives way, whatever the store is', () => {
     const size = new BatchSize(undefined, 'auto', false)
     const seen = [size.records]
-    for (const ms of [2, 2, 5, 5, ...Array<number>(6).fill(90)]) {
+    for (const ms of [1, 1, 2, 3, ...Array<number>(6).fill(90)]) {
       size.took(ms)
       seen.push(size.records)
     }

@@ -118,6 +118,22 @@ describe('run restore and run forget', () => {
     expect(again.data).toMatchObject({ restored: 0, inserted: 0, same: rows })
   })
 
+  test('restore brings numbers back that JSON has no spelling for', () => {
+    const workspace = begun()
+    workspace.ok('rotate', 'master', '--offline', '--yes', ...untested)
+    workspace.sql((database) =>
+      database.exec(
+        'ALTER TABLE secrets ADD COLUMN weight; UPDATE secrets SET weight = CASE id % 3 WHEN 0 THEN 9e999 WHEN 1 THEN -9e999 ELSE 1e-300 END',
+      ),
+    )
+    const before = workspace.rows()
+    expect(new Set(before.map((row) => row['weight']))).toEqual(new Set([Infinity, -Infinity, 1e-300]))
+    const { run = '' } = workspace.ok('rewrap', '--yes')
+    workspace.sql((database) => database.exec('DELETE FROM secrets WHERE id IN (1, 2, 3)'))
+    workspace.ok('run', 'restore', run, '--yes')
+    expect(workspace.rows()).toEqual(before)
+  })
+
   test('restore leaves records that something else wrote since, unless their loss is accepted', () => {
     const { workspace, run, before } = rewrapped()
     workspace.put(5, workspace.currentKey())

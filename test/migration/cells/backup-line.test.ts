@@ -2,6 +2,7 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { decodeCells, encodeCell, encodeCells } from '../../../src/migration/cells.ts'
 import { type BackupEntry, lineOf, makeEntry } from '../../../src/migration/ciphertext-backup.ts'
+import type { Cells } from '../../../src/stores/store.ts'
 import { anyCell, anyCells } from './any-cell.ts'
 
 const plain = fc.record({ version: fc.nat(), sealed: fc.base64String() })
@@ -49,12 +50,20 @@ function jsonOf({
   return `${JSON.stringify(members)}\n`
 }
 
+/** Bytes come back as buffers, everything else as it was. */
+function asBuffers(cells: Cells): Cells {
+  const columns = Object.entries(cells)
+  return Object.fromEntries(
+    columns.map(([name, cell]) => [name, cell instanceof Uint8Array ? Buffer.from(cell) : cell]),
+  )
+}
+
 test('what the backup writes for a record is JSON.stringify of the encoded record, byte for byte', () => {
   fc.assert(
     fc.property(anyEntry, (entry) => {
       const line = lineOf(entry)
       expect(line).toBe(jsonOf(entry))
-      expect(decodeCells(JSON.parse(line).row)).toEqual(decodeCells(encodeCells(entry.row)))
+      expect(decodeCells(JSON.parse(line).row)).toEqual(asBuffers(entry.row))
     }),
     { numRuns: 500 },
   )

@@ -1,20 +1,19 @@
 /**
  * Gives one command of kvx after the other in one process, as asked on descriptor 3: a line of JSON each. The command has ended when
- * nothing is left to do; then a mark with its exit code follows on both outputs. Arguments: the bundle, and its compile cache.
+ * nothing is left to do; then a mark with its exit code follows on both outputs. Its argument is the bundle.
  */
 import { readSync, writeSync } from 'node:fs'
-import { createRequire, enableCompileCache } from 'node:module'
+import { createRequire } from 'node:module'
 
 type Question = { readonly args: readonly string[]; readonly folder: string }
 
 const questions = 3
-const [bundle = '', cache = ''] = process.argv.slice(2)
+const [bundle = ''] = process.argv.slice(2)
 const environment = { ...process.env }
 const umask = process.umask()
 const load = createRequire(bundle)
 let hasBegun = false
 
-enableCompileCache(cache)
 process.on('beforeExit', next)
 
 function next(): void {

@@ -9,11 +9,13 @@ import { type Ended, parseCall, type Place, shimEnvironment, type ShimOptions, t
 /** A process is put aside after so many commands: what they leave in its memory shall not add up. */
 const most = 50
 
-/** What the launcher gives to Node. */
+/** What the launcher gives to Node where a command may become a long run. */
 function launcherOptions(): readonly string[] {
-  const [, line = ''] =
-    /^exec "\$node" ((?:.*\\\n)*.*) "\$here\/kvx\.cjs"/m.exec(readFileSync(kvxBin, 'utf8')) ?? []
-  return line.split(/[\s\\]+/)
+  const launcher = readFileSync(kvxBin, 'utf8')
+  const [, heap = ''] = /^heap='(-[^']+)'$/m.exec(launcher) ?? []
+  const [, rest = ''] = /^exec "\$node" \$heap ((?:.*\\\n)*.*) "\$here\/kvx\.cjs"/m.exec(launcher) ?? []
+  if (heap === '' || rest === '') throw new Error('bin/kvx starts Node in another way than the harness knows')
+  return `${heap} ${rest}`.split(/[\s\\]+/)
 }
 
 /**
@@ -44,10 +46,9 @@ export class WarmKvx {
   }
 
   private start(): ChildProcess {
-    const built = join(dirname(kvxBin), '../dist')
+    const bundle = join(dirname(kvxBin), '../dist/cli/main.cjs')
     const script = join(import.meta.dirname, 'warm-worker.ts')
-    const args = [...launcherOptions(), script, join(built, 'cli/main.cjs'), join(built, '.v8')]
-    return spawn(process.execPath, args, {
+    const child = spawn(process.execPath, [...launcherOptions(), script, bundle], {
       cwd: this.place.path,
       env: {
         PATH: process.env['PATH'] ?? '',
@@ -57,6 +58,9 @@ export class WarmKvx {
       },
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     })
+    // Whether it is gone is seen by its end.
+    child.stdio[3]?.on('error', () => undefined)
+    return child
   }
 
   private forget(): void {

@@ -290,9 +290,13 @@ export type RingFile = {
   >
 }
 
-/** Below /var/tmp, which every command trusts as an ancestor. */
+/** A folder that every command trusts as an ancestor: /var/tmp, or what the fault harness says. */
+export function folderOfSites(): string {
+  return process.env['KVX_TEST_SITES'] ?? '/var/tmp'
+}
+
 function newFolder(): string {
-  return mkdtempSync('/var/tmp/kvx-app-')
+  return mkdtempSync(join(folderOfSites(), 'kvx-app-'))
 }
 
 function opens(shape: Shape, key: Buffer | undefined, id: number, row: Row): boolean {

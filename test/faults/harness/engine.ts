@@ -288,7 +288,7 @@ async function expectKept(
   await recover(scenario, site, { row, turn, exit: ended.signal === null ? ended.exit : null })
   expectNoSecret(site, logOf(site))
   expectNoLeftovers(site)
-  if (turn % 4 !== 0 || !existsSync(site.home)) return
+  if (turn % 8 !== 0 || !existsSync(site.home)) return
   const { exit, stdout, stderr } = await site.give(['audit', 'verify'])
   assert.equal(exit, 0, `then kvx audit verify: ${stdout}${stderr}`)
 }
@@ -347,7 +347,7 @@ export async function recover(
   const goal = back && scenario.back !== undefined ? scenario.back : scenario.done
   if (state === 'old' && scenario.again === undefined) await scenario.old?.(site)
   const command = nextCommand(scenario, site, state, back)
-  const every = row.fault === 'killed' || row.fault === 'power cut' ? 3 : 9
+  const every = row.fault === 'killed' || row.fault === 'power cut' ? 6 : 24
   if (turn % every === 2 && (await killRecovery(scenario, site, command, turn))) row.again++
   const now = await look(scenario, site)
   if (now === 'open' || (now === 'old' && state === 'old'))

@@ -14,7 +14,8 @@ export const untested = ['--without-backup', '--reason', 'a test system'] as con
 const rotateOffline = ['rotate', 'master', '--offline', '--yes', ...untested] as const
 const rotateData = [...rotateOffline, '--then', 'data', '--batch', '8'] as const
 const stage = ['rotate', 'master', '--stage', '--yes', ...untested] as const
-const rows = 24
+/** Two batches of eight: the first and the last. */
+const rows = 16
 
 /** What several scenarios share, and what must be closed at the end. */
 export class Kit {

@@ -4,7 +4,12 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import type { PostgresServer } from '../../support/postgres.ts'
 import { opens, type SealedRow, sealRow, ServerApplication } from '../../support/server-application.ts'
-import { makeWorkspace, type Workspace, type WorkspaceOptions } from '../../support/workspace.ts'
+import {
+  folderOfSites,
+  makeWorkspace,
+  type Workspace,
+  type WorkspaceOptions,
+} from '../../support/workspace.ts'
 import { openReferenceVault } from '../../vault/reference-decoder.ts'
 import { Site, type Slot } from './site.ts'
 
@@ -48,7 +53,7 @@ export class SqliteSite extends Site {
 }
 
 function newFolder(): string {
-  return mkdtempSync('/var/tmp/kvx-site-')
+  return mkdtempSync(join(folderOfSites(), 'kvx-site-'))
 }
 
 function writeConfig(path: string, lines: readonly string[]): void {
@@ -109,7 +114,7 @@ export const jsonFiles: FileForm = {
   },
 }
 
-const files = 9
+const files = 8
 
 /** Records that are files of a directory. */
 export class DirectorySite extends Site {
@@ -205,7 +210,7 @@ export class VaultSite extends Site {
   }
 }
 
-const serverRows = 12
+const serverRows = 8
 
 /** Records in a PostgreSQL server of the harness. */
 export class PostgresSite extends Site {

@@ -176,6 +176,12 @@ function pointOf(call: Call, index: number, calls: readonly Call[]): Point {
   return { ...call, isMinded: !(ofJournal && before.path.startsWith(`${call.path}/`)) }
 }
 
+function pointAt(calls: readonly Call[], at: number): Point | undefined {
+  const index = calls.findIndex(({ n }) => n === at)
+  const call = calls[index]
+  return call === undefined ? undefined : pointOf(call, index, calls)
+}
+
 /** A full disk refuses these; a full quota too. */
 const allocating = new Set([
   'creat',
@@ -259,14 +265,18 @@ export function spread<T>(list: readonly T[]): readonly T[] {
 
 async function tryPoint(scenario: Scenario, site: Site, before: Before, job: Job): Promise<void> {
   await site.reset()
-  const { armed, row, call } = job
-  const at = `${armed.act} at ${armed.at} (${call.kind} ${call.path.slice(site.path.length)})`
+  const { armed, row } = job
+  let { call } = job
   try {
-    const ended = await site.give(scenario.args(site), { armed, input: scenario.input?.(site) })
+    const input = scenario.input?.(site)
+    const ended = await site.give(scenario.args(site), { armed, input, record: 'calls' })
     if (!ended.fired) return
     row.tried++
-    await expectKept(scenario, site, before, { job, ended })
+    // Progress is saved by time: another call may have had this number than when they were listed.
+    call = pointAt(ended.calls, armed.at) ?? call
+    await expectKept(scenario, site, before, { job: { ...job, call }, ended })
   } catch (error) {
+    const at = `${armed.act} at ${armed.at} (${call.kind} ${call.path.slice(site.path.length)})`
     const where = canStayWarm({ armed }) ? ', in a process that goes on' : ''
     row.bad.push(`${at}${where}: ${error instanceof Error ? error.message : String(error)}`)
   }

@@ -1,7 +1,7 @@
 /**
  * `npm run faults`: every mutating command killed at each of its calls, with each error and short write at each of its calls,
  * with signals and lost readers at one call in 24, with power cuts, and adversaries. Prints the tables of
- * `docs/reliability.md`; `--write` puts them there.
+ * `docs/reliability.md`; `--write` puts them there, and that of `--fault killed` beside them.
  *
  *   --minutes N    a sample of all points that takes about so long
  *   --part K/N     the K-th of N equal parts of all points, those of signals too: N runs try every point once
@@ -131,8 +131,9 @@ function print({ rows, power, bad }: Results): void {
   ]
   const text = `${parts.join('\n\n')}\n`
   process.stdout.write(text)
-  const isPartial = values.only !== undefined || values.fault !== undefined
-  if (values.write && !isPartial) writePart('measured', text)
+  if (!values.write || values.only !== undefined) return
+  if (values.fault === undefined) writePart('measured', text)
+  else if (values.fault === 'killed') writePart('killed', `${faultTable(rows)}\n`)
 }
 
 /** Puts text between its marks in the page. */

@@ -210,7 +210,7 @@ export class VaultSite extends Site {
   }
 }
 
-const serverRows = 8
+const serverRows = 12
 
 /** Records in a PostgreSQL server of the harness. */
 export class PostgresSite extends Site {

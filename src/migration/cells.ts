@@ -45,7 +45,7 @@ export function decodeCell(encoded: EncodedCell): Cell {
   if (encoded === null) return null
   if ('text' in encoded) return encoded.text
   if ('int' in encoded) return BigInt(encoded.int)
-  if ('real' in encoded) return Number(encoded.real)
+  if ('real' in encoded) return typeof encoded.real === 'string' ? Number(encoded.real) : encoded.real
   return Buffer.from(encoded.bytes, 'base64')
 }
 

@@ -3,12 +3,12 @@ import { createCipheriv, randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { floorInFiles } from './floor-files.ts'
 import { Installation, type Rewrapped } from './installation.ts'
-import { type Row, rowOf, type Scale, timed } from './measure.ts'
+import { floorRows, type Row, type Scale, timed } from './measure.ts'
 
 const bytes = 1024
 const declared = ['    value: { column: content, aead: aes-256-gcm, layout: "nonce:12 ct tag:16" }']
 
-type Round = Rewrapped & { readonly copyMs: number; readonly floorMs: number }
+type Round = Rewrapped & { readonly bareMs: number; readonly floorMs: number }
 
 /**
  * The whole command on small files of an application that seals each one, beside their copy on the same medium and
@@ -21,20 +21,7 @@ export async function inFiles({ files, rounds }: Pick<Scale, 'files' | 'rounds'>
   const what = `\`kvx reencrypt\` of ${shown} files of 1 KiB: plan, backup, replacement, read-back, full scan, report`
   const copy = '`cp -r` and `sync`'
   const floor = `the same laws by hand in ${shown} files of 1 KiB`
-  return [
-    rowOf(
-      { what, beside: copy, target: 3 },
-      measured.map(({ ms, copyMs: besideMs }) => ({ ms, besideMs })),
-    ),
-    rowOf(
-      { what, beside: floor },
-      measured.map(({ ms, floorMs: besideMs }) => ({ ms, besideMs })),
-    ),
-    rowOf(
-      { what: floor, beside: copy },
-      measured.map(({ floorMs: ms, copyMs: besideMs }) => ({ ms, besideMs })),
-    ),
-  ]
+  return floorRows({ what, bare: copy, floor, target: 3 }, measured)
 }
 
 async function roundOf(files: number): Promise<Round> {
@@ -44,7 +31,7 @@ async function roundOf(files: number): Promise<Round> {
     const [docs, copied, kept] = ['docs', 'copy', 'floor-backup'].map((name) => installation.file(name))
     if (docs === undefined || copied === undefined || kept === undefined) throw new TypeError('three folders')
     fill(docs, kek, files)
-    const copyMs = await timed(() => {
+    const bareMs = await timed(() => {
       execFileSync('cp', ['-r', docs, copied])
       execFileSync('sync')
     })
@@ -54,7 +41,7 @@ async function roundOf(files: number): Promise<Round> {
     })
     for (const folder of [copied, kept]) rmSync(folder, { recursive: true })
     execFileSync('sync')
-    return { ...(await installation.move(files)), copyMs, floorMs }
+    return { ...(await installation.move(files)), bareMs, floorMs }
   } finally {
     installation.close()
   }

@@ -55,6 +55,30 @@ export function rowOf(names: Names, pairs: readonly Pair[]): Row {
   }
 }
 
+/** One round of kvx, of the bare work without its laws, and of a floor: the same laws by hand. */
+export type FloorRound = { readonly ms: number; readonly bareMs: number; readonly floorMs: number }
+
+/** kvx beside the bare work, kvx beside the floor, and the floor beside the bare work. */
+export function floorRows(
+  { what, bare, floor, target }: Record<'what' | 'bare' | 'floor', string> & { readonly target: number },
+  rounds: readonly FloorRound[],
+): readonly Row[] {
+  return [
+    rowOf(
+      { what, beside: bare, target },
+      rounds.map(({ ms, bareMs: besideMs }) => ({ ms, besideMs })),
+    ),
+    rowOf(
+      { what, beside: floor },
+      rounds.map(({ ms, floorMs: besideMs }) => ({ ms, besideMs })),
+    ),
+    rowOf(
+      { what: floor, beside: bare },
+      rounds.map(({ floorMs: ms, bareMs: besideMs }) => ({ ms, besideMs })),
+    ),
+  ]
+}
+
 export function table(rows: readonly Row[]): string {
   const lines = rows.map(
     ({ what, beside, ms, besideMs, ratio, target }) =>

@@ -3,7 +3,7 @@ import { Client } from 'pg'
 import { postgresMissing, startPostgres, type PostgresServer } from '../test/support/postgres.ts'
 import { floorInPostgres } from './floor-postgres.ts'
 import { Installation, type Rewrapped } from './installation.ts'
-import { rowOf, type Row, type Scale, timed } from './measure.ts'
+import { floorRows, rowOf, type Row, type Scale, timed } from './measure.ts'
 import { fillPostgres } from './records.ts'
 
 /** So many rows of the loop are enough to tell what one takes. */
@@ -48,18 +48,7 @@ export async function inPostgres(server: PostgresServer, { rows, rounds }: Scale
   const floor = `the same laws by hand in ${shown} rows of PostgreSQL`
   const loop = `a loop of one \`SELECT\` and one \`UPDATE\` a row, as many rows (timed over ${Math.min(looped, rows).toLocaleString('en')} of them)`
   return [
-    rowOf(
-      { what, beside: bare, target: 3 },
-      measured.map(({ ms, bareMs: besideMs }) => ({ ms, besideMs })),
-    ),
-    rowOf(
-      { what, beside: floor },
-      measured.map(({ ms, floorMs: besideMs }) => ({ ms, besideMs })),
-    ),
-    rowOf(
-      { what: floor, beside: bare },
-      measured.map(({ floorMs: ms, bareMs: besideMs }) => ({ ms, besideMs })),
-    ),
+    ...floorRows({ what, bare, floor, target: 3 }, measured),
     rowOf(
       { what, beside: loop, target: 0.1 },
       measured.map(({ ms, loopMs: besideMs }) => ({ ms, besideMs })),

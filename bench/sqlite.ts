@@ -3,7 +3,7 @@ import { copyFileSync, rmSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { floorInSqlite } from './floor-sqlite.ts'
 import { Installation, type Rewrapped } from './installation.ts'
-import { type Row, rowOf, type Scale, timed } from './measure.ts'
+import { floorRows, type Row, type Scale, timed } from './measure.ts'
 import { fillSqlite } from './records.ts'
 
 type Round = Rewrapped & { readonly bareMs: number; readonly floorMs: number }
@@ -16,20 +16,7 @@ export async function inSqlite({ rows, rounds }: Scale): Promise<readonly Row[]>
   const what = `\`kvx rewrap\` of ${shown} rows in SQLite: plan, backup, swaps, read-back, full scan, report`
   const bare = `one \`UPDATE\` of that column in ${shown} rows, one transaction`
   const floor = `the same laws by hand in ${shown} rows of SQLite`
-  return [
-    rowOf(
-      { what, beside: bare, target: 4 },
-      measured.map(({ ms, bareMs: besideMs }) => ({ ms, besideMs })),
-    ),
-    rowOf(
-      { what, beside: floor },
-      measured.map(({ ms, floorMs: besideMs }) => ({ ms, besideMs })),
-    ),
-    rowOf(
-      { what: floor, beside: bare },
-      measured.map(({ floorMs: ms, bareMs: besideMs }) => ({ ms, besideMs })),
-    ),
-  ]
+  return floorRows({ what, bare, floor, target: 4 }, measured)
 }
 
 async function roundOf(rows: number): Promise<Round> {

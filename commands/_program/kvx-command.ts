@@ -4,6 +4,7 @@ import { parse } from '@oclif/core/parser'
 import type { KvxError } from '../../src/core/errors.ts'
 import { settleBackground } from '../../src/platform/background.ts'
 import { hardenLight, hardenProcess } from '../../src/platform/harden.ts'
+import { beLoneCommand } from '../../src/platform/lone-command.ts'
 import { takeNotices } from '../../src/platform/notices.ts'
 import { colours } from '../../src/ui/colours.ts'
 import { renderError } from '../../src/ui/error-view.ts'
@@ -86,6 +87,7 @@ export abstract class KvxCommand {
   protected async finish(schema: string, work: () => Promise<Outcome>): Promise<void> {
     try {
       refuseSecretsIn(this.argv)
+      beLoneCommand()
       await (this.holdsKeys ? hardenProcess() : hardenLight())
       const outcome = await work()
       await settleBackground()

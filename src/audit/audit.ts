@@ -2,7 +2,7 @@ import { KvxError, isKvxError } from '../core/errors.ts'
 import { currentActor } from '../platform/actor.ts'
 import { appendDurable } from '../platform/append-file.ts'
 import { isoNow } from '../platform/clock.ts'
-import { type Lock, acquireLock } from '../platform/lock.ts'
+import { whileLocked } from '../platform/lingering-lock.ts'
 import { readPublicKeys } from './audit-key.ts'
 import type { EntryDraft, Facts, Head } from './entry.ts'
 import { makeLine, recoverAction, replaceAction, shortKey } from './entry.ts'
@@ -43,7 +43,7 @@ export type Audit = {
 /** The log in `directory` (the home's `audit/`, or wherever else a log shall go). A missing log is empty. */
 export function openAudit(directory: string, options: AuditOptions): Audit {
   const writer = writerOf(directory, options)
-  // One after the other within a process: the lock is between processes, and waits by asking again.
+  // One after the other within a process: the lock is between processes.
   let queue: Promise<unknown> = Promise.resolve()
   return {
     append(draft) {
@@ -141,18 +141,14 @@ const lockPatienceMs = 30_000
 
 /** Holds the log's lock for `work`; waits for the appends of other processes. */
 export async function withLogLock<T>(directory: string, work: () => Promise<T>): Promise<T> {
-  const lock = await lockLog(directory)
+  const lock = { what: `the audit log in ${directory}`, waitMs: lockPatienceMs }
+  let isHeld = false
   try {
-    return await work()
-  } finally {
-    lock.release()
-  }
-}
-
-async function lockLog(directory: string): Promise<Lock> {
-  try {
-    return await acquireLock(directory, `the audit log in ${directory}`, { waitMs: lockPatienceMs })
+    return await whileLocked(directory, lock, async () => {
+      isHeld = true
+      return await work()
+    })
   } catch (error) {
-    throw isKvxError(error, 'LOCKED') ? error : unwritable(error)
+    throw isHeld || isKvxError(error, 'LOCKED') ? error : unwritable(error)
   }
 }

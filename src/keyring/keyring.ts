@@ -5,7 +5,7 @@ import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
 import { fsyncDirectory, readFileCapped } from '../platform/files.ts'
 import { writeState } from '../platform/state-file.ts'
-import { acquireLock } from '../platform/lock.ts'
+import { whileHomeLocked } from './home-lock.ts'
 import type { Home } from './home.ts'
 import {
   encodeKeyring,
@@ -16,8 +16,6 @@ import {
 } from './keyring-file.ts'
 
 const maxKeyringBytes = 64 * 1_048_576
-/** A change takes milliseconds, so a second command waits for the first instead of refusing. */
-const lockWaitMs = 10_000
 
 export async function readKeyring(home: Home): Promise<Keyring> {
   const { bytes } = await readFileCapped(home.keyring, { maxBytes: maxKeyringBytes })
@@ -29,8 +27,7 @@ export async function readKeyring(home: Home): Promise<Keyring> {
  * returns, the change survives a power cut. When `change` throws, nothing was written.
  */
 export async function changeKeyring<T>(home: Home, change: (ring: Keyring) => T): Promise<T> {
-  const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
-  try {
+  return await whileHomeLocked(home, async () => {
     // A process that died between its rename and the fsync of the directory left a state that shows and that a
     // power cut could still undo. What follows builds on it, so it is made durable first.
     await fsyncDirectory(home.path)
@@ -42,20 +39,13 @@ export async function changeKeyring<T>(home: Home, change: (ring: Keyring) => T)
       await home.afterChange?.()
     }
     return result
-  } finally {
-    lock.release()
-  }
+  })
 }
 
 /** Brings the copy outside the home up to date after a change that is not one of the keyring, such as a backup. */
 export async function refreshCopy(home: Home): Promise<void> {
   if (home.afterChange === undefined) return
-  const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
-  try {
-    await home.afterChange()
-  } finally {
-    lock.release()
-  }
+  await whileHomeLocked(home, home.afterChange)
 }
 
 /** @throws KEY_UNKNOWN with the nearest name */

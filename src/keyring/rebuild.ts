@@ -9,9 +9,9 @@ import { fingerprintOf } from '../core/fingerprint.ts'
 import { currentActor } from '../platform/actor.ts'
 import { isoNow } from '../platform/clock.ts'
 import { exists, listDirectory, readFileCapped } from '../platform/files.ts'
-import { acquireLock } from '../platform/lock.ts'
 import { randomBytes } from '../platform/random.ts'
 import { writeState } from '../platform/state-file.ts'
+import { whileHomeLocked } from './home-lock.ts'
 import { homeAt, type Home } from './home.ts'
 import {
   emptyKeyring,
@@ -50,8 +50,7 @@ export type RebuildOptions = {
 export async function rebuildKeyring(config: Config, options: RebuildOptions): Promise<Rebuilt> {
   const home = homeAt(config.home)
   const { signer } = await loadAuditKey(home.audit)
-  const lock = await acquireLock(home.path, 'the keyring', { waitMs: 10_000 })
-  try {
+  return await whileHomeLocked(home, async () => {
     const { ring, guesses } = await collect(home, config, options.waiting)
     if (Object.keys(ring.keys).length === 0) {
       throw new KvxError('USAGE', `there is no key file in ${home.keys} to rebuild from`, {
@@ -70,9 +69,7 @@ export async function rebuildKeyring(config: Config, options: RebuildOptions): P
     const audit = openAudit(home.audit, { signer })
     const kept = await withIntent(audit, { action: 'keyring.rebuild' }, async () => replace(home, ring))
     return { ring, kept, warnings }
-  } finally {
-    lock.release()
-  }
+  })
 }
 
 async function replace(home: Home, ring: Keyring): Promise<string | undefined> {

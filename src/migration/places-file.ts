@@ -2,9 +2,9 @@ import { dirname, isAbsolute, join, relative } from 'node:path'
 import { z } from 'zod'
 import { publisherSchema, type WrittenPlace } from '../config/publishers.ts'
 import { KvxError } from '../core/errors.ts'
+import { whileHomeLocked } from '../keyring/home-lock.ts'
 import type { Home } from '../keyring/home.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
-import { acquireLock } from '../platform/lock.ts'
 import { writeState } from '../platform/state-file.ts'
 import { removeLeftover } from '../platform/temp-file.ts'
 
@@ -39,7 +39,6 @@ export type KnownPlace = z.output<typeof known>
 export type Places = z.output<typeof file>
 
 const maxBytes = 16 * 1_048_576
-const lockWaitMs = 10_000
 
 /** @throws KEYRING_DAMAGED */
 export async function readPlaces(home: Home): Promise<Places> {
@@ -56,8 +55,7 @@ export async function readPlaces(home: Home): Promise<Places> {
 }
 
 export async function changePlaces(home: Home, change: (places: Places) => void): Promise<void> {
-  const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
-  try {
+  await whileHomeLocked(home, async () => {
     await removeLeftover(home.places) // a killed run's, where nothing changes any more
     const places = await readPlaces(home)
     const before = JSON.stringify(places)
@@ -65,9 +63,7 @@ export async function changePlaces(home: Home, change: (places: Places) => void)
     if (JSON.stringify(places) === before) return
     await writeState(home.places, Buffer.from(`${JSON.stringify(places, null, 2)}\n`))
     await home.afterChange?.()
-  } finally {
-    lock.release()
-  }
+  })
 }
 
 /**

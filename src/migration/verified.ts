@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { isKvxError } from '../core/errors.ts'
+import { whileHomeLocked } from '../keyring/home-lock.ts'
 import type { Home } from '../keyring/home.ts'
 import { isoNow } from '../platform/clock.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
-import { acquireLock } from '../platform/lock.ts'
 import { notice } from '../platform/notices.ts'
 import { writeState } from '../platform/state-file.ts'
 import { removeLeftover } from '../platform/temp-file.ts'
@@ -33,7 +33,6 @@ const file = z.strictObject({
 export type Verified = z.output<typeof verified>
 
 const maxBytes = 4 * 1_048_576
-const lockWaitMs = 10_000
 
 /** By the name of the envelope or vault. */
 export async function readVerified(home: Home): Promise<Readonly<Record<string, Verified>>> {
@@ -64,8 +63,7 @@ async function keepVerified(
   censuses: readonly Census[],
 ): Promise<void> {
   const at = isoNow()
-  const lock = await acquireLock(home.path, 'the keyring', { waitMs: lockWaitMs })
-  try {
+  await whileHomeLocked(home, async () => {
     await removeLeftover(home.verified) // a killed run's, where nothing changes any more
     const envelopes: Record<string, Verified> = { ...(await readVerified(home)) }
     for (const census of censuses) {
@@ -76,7 +74,5 @@ async function keepVerified(
     }
     const text = JSON.stringify({ schema: 'kvx.verified/1', envelopes }, null, 2)
     await writeState(home.verified, Buffer.from(`${text}\n`))
-  } finally {
-    lock.release()
-  }
+  })
 }

@@ -1,16 +1,20 @@
-import { closeSync, constants, openSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
 import { realpath } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { KvxError } from '../core/errors.ts'
 import { runChild, toolFailed } from './child.ts'
 import { monotonicMs } from './clock.ts'
 import { fileError, shownPath } from './file-errors.ts'
 import { findLockHolder } from './lock-holder.ts'
 
-export type Lock = {
+export type Release = {
   /** Gives the lock back. May be called more than once. */
   release(): void
+}
+
+export type Lock = Release & {
+  /** Whether this is still the directory that was locked, and not another one under its name. */
+  isOf(directory: string): boolean
 }
 
 export type LockOptions = {
@@ -39,6 +43,10 @@ export async function acquireLock(directory: string, what: string, options: Lock
       isOpen = false
       closeSync(fd)
     },
+    isOf(name) {
+      const [locked, named] = [fstatSync(fd), statSync(name, { throwIfNoEntry: false })]
+      return isOpen && named?.dev === locked.dev && named.ino === locked.ino
+    },
   }
 }
 
@@ -50,7 +58,7 @@ export async function acquireLocks(
   directories: readonly string[],
   what: string,
   options: LockOptions = {},
-): Promise<Lock> {
+): Promise<Release> {
   const canonical = await Promise.all(directories.map(canonicalPath))
   const held: Lock[] = []
   const release = (): void => held.splice(0).forEach((lock) => lock.release())
@@ -81,19 +89,28 @@ async function canonicalPath(directory: string): Promise<string> {
 }
 
 const conflict = 75
+/** A helper that waits outlives a killed command by this time at most. */
+const sliceMs = 500
 
 async function lockOpen(fd: number, what: string, waitMs: number): Promise<void> {
   const end = monotonicMs() + waitMs
-  for (let pause = 20; ; pause = Math.min(pause * 2, 500)) {
-    // The helper locks the open file description that it shares with this process, and ends.
-    const args = ['-n', '-x', '-E', String(conflict), '3']
-    const result = await runChild('flock', args, { fds: [fd], ownSession: true })
-    if (result.exitCode === 0) return
-    if (result.exitCode !== conflict) throw toolFailed('flock', result.exitCode, `locked ${shownPath(what)}`)
-    const left = end - monotonicMs()
-    if (left <= 0) throw await lockedError(fd, what)
-    await sleep(Math.min(pause, left))
-  }
+  if (await tryFlock(fd, what, 0)) return
+  for (let left = waitMs; left > 0; left = end - monotonicMs())
+    if (await tryFlock(fd, what, Math.min(left, sliceMs))) return
+  throw await lockedError(fd, what)
+}
+
+/**
+ * The helper locks the open file description that it shares with this process, and ends. One that waits stands in the
+ * kernel's queue, so that whoever gives the lock back and wants it again comes after it.
+ */
+async function tryFlock(fd: number, what: string, waitMs: number): Promise<boolean> {
+  const patience = waitMs === 0 ? ['-n'] : ['-w', (Math.ceil(waitMs) / 1000).toFixed(3)]
+  const args = [...patience, '-x', '-E', String(conflict), '3']
+  const { exitCode } = await runChild('flock', args, { fds: [fd], ownSession: true })
+  if (exitCode !== 0 && exitCode !== conflict)
+    throw toolFailed('flock', exitCode, `locked ${shownPath(what)}`)
+  return exitCode === 0
 }
 
 async function lockedError(fd: number, what: string): Promise<KvxError> {

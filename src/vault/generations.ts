@@ -3,7 +3,7 @@ import { isKvxError, KvxError } from '../core/errors.ts'
 import type { Access } from '../platform/access.ts'
 import { createFile } from '../platform/create-file.ts'
 import { exists, readFileCapped } from '../platform/files.ts'
-import { acquireLock } from '../platform/lock.ts'
+import { whileLocked } from '../platform/lingering-lock.ts'
 import { replaceFile } from '../platform/replace-file.ts'
 import { writeState } from '../platform/state-file.ts'
 
@@ -38,15 +38,12 @@ export function homeMemory(home: string): GenerationMemory {
     remembered: async (vault) => of(await read(), vault),
     raise: async (vault, generation) => {
       if (of(await read(), vault) >= generation) return
-      const lock = await acquireLock(home, 'the home', { waitMs: lockWaitMs })
-      try {
+      await whileLocked(home, { what: 'the home', waitMs: lockWaitMs }, async () => {
         const known = await read()
         if (of(known, vault) >= generation) return
         const generations = { ...known, [vault]: String(generation) }
         await writeState(path, Buffer.from(`${JSON.stringify({ schema, generations }, null, 2)}\n`))
-      } finally {
-        lock.release()
-      }
+      })
     },
   }
 }

@@ -7,7 +7,7 @@ import { Counters } from './counters.ts'
 import { type Ended, parseCall, type Place, shimEnvironment, type ShimOptions, type Shimmed } from './shim.ts'
 
 /** A process is put aside after so many commands: what they leave in its memory shall not add up. */
-const most = 50
+const most = 400
 
 /** What the launcher gives to Node where a command may become a long run. */
 function launcherOptions(): readonly string[] {

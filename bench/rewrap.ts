@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createSecretKey, randomBytes, type KeyObject } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { loadConfig } from '../src/config/config.ts'
 import { homeAt } from '../src/keyring/home.ts'
 import { readKeyring } from '../src/keyring/keyring.ts'
@@ -14,6 +14,7 @@ import { useThreads } from '../src/platform/threads.ts'
 import type { StoredRecord } from '../src/stores/store.ts'
 import { bufferOf, plainTwoLevels } from '../test/support/application.ts'
 import { makeWorkspace, type Workspace } from '../test/support/workspace.ts'
+import { bareCiphers, type BareRecord, BareThread } from './bare-ciphers.ts'
 import { type Row, rowOf, type Scale, timed } from './measure.ts'
 
 const reason = ['--without-backup', '--reason', 'a benchmark']
@@ -47,25 +48,36 @@ export async function inMemory({ memoryRecords: count, rounds }: Scale): Promise
     useThreads(2)
     const helpers = await room.for(count)
     if (helpers === undefined) throw new Error('threads were asked for')
-    const keks = [workspace.firstKey.bytes, randomBytes(32)].map((key) => createSecretKey(key))
-    const bare = (): void => bareCiphers(keks as [KeyObject, KeyObject], work)
-    const inOne = (): void => rewrap(work)
-    const inTwo = async (): Promise<void> => rewrapInThreads(helpers, work)
-    for (const warm of [inOne, inTwo, bare]) await timed(warm)
-    const measured: { readonly one: number; readonly two: number; readonly bare: number }[] = []
+    const keks = [workspace.firstKey.bytes, randomBytes(32)] as const
+    const bareWork = { keks, records: bareRecordsOf(workspace), count }
+    const threads = [1, 2].map(() => new BareThread({ ...bareWork, count: count / 2 }))
+    const ways = {
+      bare: () => bareCiphers(bareWork),
+      bareInTwo: async () => Promise.all(threads.map((thread) => thread.run())),
+      one: () => rewrap(work),
+      two: async () => rewrapInThreads(helpers, work),
+    }
+    for (const warm of Object.values(ways)) await timed(warm)
+    const measured: Record<keyof typeof ways, number>[] = []
     for (let round = 0; round < rounds; round++)
-      measured.push({ bare: await timed(bare), one: await timed(inOne), two: await timed(inTwo) })
+      measured.push({
+        bare: await timed(ways.bare),
+        bareInTwo: await timed(ways.bareInTwo),
+        one: await timed(ways.one),
+        two: await timed(ways.two),
+      })
+    for (const thread of threads) await thread.end()
     const what = `${shown(count)} records opened through the chain and wrapped again, in memory`
-    const beside = `the same ${shown(2 * count)} openings and ${shown(count)} seals by \`node:crypto\` alone, one thread`
+    const bare = `the same ${shown(2 * count)} openings and ${shown(count)} seals by \`node:crypto\` alone`
+    const besideOne = (name: 'bareInTwo' | 'one' | 'two', of: string, target?: number): Row =>
+      rowOf(
+        { what: of, beside: `${bare}, one thread`, target },
+        measured.map((round) => ({ ms: round[name], besideMs: round.bare })),
+      )
     return [
-      rowOf(
-        { what, beside },
-        measured.map(({ one: ms, bare: besideMs }) => ({ ms, besideMs })),
-      ),
-      rowOf(
-        { what: `${what}, by the two threads of \`--workers 2\``, beside, target: 0.56 },
-        measured.map(({ two: ms, bare: besideMs }) => ({ ms, besideMs })),
-      ),
+      besideOne('one', what),
+      besideOne('two', `${what}, by the two threads of \`--workers 2\``, 0.56),
+      besideOne('bareInTwo', `${bare}, two threads: what a second one gains here`),
     ]
   } finally {
     await room.close()
@@ -73,6 +85,14 @@ export async function inMemory({ memoryRecords: count, rounds }: Scale): Promise
     book.wipe()
     workspace.close()
   }
+}
+
+function bareRecordsOf(workspace: Workspace): readonly BareRecord[] {
+  return workspace.rows().map((row) => ({
+    dek: bufferOf(row['wrapped_dek']),
+    value: String(row['ciphertext']),
+    aad: `secrets|${String(row['id'])}`,
+  }))
 }
 
 function recordsOf(workspace: Workspace): readonly StoredRecord[] {
@@ -117,28 +137,4 @@ function requireAll(found: number, count: number): void {
 
 function shown(count: number): string {
   return count.toLocaleString('en')
-}
-
-/** What the ciphers themselves take: unwrap the DEK, open the value with it, wrap the DEK. */
-function bareCiphers(
-  [old, next]: readonly [KeyObject, KeyObject],
-  { records, count }: Pick<InMemory, 'records' | 'count'>,
-): void {
-  for (let at = 0; at < count; at++) {
-    const record = records[at % records.length] as StoredRecord
-    const dek = open(old, bufferOf(record.cells['wrapped_dek'] as Buffer), undefined)
-    const value = Buffer.from(String(record.cells['ciphertext']), 'base64')
-    open(createSecretKey(dek), value, Buffer.from(`secrets|${String(record.id[0])}`))
-    const nonce = randomBytes(12)
-    const cipher = createCipheriv('aes-256-gcm', next, nonce)
-    Buffer.concat([nonce, cipher.update(dek), cipher.final(), cipher.getAuthTag()])
-    dek.fill(0)
-  }
-}
-
-function open(key: KeyObject, sealed: Buffer, aad: Buffer | undefined): Buffer {
-  const decipher = createDecipheriv('aes-256-gcm', key, sealed.subarray(0, 12), { authTagLength: 16 })
-  if (aad !== undefined) decipher.setAAD(aad)
-  decipher.setAuthTag(sealed.subarray(-16))
-  return Buffer.concat([decipher.update(sealed.subarray(12, -16)), decipher.final()])
 }

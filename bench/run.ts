@@ -85,7 +85,7 @@ async function measureAll(): Promise<readonly Growth[]> {
   add(...(await inSqlite(large)))
   const withServer = await withPostgres(async (server) => {
     add(...(await inPostgres(server, large)))
-    add(...(await besidePgbench(server, { ...large, rows: Math.min(rows, 10_000) })))
+    add(...(await besidePgbench(server, { rounds: Math.min(scale.rounds, 3), rows: Math.min(rows, 10_000) })))
     return await growth(server, scale.growth)
   })
   return withServer ?? (await growth(undefined, scale.growth))

@@ -57,7 +57,7 @@ const fixed = {
   ...(part !== undefined || values.fault !== undefined ? {} : { outside: 24 }),
 }
 const sampled = values.minutes === undefined ? undefined : Number(values.minutes) * 60_000
-const secondsOfPower = 5
+const secondsOfPower = 3
 
 function powerLimits(end: number): Parameters<typeof tryPowerCuts>[2] {
   if (values.most !== undefined) return { most: Number(values.most), each: 8 }

@@ -27,7 +27,7 @@ export type Custody = {
 export function shareScenarios({ gpg, people, site }: Custody): readonly Scenario[] {
   const divided = async (): Promise<Site> => {
     const made = await site(['backup', 'split', 'master', '--threshold', '2', ...people()])
-    const [first] = sets(made)
+    const [first] = await sets(made)
     for (const index of [1, 2]) made.ok(...confirm(made, gpg(), first, index))
     return made
   }
@@ -41,8 +41,8 @@ export function shareScenarios({ gpg, people, site }: Custody): readonly Scenari
       make: divided,
       args: () => ['backup', 'reshare', 'master'],
       always,
-      done: (at) => {
-        const states = sets(at).map(({ state }) => state)
+      done: async (at) => {
+        const states = (await sets(at)).map(({ state }) => state)
         assert.equal(states[0], 'active')
         assert.ok(states.includes('pending'))
       },
@@ -53,7 +53,7 @@ export function shareScenarios({ gpg, people, site }: Custody): readonly Scenari
       make: async () => {
         const made = await divided()
         made.ok('backup', 'reshare', 'master')
-        const [, second] = sets(made)
+        const [, second] = await sets(made)
         made.ok(...confirm(made, gpg(), second, 1))
         last.set(made, confirm(made, gpg(), second, 2))
         return made
@@ -61,26 +61,34 @@ export function shareScenarios({ gpg, people, site }: Custody): readonly Scenari
       args: (at) => last.get(at) ?? [],
       always,
       already: ['FINGERPRINT_DIFFERS'],
-      done: (at) =>
+      done: async (at) =>
         assert.deepEqual(
-          sets(at).map(({ state }) => state),
+          (await sets(at)).map(({ state }) => state),
           ['superseded', 'active'],
         ),
     },
   ]
 }
 
-function sets(site: Site): readonly Set[] {
-  return site.ok<{ shareSets: readonly Set[] }>('backup', 'list').data.shareSets
+async function sets(site: Site): Promise<readonly Set[]> {
+  return (await site.ask<{ shareSets: readonly Set[] }>('backup', 'list')).data.shareSets
 }
+
+/** What gpg gave for a file: those of the first set are the same at every point. */
+const opened = new Map<string, Share>()
 
 /** The shares of a set as its custodians read them, with gpg alone. */
 function sharesOf(gpg: GpgHome, { manifest }: Pick<Set, 'manifest'>): readonly Share[] {
   const folder = join(manifest, '..')
   const files = readdirSync(folder).filter((name) => name.endsWith('.asc'))
   return files.toSorted().map((name) => {
-    const [text = new Uint8Array()] = splitShareTexts(gpg.decrypt(readFileSync(join(folder, name))))
-    return decodeShare(text)
+    const sealed = readFileSync(join(folder, name), 'utf8')
+    const known = opened.get(sealed)
+    if (known !== undefined) return known
+    const [text = new Uint8Array()] = splitShareTexts(gpg.decrypt(Buffer.from(sealed)))
+    const share = decodeShare(text)
+    opened.set(sealed, share)
+    return share
   })
 }
 
@@ -92,7 +100,7 @@ function confirm(site: Site, gpg: GpgHome, set: Set | undefined, index: number):
 }
 
 async function expectHonest(site: Site, gpg: GpgHome): Promise<void> {
-  const { data, warnings } = site.ok<{ shareSets: readonly Set[] }>('backup', 'list')
+  const { data, warnings } = await site.ask<{ shareSets: readonly Set[] }>('backup', 'list')
   const [old, ...newer] = data.shareSets
   const named = warnings.map(({ message }) => message).join('; ')
   assert.ok(old !== undefined, `the old set is listed; ${named}`)

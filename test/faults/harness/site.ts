@@ -1,13 +1,20 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { hkdfSync } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { promisify } from 'node:util'
 import { type CliResult, kvx, kvxJson, type KvxDocument } from '../../support/cli.ts'
 import type { RingFile } from '../../support/workspace.ts'
 import { type Place, runShimmed, type ShimOptions, type Shimmed } from './shim.ts'
 import { canStayWarm, WarmKvx } from './warm.ts'
+
+/** With modes, owners and ACLs. */
+async function copy(from: string, to: string): Promise<void> {
+  await promisify(execFile)('cp', ['-a', from, to])
+}
 
 export type Slot = 'current' | 'previous'
 export type Run = { readonly id: string; readonly status: string; readonly kind: string }
@@ -56,18 +63,23 @@ export abstract class Site implements Place {
     return await this.warm.run(args, options)
   }
 
+  /** A question that changes nothing, while the other lanes go on. */
+  async ask<T>(...args: readonly string[]): Promise<KvxDocument<T>> {
+    const { exit, stdout, stderr } = await this.give([...args, '--json'])
+    assert.equal(exit, 0, `kvx ${args.join(' ')}: ${stdout}${stderr}`)
+    return JSON.parse(stdout) as KvxDocument<T>
+  }
+
   /** What `reset` brings back. */
   async keep(): Promise<void> {
-    rmSync(this.kept, { recursive: true, force: true })
-    execFileSync('cp', ['-a', this.path, this.kept])
-    await Promise.resolve()
+    await rm(this.kept, { recursive: true, force: true })
+    await copy(this.path, this.kept)
   }
 
   /** Everything as it was kept, at the same place: runs remember where their store lies. */
   async reset(): Promise<void> {
-    rmSync(this.path, { recursive: true, force: true })
-    execFileSync('cp', ['-a', this.kept, this.path])
-    await Promise.resolve()
+    await rm(this.path, { recursive: true, force: true })
+    await copy(this.kept, this.path)
   }
 
   async close(): Promise<void> {

@@ -357,7 +357,9 @@ export async function recover(
   const goal = back && scenario.back !== undefined ? scenario.back : scenario.done
   if (state === 'old' && scenario.again === undefined) await scenario.old?.(site)
   const command = nextCommand(scenario, site, state, back)
-  const every = row.fault === 'killed' || row.fault === 'power cut' ? 6 : 24
+  const seldom = row.fault === 'killed' || row.fault === 'power cut' ? 6 : 24
+  // Where the command is a recovery itself, this is the third fault in a row.
+  const every = scenario.again === undefined ? seldom : seldom * 4
   if (turn % every === 2 && (await killRecovery(scenario, site, command, turn))) row.again++
   const now = await look(scenario, site)
   if (now === 'open' || (now === 'old' && state === 'old'))

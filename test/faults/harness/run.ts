@@ -1,7 +1,7 @@
 /**
  * `npm run faults`: every mutating command killed at each of its calls, with each error and short write at each of its calls,
  * with signals and lost readers at one call in 24, with power cuts, and adversaries. Prints the tables of
- * `docs/reliability.md`; `--write` puts them there, and that of `--fault killed` beside them.
+ * `docs/reliability.md`; `--write` puts them there.
  *
  *   --minutes N    a sample of all points that takes about so long
  *   --part K/N     the K-th of N equal parts of all points, those of signals too: N runs try every point once
@@ -11,6 +11,7 @@
  *   --mutants      plants faults into a copy of kvx instead; each must be found
  */
 import { existsSync, readFileSync, statfsSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { root } from '../../support/cli.ts'
@@ -128,12 +129,11 @@ function print({ rows, power, bad }: Results): void {
       ? []
       : [faultTable(rows), kindTable(rows), ...(power.length === 0 ? [] : [powerTable(power)])]),
     `Adversaries: ${adversaries.map(({ title }) => title).join(', ')}. Bad: ${bad.length}.`,
+    `It took ${Math.ceil(performance.now() / 60_000)} minutes on ${availableParallelism()} processors.`,
   ]
   const text = `${parts.join('\n\n')}\n`
   process.stdout.write(text)
-  if (!values.write || values.only !== undefined) return
-  if (values.fault === undefined) writePart('measured', text)
-  else if (values.fault === 'killed') writePart('killed', `${faultTable(rows)}\n`)
+  if (values.write && values.only === undefined && values.fault === undefined) writePart('measured', text)
 }
 
 /** Puts text between its marks in the page. */

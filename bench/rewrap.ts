@@ -68,16 +68,16 @@ export async function inMemory({ memoryRecords: count, rounds }: Scale): Promise
       })
     for (const thread of threads) await thread.end()
     const what = `${shown(count)} records opened through the chain and wrapped again, in memory`
-    const bare = `the same ${shown(2 * count)} openings and ${shown(count)} seals by \`node:crypto\` alone`
+    const bare = `${shown(2 * count)} openings and ${shown(count)} seals by \`node:crypto\` alone`
     const besideOne = (name: 'bareInTwo' | 'one' | 'two', of: string, target?: number): Row =>
       rowOf(
-        { what: of, beside: `${bare}, one thread`, target },
+        { what: of, beside: `the same ${bare}, one thread`, target },
         measured.map((round) => ({ ms: round[name], besideMs: round.bare })),
       )
     return [
       besideOne('one', what),
       besideOne('two', `${what}, by the two threads of \`--workers 2\``, 0.56),
-      besideOne('bareInTwo', `${bare}, two threads: what a second one gains here`),
+      besideOne('bareInTwo', `${bare}, by two threads`),
     ]
   } finally {
     await room.close()

@@ -38,6 +38,7 @@ test('the quick benchmark does all of its work and says what each part took', ()
     ...['', ', by the two threads of `--workers 2`'].map(
       (threads) => `N records opened through the chain and wrapped again, in memory${threads}`,
     ),
+    'N openings and N seals by `node:crypto` alone, by two threads',
     ...Array<string>(spawnSync('age', ['--version']).error === undefined ? 2 : 1).fill(
       'reencrypt a vault of N MiB',
     ),

@@ -14,12 +14,8 @@ beforeEach((context) => needsTool(context, 'flock'))
 
 const lock = { what: 'the home', waitMs: 20_000 }
 
-test('in a process that does other things, too, the lock goes with the work', async () => {
-  const directory = trustedDirectory()
-  expect(await whileLocked(directory, lock, async () => Promise.resolve(isLocked(directory)))).toBe(true)
-  expect(isLocked(directory)).toBe(false)
-  beLoneCommand()
-})
+// No test depends on another one: the word is said for all of them.
+beLoneCommand()
 
 /** Asked without kvx. */
 function isLocked(directory: string): boolean {
@@ -27,14 +23,25 @@ function isLocked(directory: string): boolean {
 }
 
 /** A script that has the functions of the lock, in a process of its own. */
-function script(body: string): string[] {
+function script(body: string, first = 'beLoneCommand()'): string[] {
   const imports = `
     import { whileLocked } from ${JSON.stringify(platformFile('lingering-lock.ts'))}
     import { beLoneCommand } from ${JSON.stringify(platformFile('lone-command.ts'))}
     import { acquireLock } from ${JSON.stringify(platformFile('lock.ts'))}
     const lock = { what: 'the home', waitMs: 20_000 }`
-  return ['--input-type=module', '-e', `${imports}\nbeLoneCommand()\n${body}`]
+  return ['--input-type=module', '-e', `${imports}\n${first}\n${body}`]
 }
+
+test('in a process that does other things, too, the lock goes with the work', () => {
+  const directory = JSON.stringify(trustedDirectory())
+  const body = `
+    const { spawnSync } = await import('node:child_process')
+    const isLocked = () => spawnSync('flock', ['-n', '-x', ${directory}, 'true']).status !== 0
+    const within = await whileLocked(${directory}, lock, async () => isLocked())
+    console.log(within, isLocked())`
+  const { stdout } = spawnSync(process.execPath, script(body, ''), { encoding: 'utf8' })
+  expect(stdout.trim()).toBe('true false')
+})
 
 test('the lock is held for the work, stays for a moment, and goes when nobody takes it again', async () => {
   const directory = trustedDirectory()

@@ -1,20 +1,13 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { hkdfSync } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { promisify } from 'node:util'
 import { type CliResult, kvx, kvxJson, type KvxDocument } from '../../support/cli.ts'
 import type { RingFile } from '../../support/workspace.ts'
+import { Copier } from './copier.ts'
 import { type Place, runShimmed, type ShimOptions, type Shimmed } from './shim.ts'
 import { canStayWarm, WarmKvx } from './warm.ts'
-
-/** With modes, owners and ACLs. */
-async function copy(from: string, to: string): Promise<void> {
-  await promisify(execFile)('cp', ['-a', from, to])
-}
 
 export type Slot = 'current' | 'previous'
 export type Run = { readonly id: string; readonly status: string; readonly kind: string }
@@ -30,6 +23,7 @@ export abstract class Site implements Place {
   /** The version whose material goes: it may be whole, overwritten, or gone. */
   endingVersion: number | undefined
   private warm: WarmKvx | undefined
+  private readonly copier = new Copier()
   abstract publishedKey(slot: Slot): Buffer | undefined
   /** Names of records that none of these keys opens to what was sealed. */
   abstract lost(keys: readonly Buffer[]): Promise<readonly string[]>
@@ -72,19 +66,18 @@ export abstract class Site implements Place {
 
   /** What `reset` brings back. */
   async keep(): Promise<void> {
-    await rm(this.kept, { recursive: true, force: true })
-    await copy(this.path, this.kept)
+    await this.copier.replace(this.kept, this.path)
   }
 
   /** Everything as it was kept, at the same place: runs remember where their store lies. */
   async reset(): Promise<void> {
-    await rm(this.path, { recursive: true, force: true })
-    await copy(this.kept, this.path)
+    await this.copier.replace(this.path, this.kept)
   }
 
   async close(): Promise<void> {
     await this.warm?.close()
     this.warm = undefined
+    this.copier.close()
     rmSync(this.path, { recursive: true, force: true })
     rmSync(this.kept, { recursive: true, force: true })
   }

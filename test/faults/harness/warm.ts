@@ -18,6 +18,9 @@ function launcherOptions(): readonly string[] {
   return `${heap} ${rest}`.split(/[\s\\]+/)
 }
 
+/** Other threads of V8 and code that is never called cost more here than they give. */
+const thrift = ['--v8-pool-size=0', '--max-lazy']
+
 /**
  * Gives commands of kvx one after the other in one process, with the shim: a third of the time that a process each takes.
  * For faults that kvx outlives; a process that ends all the same is followed by another.
@@ -48,7 +51,7 @@ export class WarmKvx {
   private start(): ChildProcess {
     const bundle = join(dirname(kvxBin), '../dist/cli/main.cjs')
     const script = join(import.meta.dirname, 'warm-worker.ts')
-    const child = spawn(process.execPath, [...launcherOptions(), script, bundle], {
+    const child = spawn(process.execPath, [...launcherOptions(), ...thrift, script, bundle], {
       cwd: this.place.path,
       env: {
         PATH: process.env['PATH'] ?? '',

@@ -1,4 +1,4 @@
-import type { FileHandle } from 'node:fs/promises'
+import { fchmodSync, fchownSync } from 'node:fs'
 import { KvxError } from '../core/errors.ts'
 import { type AccountName, groupId, userId } from './accounts.ts'
 import { type Acl, applyAcl, expectedAcl, isModeAlone, modeOfAcl, readAcl } from './acl.ts'
@@ -69,12 +69,12 @@ export function requireGivable(path: string, uid: number, gid: number): void {
  * bits first and nobody else's, then the owner, then mode and ACL in one call. Then all of it is read back.
  * @throws KvxError ACL_UNSUPPORTED, ACL_DIFFERS, UNSAFE_OWNER, UNSAFE_MODE
  */
-export async function applyAccess(handle: FileHandle, path: string, wanted: NumericAccess): Promise<void> {
-  await handle.chmod((wanted.acl.owner << 6) & 0o600)
-  const before = openFacts(handle.fd)
-  if (before.uid !== wanted.uid || before.gid !== wanted.gid) await handle.chown(wanted.uid, wanted.gid)
-  await giveAcl(handle, path, wanted.acl)
-  const after = openFacts(handle.fd)
+export async function applyAccess(fd: number, path: string, wanted: NumericAccess): Promise<void> {
+  fchmodSync(fd, (wanted.acl.owner << 6) & 0o600)
+  const before = openFacts(fd)
+  if (before.uid !== wanted.uid || before.gid !== wanted.gid) fchownSync(fd, wanted.uid, wanted.gid)
+  await giveAcl(fd, path, wanted.acl)
+  const after = openFacts(fd)
   if (after.uid !== wanted.uid || after.gid !== wanted.gid) {
     throw new KvxError(
       'UNSAFE_OWNER',
@@ -93,10 +93,9 @@ export async function applyAccess(handle: FileHandle, path: string, wanted: Nume
  * A file that inherited no entries takes a plain mode in one call of this process. Entries have to go first, and in
  * the same step, since the mode would let them count: `setfacl` does that.
  */
-async function giveAcl(handle: FileHandle, path: string, wanted: Acl): Promise<void> {
-  if (isModeAlone(wanted) && isModeAlone(await readAcl(handle.fd, path)))
-    await handle.chmod(modeOfAcl(wanted))
-  else await applyAcl(handle.fd, wanted, path)
+async function giveAcl(fd: number, path: string, wanted: Acl): Promise<void> {
+  if (isModeAlone(wanted) && isModeAlone(await readAcl(fd, path))) fchmodSync(fd, modeOfAcl(wanted))
+  else await applyAcl(fd, wanted, path)
 }
 
 function effectiveUid(): number {

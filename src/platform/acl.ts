@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import { type ChildResult, runChild, toolFailed } from './child.ts'
 import { fileError } from './file-errors.ts'
+import { withOpenFiles } from './open-files.ts'
 import { randomId } from './random.ts'
 
 /** Read 4, write 2, execute 1, or a sum of them. */
@@ -35,14 +36,29 @@ export async function readAcl(fd: number, path?: string): Promise<Acl> {
 
 /** The ACLs of several open files by one `getfacl`, in their order. */
 export async function readAcls(fds: readonly number[], path?: string): Promise<readonly Acl[]> {
-  const names = fds.map((_, index) => `/proc/self/fd/${3 + index}`)
-  const result = await runChild('getfacl', ['-cpEn', '--', ...names], { fds, ownSession: true })
+  const result = await (fds.length > few ? readMany(fds) : readFew(fds))
   if (result.exitCode !== 0) throw aclToolError('getfacl', result, path)
   // An empty line ends what it says of each.
   const texts = result.stdout.toString('utf8').split('\n\n').slice(0, -1)
   const acls = texts.flatMap((text) => parseAcl(text) ?? [])
   if (acls.length !== fds.length || texts.length !== fds.length) throw noAcl()
   return acls
+}
+
+const options = ['-cpEn', '--'] as const
+const few = 8
+
+async function readFew(fds: readonly number[]): Promise<ChildResult> {
+  const names = fds.map((_, index) => `/proc/self/fd/${3 + index}`)
+  return await runChild('getfacl', [...options, ...names], { fds, ownSession: true })
+}
+
+/** Through our table of open files as an open directory: each descriptor that is handed over takes its time. */
+async function readMany(fds: readonly number[]): Promise<ChildResult> {
+  return await withOpenFiles(async (table) => {
+    const names = fds.map((fd) => `/proc/self/fd/3/${fd}`)
+    return await runChild('getfacl', [...options, ...names], { fds: [table], ownSession: true })
+  })
 }
 
 function noAcl(): KvxError {

@@ -18,7 +18,7 @@ export async function createFile(path: string, bytes: Uint8Array, access: Access
   try {
     if (await exists(target)) throw targetExists(path)
     const wanted = await resolveAccess(path, access, undefined)
-    const temp = await writeTemp(target, bytes, (handle) => applyAccess(handle, path, wanted))
+    const temp = await writeTemp(target, bytes, (fd) => applyAccess(fd, path, wanted))
     await linkInto(temp, target, path)
     const placed = await placedFacts(target, temp)
     await fsyncAfterChange(dirname(target), `${shownPath(path)} is created`)

@@ -102,7 +102,7 @@ async function prepare(
   bytes: Uint8Array,
   { old, expected, handles, company }: Exchange,
 ): Promise<Fresh> {
-  const temp = await writeTemp(target, bytes, accessOf(old.handle, old.facts, { path: target, company }))
+  const temp = await writeTemp(target, bytes, accessOf(old.handle.fd, old.facts, { path: target, company }))
   const path = join(
     dirname(target),
     `.${basename(target)}.${shortDigest(expected.bytes)}-${shortDigest(bytes)}.kvx-new`,

@@ -1,4 +1,4 @@
-import { closeSync, constants, lstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fsync, lstatSync, openSync, readSync } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
@@ -160,15 +160,29 @@ function decodeName(directory: string, name: Buffer): string {
  * calls this after a rename reports DURABILITY_UNKNOWN.
  */
 export async function fsyncDirectory(path: string): Promise<void> {
-  let handle: FileHandle | undefined
+  let fd: number | undefined
   try {
-    handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
-    await handle.sync()
+    fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY)
+    await fsyncOpen(fd)
   } catch (error) {
     throw fileError(error, 'write the directory', path)
   } finally {
-    await handle?.close().catch(() => undefined)
+    if (fd !== undefined) closeQuietly(fd)
   }
+}
+
+/** Waits for the medium in another thread: several files wait together. */
+export async function fsyncOpen(fd: number): Promise<void> {
+  await whenDone((done) => fsync(fd, done))
+}
+
+/** One call of Node that says in the end how it went. */
+export async function whenDone<Answer = void>(
+  call: (done: (error: Error | null, answer?: Answer) => void) => void,
+): Promise<Answer> {
+  return await new Promise((done, fail) => {
+    call((error, answer) => (error === null ? done(answer as Answer) : fail(error)))
+  })
 }
 
 /**

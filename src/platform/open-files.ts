@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { closeSync, constants, openSync, readFileSync } from 'node:fs'
 
 /** What Linux gives a process that nobody gave another limit. */
 const usual = 1024
@@ -10,5 +10,18 @@ export function openFilesLimit(): number {
     return soft === undefined ? usual : Number(soft)
   } catch {
     return usual
+  }
+}
+
+/**
+ * Our table of open files as an open directory, for a program that finds them in it under their numbers.
+ * @param use gets the directory's own descriptor
+ */
+export async function withOpenFiles<T>(use: (table: number) => Promise<T>): Promise<T> {
+  const table = openSync('/proc/self/fd', constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    return await use(table)
+  } finally {
+    closeSync(table)
   }
 }

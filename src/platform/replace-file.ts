@@ -1,11 +1,10 @@
 import { renameSync } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { type Access, applyAccess, requireGivable, resolveAccess } from './access.ts'
 import { fileError, shownPath } from './file-errors.ts'
 import { type FileFacts, openFacts, sameFile } from './file-facts.ts'
-import { fsyncAfterChange, lstatFacts, openForReading, requireRegular } from './files.ts'
+import { closeQuietly, fsyncAfterChange, lstatFacts, openToLook, requireRegular } from './files.ts'
 import { accessOf, copyAttributes, type Finish, requireSoleName } from './successor.ts'
 import { discard, placedFacts, removeLeftover, type TempFile, writeTemp } from './temp-file.ts'
 import { alone, type Company, type SharedJob } from './together.ts'
@@ -34,9 +33,9 @@ export async function replaceFile(
   options: ReplaceOptions = {},
 ): Promise<FileFacts> {
   const target = resolve(path)
-  let old: FileHandle | undefined
+  let old: number | undefined
   try {
-    old = await openForReading(target)
+    old = openToLook(target)
     const before = await replaceable(old, target, options.expected)
     const temp = await writeTemp(target, bytes, await successor(old, before, path, options))
     await renameOver(temp, target, before)
@@ -46,20 +45,20 @@ export async function replaceFile(
   } catch (error) {
     throw fileError(error, 'replace', path)
   } finally {
-    await old?.close().catch(() => undefined)
+    if (old !== undefined) closeQuietly(old)
   }
 }
 
 async function replaceable(
-  old: FileHandle,
+  old: number,
   target: string,
   expected: FileFacts | undefined,
 ): Promise<FileFacts> {
-  let facts = openFacts(old.fd)
+  let facts = openFacts(old)
   if (expected !== undefined && !sameFile(expected, facts)) throw changedMeanwhile(target)
   requireRegular(target, facts, 'replace')
   if (facts.nlink > 1 && (await removeLeftover(target))) {
-    facts = openFacts(old.fd) // a dead run linked the new file and kept its first name
+    facts = openFacts(old) // a dead run linked the new file and kept its first name
   }
   requireSoleName(target, facts)
   requireGivable(target, facts.uid, facts.gid)
@@ -68,16 +67,16 @@ async function replaceable(
 
 /** What gives the new file the access of the old one, or the changed one. Prepared before anything is written. */
 async function successor(
-  old: FileHandle,
+  old: number,
   before: FileFacts,
   path: string,
   { change, company }: ReplaceOptions,
 ): Promise<Finish> {
   if (change === undefined) return accessOf(old, before, { path, company })
   const wanted = await resolveAccess(path, change, before)
-  return async (handle) => {
-    await copyAttributes('xattr', [{ old, fresh: handle, path }])
-    await applyAccess(handle, path, wanted)
+  return async (fresh) => {
+    await copyAttributes('xattr', [{ old, fresh, path }])
+    await applyAccess(fresh, path, wanted)
   }
 }
 

@@ -1,4 +1,4 @@
-import { rename } from 'node:fs/promises'
+import { fchmodSync, renameSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { requireGivable } from './access.ts'
@@ -22,15 +22,15 @@ export async function writeState(path: string, bytes: Uint8Array): Promise<FileF
       requireRegular(target, old, 'replace')
       requireGivable(target, old.uid, process.getegid?.() ?? -1)
     }
-    const temp = await writeTemp(target, bytes, async (handle) => {
-      await handle.chmod(0o600)
-      const facts = openFacts(handle.fd)
+    const temp = await writeTemp(target, bytes, async (fd) => {
+      fchmodSync(fd, 0o600)
+      const facts = openFacts(fd)
       if (facts.uid !== process.geteuid?.() || facts.mode !== 0o600) {
         throw new KvxError('UNSAFE_MODE', `${shownPath(path)} did not take the mode 0600`)
       }
     })
     try {
-      await rename(temp.path, target)
+      renameSync(temp.path, target)
     } catch (error) {
       await discard(temp.path)
       throw error

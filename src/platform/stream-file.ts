@@ -103,7 +103,7 @@ export async function writeStreamed(path: string, target: StreamTarget): Promise
   let old: FileHandle | undefined
   try {
     if (target.expected !== undefined) old = await openExpected(final, target.expected)
-    const finish = old === undefined ? await newAccess(path, target.access) : await keptAccess(old, path)
+    const finish = old === undefined ? await newAccess(path, target.access) : await keptAccess(old.fd, path)
     const temp = await fillTemp(final, target.fill, finish)
     try {
       await target.prove?.(temp.path)
@@ -139,16 +139,16 @@ async function openExpected(path: string, expected: FileFacts): Promise<FileHand
 
 async function newAccess(path: string, access: Access): Promise<Finish> {
   const wanted = await resolveAccess(path, access, undefined)
-  return async (handle) => applyAccess(handle, path, wanted)
+  return async (fd) => applyAccess(fd, path, wanted)
 }
 
 /** User xattrs by `cp` between the two open files, then owner, mode and ACL as they are, read back. */
-async function keptAccess(old: FileHandle, path: string): Promise<Finish> {
-  const { uid, gid } = openFacts(old.fd)
-  const wanted: NumericAccess = { uid, gid, acl: await readAcl(old.fd, path) }
-  return async (handle) => {
-    await copyAttributes('xattr', [{ old, fresh: handle, path }])
-    await applyAccess(handle, path, wanted)
+async function keptAccess(old: number, path: string): Promise<Finish> {
+  const { uid, gid } = openFacts(old)
+  const wanted: NumericAccess = { uid, gid, acl: await readAcl(old, path) }
+  return async (fresh) => {
+    await copyAttributes('xattr', [{ old, fresh, path }])
+    await applyAccess(fresh, path, wanted)
   }
 }
 

@@ -1,14 +1,13 @@
-import { constants } from 'node:fs'
-import { type FileHandle, open } from 'node:fs/promises'
 import { KvxError } from '../core/errors.ts'
 import { readAcls, requireSameAcl, toolFileError } from './acl.ts'
 import { type ChildResult, runChild, toolFailed } from './child.ts'
 import { quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, openFacts } from './file-facts.ts'
+import { withOpenFiles } from './open-files.ts'
 import { alone, type Company, type SharedJob } from './together.ts'
 
 /** Gives a new file, open and not yet named, what it takes from the one whose place it gets. */
-export type Finish = (handle: FileHandle) => Promise<void>
+export type Finish = (fd: number) => Promise<void>
 
 /** A file with several names is not replaced: only one of them would get the new content. */
 export function requireSoleName(target: string, facts: FileFacts): void {
@@ -29,15 +28,15 @@ export function requireSoleName(target: string, facts: FileFacts): void {
  * @throws KvxError UNSAFE_OWNER, UNSAFE_MODE, ACL_DIFFERS (from what it returns) where one could not be kept
  */
 export function accessOf(
-  old: FileHandle,
+  old: number,
   before: FileFacts,
   { path, company = alone }: { readonly path: string; readonly company?: Company | undefined },
 ): Finish {
   return async (fresh) => company.share(bequeath, { old, fresh, before, path })
 }
 
-/** Two open files, the second one in place of the first, and its name for messages. */
-type Pair = { readonly old: FileHandle; readonly fresh: FileHandle; readonly path: string }
+/** Descriptors of two open files, the second one in place of the first, and its name for messages. */
+type Pair = { readonly old: number; readonly fresh: number; readonly path: string }
 type Succession = Pair & { readonly before: FileFacts }
 
 /** Two programs for all of them. Where that fails, two for each: then an error is about its file alone. */
@@ -58,12 +57,12 @@ const bequeath: SharedJob<Succession, void> = async (all) => {
 async function keepAccess(all: readonly Succession[]): Promise<void> {
   await copyAttributes('mode,ownership,xattr', all)
   for (const { fresh, before, path } of all) {
-    const after = openFacts(fresh.fd)
+    const after = openFacts(fresh)
     if (after.uid !== before.uid || after.gid !== before.gid) throw notKept('UNSAFE_OWNER', 'owner', path)
     if (after.mode !== before.mode) throw notKept('UNSAFE_MODE', 'mode', path)
   }
   const acls = await readAcls(
-    all.flatMap(({ old, fresh }) => [old.fd, fresh.fd]),
+    all.flatMap(({ old, fresh }) => [old, fresh]),
     all[0]?.path,
   )
   for (let at = 0; at < acls.length; at += 2) {
@@ -87,7 +86,7 @@ export async function copyAttributes(
   const result =
     pairs.length === 1
       ? await copyOne(options, first)
-      : await copyMany(options, new Map(pairs.map(({ old, fresh }) => [old.fd, fresh.fd])))
+      : await copyMany(options, new Map(pairs.map(({ old, fresh }) => [old, fresh])))
   if (result.exitCode === 0) return
   throw (
     toolFileError(result, 'keep the access of', first.path) ??
@@ -96,8 +95,8 @@ export async function copyAttributes(
 }
 
 async function copyOne(options: readonly string[], { old, fresh }: Pair): Promise<ChildResult> {
-  const fds = [old.fd, fresh.fd]
-  return await runChild('cp', [...options, '/proc/self/fd/3', '/proc/self/fd/4'], { fds, ownSession: true })
+  const files = ['/proc/self/fd/3', '/proc/self/fd/4']
+  return await runChild('cp', [...options, ...files], { fds: [old, fresh], ownSession: true })
 }
 
 /**
@@ -110,14 +109,11 @@ async function copyMany(
   options: readonly string[],
   numbers: ReadonlyMap<number, number>,
 ): Promise<ChildResult> {
-  const table = await open('/proc/self/fd', constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    const old = [...numbers.keys()].map((number) => `/proc/self/fd/${table.fd}/${number}`)
-    const fds = new Map([...numbers, [table.fd, table.fd]])
+  return await withOpenFiles(async (table) => {
+    const old = [...numbers.keys()].map((number) => `/proc/self/fd/${table}/${number}`)
+    const fds = new Map([...numbers, [table, table]])
     return await runChild('cp', [...options, ...old, '/proc/self/fd/'], { fds, ownSession: true })
-  } finally {
-    await table.close()
-  }
+  })
 }
 
 function notKept(code: 'UNSAFE_OWNER' | 'UNSAFE_MODE', what: string, path: string): KvxError {

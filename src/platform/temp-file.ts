@@ -1,10 +1,10 @@
-import { constants, unlinkSync } from 'node:fs'
-import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { closeSync, constants, fdatasync, openSync, unlinkSync, write, writeSync } from 'node:fs'
+import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, openFacts } from './file-facts.ts'
-import { lstatFacts } from './files.ts'
+import { closeQuietly, fsyncOpen, lstatFacts, whenDone } from './files.ts'
 
 /**
  * A new file under its temporary name: complete, on the medium, closed; nothing but the change of the name is
@@ -35,7 +35,7 @@ export async function removeLeftover(path: string): Promise<boolean> {
 export async function writeTemp(
   path: string,
   bytes: Uint8Array,
-  finish: (handle: FileHandle) => Promise<void>,
+  finish: (fd: number) => Promise<void>,
 ): Promise<TempFile> {
   return fillTemp(path, async (sheet) => sheet.write(bytes), finish)
 }
@@ -62,34 +62,34 @@ export type Sheet = {
 export async function fillTemp(
   path: string,
   fill: (sheet: Sheet) => Promise<void>,
-  finish: (handle: FileHandle) => Promise<void>,
+  finish: (fd: number) => Promise<void>,
 ): Promise<TempFile> {
   const temp = tempPathOf(path)
-  const handle = (await openNew(temp)) ?? (await openInPlaceOfLeftover(path))
+  const fd = openNew(temp) ?? (await openInPlaceOfLeftover(path))
   let written = 0
   let facts: FileFacts
   try {
     try {
       await fill({
         path: temp,
-        fd: handle.fd,
+        fd,
         write: async (bytes) => {
-          await writeFully(handle, bytes)
+          await append(fd, bytes)
           written += bytes.length
         },
         wrote: (bytes) => {
           written += bytes
         },
-        flush: async () => handle.datasync(),
+        flush: async () => whenDone((done) => fdatasync(fd, done)),
       })
-      await finish(handle)
-      await handle.sync()
-      facts = openFacts(handle.fd)
+      await finish(fd)
+      await fsyncOpen(fd)
+      facts = openFacts(fd)
     } catch (error) {
-      await handle.close().catch(() => undefined)
+      closeQuietly(fd)
       throw error
     }
-    await handle.close() // some file systems report a failed write only here
+    closeSync(fd) // some file systems report a failed write only here
     if (facts.size !== written) {
       throw new KvxError('IO_ERROR', `${shownPath(temp)} has ${facts.size} bytes instead of ${written}`)
     }
@@ -101,20 +101,20 @@ export async function fillTemp(
 }
 
 /** Undefined when something has the name. */
-async function openNew(temp: string): Promise<FileHandle | undefined> {
+function openNew(temp: string): number | undefined {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW
   try {
-    return await open(temp, flags, 0o600)
+    return openSync(temp, flags, 0o600)
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') return undefined
     throw error
   }
 }
 
-async function openInPlaceOfLeftover(path: string): Promise<FileHandle> {
+async function openInPlaceOfLeftover(path: string): Promise<number> {
   await removeLeftover(path)
-  const handle = await openNew(tempPathOf(path))
-  if (handle !== undefined) return handle
+  const fd = openNew(tempPathOf(path))
+  if (fd !== undefined) return fd
   const temp = shownPath(tempPathOf(path))
   throw new KvxError('LOCKED', `another process put ${temp} there at the same moment`, {
     hint: 'run the command again when the other one has ended',
@@ -140,7 +140,28 @@ export async function placedFacts(target: string, temp: TempFile): Promise<FileF
 
 /** Removes a temporary file that will not be used. The error that led here matters more than one of this. */
 export async function discard(temp: string): Promise<void> {
-  await unlink(temp).catch(() => undefined)
+  try {
+    unlinkSync(temp)
+  } catch {
+    // It stays as a leftover, which the next writer removes.
+  }
+}
+
+/** A trip to another thread and back takes longer than so many bytes to the cache. */
+const smallBytes = 65_536
+
+/** As {@link writeFully}; small pieces at once. */
+async function append(fd: number, bytes: Uint8Array): Promise<void> {
+  let offset = 0
+  while (offset < bytes.length) {
+    const left = bytes.length - offset
+    const written =
+      left <= smallBytes
+        ? writeSync(fd, bytes, offset, left, null)
+        : await whenDone<number>((done) => write(fd, bytes, offset, left, null, done))
+    if (written === 0) throw new KvxError('IO_ERROR', 'the system writes no more bytes')
+    offset += written
+  }
 }
 
 /** Writes all bytes at the descriptor's position: the kernel may take fewer at a time without an error. */

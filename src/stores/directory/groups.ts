@@ -4,7 +4,7 @@ import { openFilesLimit } from '../../platform/open-files.ts'
 import type { Directory } from './record-files.ts'
 
 /** So many files are replaced together at most: two short programs and one sync of their directory for all of them. */
-const most = 128
+const most = 512
 /** Where each file needs programs of its own, so many of them run at once. */
 const mostAlone = 4
 /** Memory holds the old and the new bytes of a group. */

@@ -174,12 +174,7 @@ async function swapPending(
 ): Promise<{ readonly changed: number; readonly lost: number }> {
   const { envelope, store } = open
   if (pending.length === 0) return { changed: 0, lost: 0 }
-  const rows = byId(
-    await store.fetch(
-      envelope.set,
-      pending.map(({ record }) => record.id),
-    ),
-  )
+  const rows = byId(await wholeRecords(open, pending))
   await options.backup.append(pending.map((one) => backupEntry(open, one, rows, options)))
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
   const outcomes = await store.swap(
@@ -189,6 +184,18 @@ async function swapPending(
   )
   const changed = outcomes.filter((outcome) => outcome === 'changed').length
   return { changed, lost: outcomes.length - changed }
+}
+
+async function wholeRecords(
+  { envelope, store }: OpenEnvelope,
+  pending: readonly Pending[],
+): Promise<readonly StoredRecord[]> {
+  const known = pending.flatMap(({ record }) => store.wholeOf?.(envelope.set, record) ?? [])
+  if (known.length === pending.length) return known
+  return await store.fetch(
+    envelope.set,
+    pending.map(({ record }) => record.id),
+  )
 }
 
 function prove(

@@ -1,4 +1,4 @@
-import { type BigIntStats, fstatSync } from 'node:fs'
+import { type BigIntStats, type Dirent, fstatSync } from 'node:fs'
 
 export type FileType = 'file' | 'directory' | 'symlink' | 'fifo' | 'socket' | 'device'
 
@@ -42,7 +42,7 @@ export function openFacts(fd: number): FileFacts {
   return factsOf(fstatSync(fd, { bigint: true }))
 }
 
-function typeOf(stat: BigIntStats): FileType {
+export function typeOf(stat: BigIntStats | Dirent<Buffer>): FileType {
   if (stat.isFile()) return 'file'
   if (stat.isDirectory()) return 'directory'
   if (stat.isSymbolicLink()) return 'symlink'

@@ -1,10 +1,18 @@
-import { closeSync, constants, fsync, lstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, type Dirent, fsync, lstatSync, openSync, readSync } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rmdir, unlink } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { removeAcl } from './acl.ts'
 import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
-import { type FileFacts, factsOf, modeText, openFacts, typeNames } from './file-facts.ts'
+import {
+  type FileFacts,
+  type FileType,
+  factsOf,
+  modeText,
+  openFacts,
+  typeNames,
+  typeOf,
+} from './file-facts.ts'
 
 /** Node sets O_CLOEXEC on every descriptor that it opens. */
 const readFlags = constants.O_RDONLY | constants.O_NONBLOCK
@@ -142,6 +150,20 @@ export async function listDirectory(path: string): Promise<string[]> {
     throw fileError(error, 'list', path)
   }
   return names.map((name) => decodeName(path, name)).sort()
+}
+
+/** As {@link listDirectory}, with the types of what has these names, links not followed. */
+export async function listEntries(
+  path: string,
+): Promise<{ readonly name: string; readonly type: FileType }[]> {
+  let entries: Dirent<Buffer>[]
+  try {
+    entries = await readdir(path, { encoding: 'buffer', withFileTypes: true })
+  } catch (error) {
+    throw fileError(error, 'list', path)
+  }
+  const found = entries.map((entry) => ({ name: decodeName(path, entry.name), type: typeOf(entry) }))
+  return found.sort((one, other) => (one.name < other.name ? -1 : 1))
 }
 
 function decodeName(directory: string, name: Buffer): string {

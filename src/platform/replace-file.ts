@@ -37,7 +37,8 @@ export async function replaceFile(
   try {
     old = openToLook(target)
     const before = await replaceable(old, target, options.expected)
-    const temp = await writeTemp(target, bytes, await successor(old, before, path, options))
+    const finish = await successor(old, before, path, options)
+    const temp = await writeTemp(target, bytes, finish, options.company)
     await renameOver(temp, target, before)
     const placed = await placedFacts(target, temp)
     await (options.company ?? alone).share(fsyncParents, path)
@@ -49,11 +50,7 @@ export async function replaceFile(
   }
 }
 
-async function replaceable(
-  old: number,
-  target: string,
-  expected: FileFacts | undefined,
-): Promise<FileFacts> {
+async function replaceable(old: number, target: string, expected: FileFacts | undefined): Promise<FileFacts> {
   let facts = openFacts(old)
   if (expected !== undefined && !sameFile(expected, facts)) throw changedMeanwhile(target)
   requireRegular(target, facts, 'replace')

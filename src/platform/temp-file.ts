@@ -5,6 +5,7 @@ import { KvxError } from '../core/errors.ts'
 import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, openFacts } from './file-facts.ts'
 import { closeQuietly, fsyncOpen, lstatFacts, whenDone } from './files.ts'
+import type { Company, SharedJob } from './together.ts'
 
 /**
  * A new file under its temporary name: complete, on the medium, closed; nothing but the change of the name is
@@ -31,14 +32,21 @@ export async function removeLeftover(path: string): Promise<boolean> {
   }
 }
 
-/** Writes the temporary file of `path` from bytes in memory; otherwise as {@link fillTemp}. */
+/**
+ * Writes the temporary file of `path` from bytes in memory; otherwise as {@link fillTemp}. Those of a company wait for
+ * the medium together, so that no name changes while others are still written.
+ */
 export async function writeTemp(
   path: string,
   bytes: Uint8Array,
   finish: (fd: number) => Promise<void>,
+  company?: Company,
 ): Promise<TempFile> {
-  return fillTemp(path, async (sheet) => sheet.write(bytes), finish)
+  const sync = company && ((fd: number): Promise<void> => company.share(fsyncAll, fd))
+  return fillTemp(path, async (sheet) => sheet.write(bytes), finish, sync)
 }
+
+const fsyncAll: SharedJob<number, void> = async (all) => await Promise.allSettled(all.map(fsyncOpen))
 
 /** The open temporary file, for who fills it. */
 export type Sheet = {
@@ -58,11 +66,13 @@ export type Sheet = {
  * pages clean, so that a second one would succeed over lost bytes.
  * @param fill writes the content, piece by piece or by threads of its own, which have ended when it returns
  * @param finish gives the open file its owner and access
+ * @param sync waits for the medium
  */
 export async function fillTemp(
   path: string,
   fill: (sheet: Sheet) => Promise<void>,
   finish: (fd: number) => Promise<void>,
+  sync = fsyncOpen,
 ): Promise<TempFile> {
   const temp = tempPathOf(path)
   const fd = openNew(temp) ?? (await openInPlaceOfLeftover(path))
@@ -83,7 +93,7 @@ export async function fillTemp(
         flush: async () => whenDone((done) => fdatasync(fd, done)),
       })
       await finish(fd)
-      await fsyncOpen(fd)
+      await sync(fd)
       facts = openFacts(fd)
     } catch (error) {
       closeQuietly(fd)

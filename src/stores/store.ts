@@ -101,6 +101,9 @@ export type Store = {
   /** Whole records with every column of the table, for the ciphertext backup. Missing ones are left out. */
   fetch(set: RecordSet, ids: readonly RecordId[]): Promise<readonly StoredRecord[]>
 
+  /** The same of a record that was scanned, where it is whole already: undefined where it must be fetched. */
+  wholeOf?(set: RecordSet, record: StoredRecord): StoredRecord | undefined
+
   /**
    * One transaction: each swap is compared and written, `readBack` sees what was written, the commit is durable
    * against power loss when the call returns. Outcomes are in the order of the swaps.

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Exchanged } from '../../platform/exchange-file.ts'
 import type { FileFacts } from '../../platform/file-facts.ts'
+import type { ReadFile } from '../../platform/files.ts'
 import type { Company } from '../../platform/together.ts'
 import type { RecordId, RecordSet } from '../store.ts'
 import { applyEdits, type Edit, type FileRecord, idKey } from './format.ts'
-import { type Directory, readRecordFile, replaceRecordFile } from './record-files.ts'
+import { type Directory, FileReader, readRecordFile, replaceRecordFile } from './record-files.ts'
 import { openStreamed } from './streamed-body.ts'
 
 /** A file of the store as it was opened: the same bytes however often its name is given to another. */
@@ -27,12 +28,20 @@ export type Body = {
   close(): Promise<void>
 }
 
-/** @returns undefined when there is no such file. @throws STORE_SHAPE, UNSAFE_FILE_TYPE, IO_ERROR */
-export async function openBody(directory: Directory, path: string): Promise<Body | undefined> {
+/**
+ * @param reader of one who opens several
+ * @returns undefined when there is no such file
+ * @throws STORE_SHAPE, UNSAFE_FILE_TYPE, IO_ERROR
+ */
+export async function openBody(
+  directory: Directory,
+  path: string,
+  reader?: FileReader,
+): Promise<Body | undefined> {
   const { sizes } = directory.format
   return sizes !== undefined && directory.isStreamed
     ? await openStreamed(directory, path, sizes)
-    : await openWhole(directory, path)
+    : wholeBody(directory, path, reader === undefined ? readRecordFile(directory, path) : reader.read(path))
 }
 
 /** Opens a file for the time of `use`. */
@@ -40,8 +49,9 @@ export async function withBody<T>(
   directory: Directory,
   path: string,
   use: (body: Body | undefined) => Promise<T>,
+  reader?: FileReader,
 ): Promise<T> {
-  const body = await openBody(directory, path)
+  const body = await openBody(directory, path, reader)
   try {
     return await use(body)
   } finally {
@@ -49,8 +59,26 @@ export async function withBody<T>(
   }
 }
 
-async function openWhole(directory: Directory, path: string): Promise<Body | undefined> {
-  const read = await readRecordFile(directory, path)
+/** The files of a group that are there, all of them opened before the first is touched. */
+export async function openBodies(directory: Directory, paths: readonly string[]): Promise<readonly Body[]> {
+  const bodies: Body[] = []
+  const reader = new FileReader(directory)
+  try {
+    for (const path of paths) {
+      const body = await openBody(directory, path, reader)
+      if (body !== undefined) bodies.push(body)
+    }
+    return bodies
+  } catch (error) {
+    for (const body of bodies) await body.close()
+    throw error
+  } finally {
+    reader.release()
+  }
+}
+
+/** A file that was read whole. */
+function wholeBody(directory: Directory, path: string, read: ReadFile | undefined): Body | undefined {
   if (read === undefined) return undefined
   const { bytes, facts } = read
   const recordsOf = (set: RecordSet): Iterable<FileRecord> =>

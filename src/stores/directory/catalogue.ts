@@ -1,7 +1,8 @@
 import type { CatalogueTable, RecordSet } from '../store.ts'
 import { openBody } from './body.ts'
 import { idKey } from './format.ts'
-import { type Directory, walkFiles } from './record-files.ts'
+import type { Directory } from './record-files.ts'
+import { walk } from './walk.ts'
 
 /** So many files are opened to see what members there are, and so many documents of each. */
 const sampledFiles = 20
@@ -14,14 +15,14 @@ type Members = Map<string, string>
 
 /** The records of the store's pattern, and in documents of JSON the members that a sample of them has. */
 export async function readCatalogue(directory: Directory): Promise<readonly CatalogueTable[]> {
-  const { match, format } = directory
+  const { target, match, format } = directory
   const table = match.pattern
   const files: string[] = []
   let count = 0n
-  for await (const found of walkFiles(directory, [match])) {
-    if (found.kind !== 'file') continue
-    count++
-    if (files.length < sampledFiles) files.push(found.path)
+  for await (const found of walk(target, [match])) {
+    const paths = found.flatMap(({ kind, path }) => (kind === 'file' ? [path] : []))
+    count += BigInt(paths.length)
+    files.push(...paths.slice(0, sampledFiles - files.length))
   }
   if (format.membersOf === undefined) {
     const id = format.sizes === undefined ? ['path'] : ['path', 'index']

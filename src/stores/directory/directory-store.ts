@@ -4,20 +4,20 @@ import { isKvxError, KvxError } from '../../core/errors.ts'
 import { recoverLeftover } from '../../platform/exchange-file.ts'
 import { fileError, quotedPath } from '../../platform/file-errors.ts'
 import { fsyncAfterChange, lstatFacts } from '../../platform/files.ts'
-import type { RecordId, RecordSet, Store, StoredRecord } from '../store.ts'
-import { openBody, withBody } from './body.ts'
+import type { Cells, RecordId, RecordSet, Store, StoredRecord } from '../store.ts'
+import { type Body, openBody, withBody } from './body.ts'
 import { readCatalogue } from './catalogue.ts'
 import { type DirectoryTarget, describeTarget, shapeError } from './directory-errors.ts'
 import { fileFormat } from './file-format.ts'
 import { type FileRecord, idKey, type RecordFormat } from './format.ts'
 import { fixedRecords, type RecordSizes } from './fixed-records.ts'
-import { compileGlob, type Glob, globProblem } from './glob.ts'
+import { compileGlob, globProblem } from './glob.ts'
 import { insertMissingRecords } from './insert.ts'
 import { inspectRecords } from './inspect.ts'
 import { jsonFormat, jsonLinesFormat } from './json-format.ts'
-import { type Directory, pathOf, requireSet, walkFiles } from './record-files.ts'
+import { type Directory, FileReader, pathOf, requireRecordFile, requireSet } from './record-files.ts'
 import { swapRecords } from './swap.ts'
-import { maxFileBytes } from './walk.ts'
+import { type Found, maxFileBytes, walk } from './walk.ts'
 
 export type DirectoryStoreOptions = {
   readonly name: string
@@ -77,6 +77,7 @@ export async function openDirectoryStore(options: DirectoryStoreOptions): Promis
     inspect: async (set) => inspectRecords(await ready(), set),
     scan: (set, pageSize) => scanPages(ready, set, pageSize),
     fetch: async (set, ids) => fetchRecords(await ready(), set, ids),
+    wholeOf: (set, record) => wholeOf(directory, set, record),
     swap: async (set, swaps, readBack) => swapRecords(await ready(), { set, swaps, readBack }),
     catalogue: async () => readCatalogue(await ready()),
     insertMissing: async (set, records) => insertMissingRecords(await ready(), set, records),
@@ -106,9 +107,9 @@ async function findDirectory({ name, path }: DirectoryStoreOptions): Promise<str
 async function clearLeftovers(directory: Directory): Promise<void> {
   const { target, match } = directory
   if (!(await holdsLock(target))) return
-  for await (const found of walkFiles(directory, [match])) {
-    if (found.kind === 'leftover') await recoverLeftover(join(target.path, found.path), maxFileBytes)
-  }
+  for await (const some of walk(target, [match]))
+    for (const { kind, path } of some)
+      if (kind === 'leftover') await recoverLeftover(join(target.path, path), maxFileBytes)
 }
 
 /**
@@ -135,33 +136,84 @@ async function* scanPages(
     throw new KvxError('BUG', 'a page holds at least one record')
   const directory = await ready()
   const globs = requireSet(directory, set)
-  let page: StoredRecord[] = []
-  let bytes = 0
-  for await (const { id, cells, start, end } of recordsBelow(directory, set, globs)) {
-    page.push({ id, cells })
-    bytes += end - start
-    if (page.length < pageSize && bytes < pageBytes) continue
-    yield page
-    page = []
-    bytes = 0
+  const page = new Page(pageSize)
+  for await (const found of walk(directory.target, globs)) {
+    yield* directory.isStreamed
+      ? streamedPages(directory, set, { found, page })
+      : wholePages(directory, set, { found, page })
   }
-  if (page.length > 0) yield page
+  if (page.length > 0) yield page.take()
 }
 
-async function* recordsBelow(
+type Reading = { readonly found: readonly Found[]; readonly page: Page }
+
+/** Files that are read whole, without a stop between two of them. */
+function* wholePages(
   directory: Directory,
   set: RecordSet,
-  globs: readonly Glob[],
-): AsyncGenerator<FileRecord> {
-  for await (const found of walkFiles(directory, globs)) {
-    if (found.kind !== 'file') continue
-    const body = await openBody(directory, found.path)
+  { found, page }: Reading,
+): Generator<readonly StoredRecord[]> {
+  const { format, target } = directory
+  const reader = new FileReader(directory)
+  try {
+    for (const { kind, path } of found) {
+      if (kind !== 'file') continue
+      const read = reader.read(path, (facts) => requireRecordFile(directory, path, facts))
+      if (read === undefined) continue
+      for (const record of format.records({ target, path, bytes: read.bytes }, set)) {
+        if (!page.add(record)) continue
+        reader.release()
+        yield page.take()
+      }
+    }
+  } finally {
+    reader.release()
+  }
+}
+
+async function* streamedPages(
+  directory: Directory,
+  set: RecordSet,
+  { found, page }: Reading,
+): AsyncGenerator<readonly StoredRecord[]> {
+  for (const { kind, path } of found) {
+    if (kind !== 'file') continue
+    const body = await openBody(directory, path)
     if (body === undefined) continue
     try {
-      yield* body.records(set)
+      requireRecordFile(directory, path, body.facts)
+      for await (const record of body.records(set)) if (page.add(record)) yield page.take()
     } finally {
       await body.close()
     }
+  }
+}
+
+class Page {
+  readonly #size: number
+  #records: StoredRecord[] = []
+  #bytes = 0
+
+  constructor(size: number) {
+    this.#size = size
+  }
+
+  get length(): number {
+    return this.#records.length
+  }
+
+  /** @returns whether it is full */
+  add({ id, cells, start, end }: FileRecord): boolean {
+    this.#records.push({ id, cells })
+    this.#bytes += end - start
+    return this.#records.length >= this.#size || this.#bytes >= pageBytes
+  }
+
+  take(): readonly StoredRecord[] {
+    const records = this.#records
+    this.#records = []
+    this.#bytes = 0
+    return records
   }
 }
 
@@ -174,18 +226,37 @@ async function fetchRecords(
   const globs = requireSet(directory, set)
   const wanted = Map.groupBy(ids, (id) => pathOf(set, id, globs))
   const found = new Map<string, StoredRecord>()
-  for (const [path, idsThere] of wanted) {
-    if (path === undefined) continue
-    await withBody(directory, path, async (body) => {
-      const there = (await body?.find(set, idsThere)) ?? new Map<string, FileRecord>()
-      for (const [key, { id, cells, start, end }] of there) {
-        const named = Object.fromEntries(set.id.map((column, index) => [column, id[index] ?? null]))
-        const whole = { [directory.format.whole]: (await body?.slice(start, end)) ?? null }
-        found.set(key, { id, cells: { ...named, ...cells, ...whole } })
-      }
-    })
+  const reader = new FileReader(directory)
+  const keep = async (body: Body | undefined, idsThere: readonly RecordId[]): Promise<void> => {
+    const there = (await body?.find(set, idsThere)) ?? new Map<string, FileRecord>()
+    for (const [key, { id, cells, start, end }] of there) {
+      const whole = { [directory.format.whole]: (await body?.slice(start, end)) ?? null }
+      found.set(key, { id, cells: { ...namesOf(set, id), ...cells, ...whole } })
+    }
+  }
+  try {
+    for (const [path, idsThere] of wanted) {
+      if (path !== undefined) await withBody(directory, path, async (body) => keep(body, idsThere), reader)
+    }
+  } finally {
+    reader.release()
   }
   return ids.flatMap((id) => found.get(idKey(id)) ?? [])
+}
+
+function namesOf(set: RecordSet, id: RecordId): Cells {
+  return Object.fromEntries(set.id.map((column, index) => [column, id[index] ?? null]))
+}
+
+/** Of a file that is one value: what was looked at is all that there is. */
+function wholeOf(
+  { format }: Directory,
+  set: RecordSet,
+  { id, cells }: StoredRecord,
+): StoredRecord | undefined {
+  return format.isOpaque && set.columns.includes(format.whole)
+    ? { id, cells: { ...namesOf(set, id), ...cells } }
+    : undefined
 }
 
 /** Writes every directory in which names changed once more; each replacement did it by itself already. */

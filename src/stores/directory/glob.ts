@@ -34,37 +34,48 @@ export function compileGlob(pattern: string): Glob {
   const names = pattern.split('/')
   if (names.at(-1) === '**') names.push('*') // a trailing `**` is about files below, not about the directory itself
   const parts = names.map(compilePart)
-  return { pattern, hasWildcard: /[*?]/.test(pattern), start: position(parts, new Set([0])) }
+  return { pattern, hasWildcard: /[*?]/.test(pattern), start: position(parts, [0], new Map()) }
 }
 
 type Part = { readonly isAny: boolean; readonly matches: (name: string, hidden: boolean) => boolean }
 
 function compilePart(text: string): Part {
+  const isAny = text === '**'
+  if (isAny || text === '*') return { isAny, matches: (name, hidden) => hidden || !name.startsWith('.') }
   const source = text.replaceAll(/[\\^$.*+?()[\]{}|]/g, (sign) =>
     sign === '*' ? '[^]*' : sign === '?' ? '[^]' : `\\${sign}`,
   )
-  const expression = new RegExp(`^${text === '**' ? '[^]*' : source}$`, 'u')
+  const expression = new RegExp(`^${source}$`, 'u')
   const takesDot = text.startsWith('.')
   const matches = (name: string, hidden: boolean): boolean =>
     (hidden || takesDot || !name.startsWith('.')) && expression.test(name)
-  return { isAny: text === '**', matches }
+  return { isAny, matches }
 }
 
-function position(parts: readonly Part[], from: ReadonlySet<number>): Position {
+/** @param known every position of the pattern that was ever met: they are few, and names are many */
+function position(parts: readonly Part[], from: readonly number[], known: Map<string, Position>): Position {
+  const key = from.join(',')
+  const found = known.get(key)
+  if (found !== undefined) return found
   const at = new Set(from)
   for (const index of at) if (parts[index]?.isAny === true) at.add(index + 1) // `**` may match no directory
-  return {
+  const all = [...at].sort((one, other) => one - other)
+  const made: Position = {
     isEnd: at.has(parts.length),
-    isOpen: [...at].some((index) => index < parts.length),
+    isOpen: all.some((index) => index < parts.length),
     step(name, hidden = false) {
-      const next = new Set<number>()
-      for (const index of at) {
+      const next: number[] = []
+      for (const index of all) {
         const part = parts[index]
-        if (part?.matches(name, hidden) === true) next.add(part.isAny ? index : index + 1)
+        if (part?.matches(name, hidden) !== true) continue
+        const to = part.isAny ? index : index + 1
+        if (next.at(-1) !== to) next.push(to)
       }
-      return position(parts, next)
+      return position(parts, next, known)
     },
   }
+  known.set(key, made)
+  return made
 }
 
 /** Whether all patterns match a relative path. */

@@ -55,7 +55,7 @@ async function insertOne(
         return 'inserted'
       continue
     }
-    const read = await readRecordFile(directory, path)
+    const read = readRecordFile(directory, path)
     const file = { target: directory.target, path, bytes: read?.bytes ?? Buffer.alloc(0) }
     if (read !== undefined && (!directory.format.isShared || findIn(directory, set, { ...file, record }))) {
       return 'present'
@@ -169,7 +169,7 @@ async function proven(
   set: RecordSet,
   { record, path }: { readonly record: StoredRecord; readonly path: string },
 ): Promise<'inserted'> {
-  const read = await readRecordFile(directory, path)
+  const read = readRecordFile(directory, path)
   if (read !== undefined && findIn(directory, set, { path, bytes: read.bytes, record }) !== undefined)
     return 'inserted'
   throw new KvxError(

@@ -1,14 +1,15 @@
-import { constants } from 'node:fs'
-import { access } from 'node:fs/promises'
+import { accessSync, constants } from 'node:fs'
 import { join } from 'node:path'
 import { requireGivable } from '../../platform/access.ts'
 import { requireExchange } from '../../platform/exchange-names.ts'
 import { fileError, shownPath } from '../../platform/file-errors.ts'
+import { lstatFacts } from '../../platform/files.ts'
 import type { RecordSet, StoreFacts } from '../store.ts'
 import { describeTarget } from './directory-errors.ts'
 import { withBody } from './body.ts'
 import { countRecords } from './fixed-records.ts'
-import { type Directory, requireSet, walkFiles } from './record-files.ts'
+import { type Directory, requireRecordFile, requireSet } from './record-files.ts'
+import { type Found, walk } from './walk.ts'
 
 type Counts = { records: bigint; files: number; hidden: number; leftovers: number }
 
@@ -21,17 +22,26 @@ export async function inspectRecords(directory: Directory, set: RecordSet): Prom
   const globs = requireSet(directory, set)
   if (directory.isOnline) await requireExchange()
   const counts: Counts = { records: 0n, files: 0, hidden: 0, leftovers: 0 }
-  for await (const found of walkFiles(directory, globs)) {
-    if (found.kind === 'hidden') counts.hidden++
-    else if (found.kind === 'leftover') counts.leftovers++
-    else {
-      const full = join(directory.target.path, found.path)
-      requireGivable(full, found.facts.uid, found.facts.gid)
-      counts.files++
-      counts.records += await countIn(directory, set, { path: found.path, size: found.facts.size })
-    }
-  }
+  for await (const some of walk(directory.target, globs))
+    for (const found of some) await look(directory, set, { found, counts })
   return { records: counts.records, warnings: warningsOf(directory, set, counts) }
+}
+
+async function look(
+  directory: Directory,
+  set: RecordSet,
+  { found, counts }: { readonly found: Found; readonly counts: Counts },
+): Promise<void> {
+  if (found.kind === 'hidden') counts.hidden++
+  if (found.kind === 'leftover') counts.leftovers++
+  if (found.kind !== 'file') return
+  const full = join(directory.target.path, found.path)
+  const facts = await lstatFacts(full)
+  if (facts === undefined) return // it vanished meanwhile
+  requireRecordFile(directory, found.path, facts)
+  requireGivable(full, facts.uid, facts.gid)
+  counts.files++
+  counts.records += await countIn(directory, set, { path: found.path, size: facts.size })
 }
 
 type Counted = { readonly path: string; readonly size: number }
@@ -40,9 +50,11 @@ async function countIn(directory: Directory, set: RecordSet, file: Counted): Pro
   const { isOpaque, sizes } = directory.format
   if (isOpaque || sizes !== undefined) {
     const full = join(directory.target.path, file.path)
-    await access(full, constants.R_OK).catch((error: unknown) => {
+    try {
+      accessSync(full, constants.R_OK)
+    } catch (error) {
       throw fileError(error, 'read', full)
-    })
+    }
     return sizes === undefined ? 1n : BigInt(countRecords(directory.target, file, sizes))
   }
   return await withBody(directory, file.path, async (body) => {

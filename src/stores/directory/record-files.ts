@@ -1,17 +1,18 @@
 import { realpathSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { isKvxError } from '../../core/errors.ts'
 import { type Exchanged, exchangeFile } from '../../platform/exchange-file.ts'
 import { fileError } from '../../platform/file-errors.ts'
 import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
-import { lstatFacts, type ReadFile, readFileCapped } from '../../platform/files.ts'
+import { lstatFacts, type ReadFile } from '../../platform/files.ts'
+import { HeldFolder, Room } from '../../platform/held-folder.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
 import type { Company } from '../../platform/together.ts'
 import type { RecordId, RecordSet } from '../store.ts'
 import { type DirectoryTarget, fileShapeError, shapeError } from './directory-errors.ts'
 import type { RecordFormat } from './format.ts'
 import { compileGlob, type Glob, globProblem, matchesAll } from './glob.ts'
-import { type Found, maxFileBytes, walk } from './walk.ts'
+import { maxFileBytes, requireRecord, requireSize } from './walk.ts'
 
 /** A directory store as its parts see it. */
 export type Directory = {
@@ -41,9 +42,9 @@ export function requireSet(directory: Directory, set: RecordSet): readonly Glob[
   return globs
 }
 
-/** {@link walk} with the size that the directory's files may have. */
-export function walkFiles(directory: Directory, globs: readonly Glob[]): AsyncGenerator<Found> {
-  return walk(directory.target, globs, directory.isStreamed ? Number.POSITIVE_INFINITY : maxFileBytes)
+/** {@link requireRecord} with the size that the directory's files may have. */
+export function requireRecordFile({ target, isStreamed }: Directory, path: string, facts: FileFacts): void {
+  requireRecord(target, path, facts, isStreamed ? Number.POSITIVE_INFINITY : maxFileBytes)
 }
 
 function oneFile(globs: readonly Glob[]): string | undefined {
@@ -62,14 +63,65 @@ export function pathOf(set: RecordSet, id: RecordId, globs: readonly Glob[]): st
  * A file as it is now, undefined when it is missing.
  * @throws STORE_SHAPE when a link leads to it, UNSAFE_FILE_TYPE, IO_ERROR
  */
-export async function readRecordFile({ target }: Directory, path: string): Promise<ReadFile | undefined> {
-  const full = join(target.path, path)
+export function readRecordFile(directory: Directory, path: string): ReadFile | undefined {
+  const reader = new FileReader(directory)
   try {
-    await requireNoLink(target, path)
-    return await readFileCapped(full, { maxBytes: maxFileBytes })
-  } catch (error) {
-    if (isKvxError(error, 'FILE_NOT_FOUND')) return undefined
-    throw error
+    return reader.read(path)
+  } finally {
+    reader.release()
+  }
+}
+
+/**
+ * Reads files at once, and holds the folder of the last one: that no link leads there is asked once for all of its
+ * files that are read in a row. Release it before anything is waited for.
+ */
+export class FileReader {
+  readonly #target: DirectoryTarget
+  readonly #room = new Room()
+  #path = ''
+  #folder: HeldFolder | undefined
+
+  constructor({ target }: Pick<Directory, 'target'>) {
+    this.#target = target
+  }
+
+  /**
+   * A file as it is now, undefined when it is missing.
+   * @param require refuses by what was opened
+   * @throws STORE_SHAPE when a link leads to it, UNSAFE_FILE_TYPE, IO_ERROR
+   */
+  read(path: string, require?: (facts: FileFacts) => void): ReadFile | undefined {
+    const full = join(this.#target.path, path)
+    try {
+      return this.#folderOf(full, path).readFile(basename(full), {
+        path: full,
+        room: this.#room,
+        require: require ?? ((facts) => requireSize(this.#target, path, facts)),
+      })
+    } catch (error) {
+      if (isKvxError(error, 'FILE_NOT_FOUND')) return undefined
+      throw error
+    }
+  }
+
+  #folderOf(full: string, path: string): HeldFolder {
+    const parent = dirname(full)
+    if (this.#folder !== undefined && this.#path === parent) return this.#folder
+    this.release()
+    const folder = new HeldFolder(parent)
+    if (folder.canonicalPath() !== parent) {
+      folder.close()
+      throw fileShapeError(this.#target, path, 'a symbolic link leads to it')
+    }
+    this.#path = parent
+    this.#folder = folder
+    return folder
+  }
+
+  release(): void {
+    this.#folder?.close()
+    this.#folder = undefined
   }
 }
 

@@ -3,12 +3,12 @@ import { shownPath } from '../../platform/file-errors.ts'
 import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
 import { type Company, together } from '../../platform/together.ts'
 import type { Cells, ReadBack, RecordId, RecordSet, StoredRecord, Swap, SwapOutcome } from '../store.ts'
-import { type Body, openBody, withBody } from './body.ts'
+import { type Body, openBodies, withBody } from './body.ts'
 import { describeTarget } from './directory-errors.ts'
 import { type Edit, type FileRecord, idKey } from './format.ts'
 import { groupsOf } from './groups.ts'
 import { sameCell } from './json-member.ts'
-import { type Directory, pathOf, requireSet } from './record-files.ts'
+import { type Directory, FileReader, pathOf, requireSet } from './record-files.ts'
 
 export type SwapBatch = {
   readonly set: RecordSet
@@ -42,13 +42,13 @@ export async function swapRecords(directory: Directory, batch: SwapBatch): Promi
   const written: Written[] = []
   try {
     for (const group of await groupsOf(directory, [...byPath.keys()])) {
-      const ends = await together(group, async (path, company) =>
-        swapFile(directory, { ...batch, path, indexes: byPath.get(path) ?? [], outcomes, written, company }),
+      const ends = await together(await openBodies(directory, group), async (body, company) =>
+        swapFile(body, { ...batch, indexes: byPath.get(body.path) ?? [], outcomes, written, company }),
       )
       for (const end of ends) if (end.status === 'rejected') throw end.reason
     }
     const records = new Map<number, StoredRecord>()
-    for (const file of written) await readWritten(directory, batch, { file, outcomes, records })
+    await readBackOf(directory, batch, { written, outcomes, records })
     const inOrder = [...records].sort(([one], [other]) => one - other).map(([, record]) => record)
     if (inOrder.length > 0) readBack(inOrder)
   } catch (error) {
@@ -67,22 +67,19 @@ function requireWritable(set: RecordSet, { id, expected, change }: Swap): void {
 }
 
 type FileSwap = SwapBatch & {
-  readonly path: string
   readonly indexes: readonly number[]
   readonly outcomes: SwapOutcome[]
   readonly written: Written[]
   readonly company: Company
 }
 
-async function swapFile(directory: Directory, work: FileSwap): Promise<void> {
-  const { path, indexes, outcomes, written, company } = work
-  const body = await openBody(directory, path)
-  if (body === undefined) return
+async function swapFile(body: Body, work: FileSwap): Promise<void> {
+  const { indexes, outcomes, written, company } = work
   try {
     const { edits, changing } = await compare(body, work)
     if (changing.length === 0) return
     const undo = await inverseOf(body, edits)
-    const file: Written = { path, undo, digest: undefined, placed: undefined, indexes: changing }
+    const file: Written = { path: body.path, undo, digest: undefined, placed: undefined, indexes: changing }
     written.push(file)
     const announce = (digest: string): void => {
       file.digest = digest
@@ -142,11 +139,26 @@ function holds(record: FileRecord, cells: Cells): boolean {
   return Object.entries(cells).every(([column, cell]) => sameCell(record.cells[column] ?? null, cell))
 }
 
-type Reading = {
-  readonly file: Written
+type ReadBackOf = {
+  readonly written: readonly Written[]
   readonly outcomes: SwapOutcome[]
   readonly records: Map<number, StoredRecord>
 }
+
+async function readBackOf(
+  directory: Directory,
+  batch: SwapBatch,
+  { written, outcomes, records }: ReadBackOf,
+): Promise<void> {
+  const reader = new FileReader(directory)
+  try {
+    for (const file of written) await readWritten(directory, batch, { file, outcomes, records, reader })
+  } finally {
+    reader.release()
+  }
+}
+
+type Reading = Omit<ReadBackOf, 'written'> & { readonly file: Written; readonly reader: FileReader }
 
 /**
  * Reads a written file through a fresh open. What another program changed since is its own: those records are
@@ -155,9 +167,9 @@ type Reading = {
 async function readWritten(
   directory: Directory,
   { set, swaps }: SwapBatch,
-  { file, outcomes, records }: Reading,
+  { file, outcomes, records, reader }: Reading,
 ): Promise<void> {
-  const found = await withBody(directory, file.path, async (body) => {
+  const find = async (body: Body | undefined): Promise<ReadonlyMap<string, FileRecord> | undefined> => {
     if (body !== undefined && isOurs(file, body) && (await body.digest()) !== file.digest) {
       throw new KvxError(
         'READ_BACK_FAILED',
@@ -166,7 +178,8 @@ async function readWritten(
       )
     }
     return await body?.find(set, idsOf({ swaps, indexes: file.indexes }))
-  })
+  }
+  const found = await withBody(directory, file.path, find, reader)
   for (const index of file.indexes) {
     const swap = swaps[index]
     const record = swap && found?.get(idKey(swap.id))

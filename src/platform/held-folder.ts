@@ -1,0 +1,101 @@
+import { closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs'
+import { KvxError } from '../core/errors.ts'
+import { fileError, shownPath } from './file-errors.ts'
+import { type FileFacts, openFacts } from './file-facts.ts'
+import { closeQuietly, type ReadFile, requireRegular } from './files.ts'
+
+/** O_PATH, for which Node has no name: what it opens is held and can be walked through, no more. */
+const pathOnly = 0o10000000
+const readFlags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW
+
+/** Small files share a buffer: one for each is more work for the collector than reading it. */
+const sharedBytes = 131_072
+const largestShared = sharedBytes / 4
+
+/** Room for what is read, of one who reads several files. */
+export class Room {
+  #free = Buffer.alloc(0)
+  #isFirst = true
+
+  take(size: number): Buffer {
+    // Who reads one file alone needs no more.
+    if (this.#isFirst || size > largestShared) {
+      this.#isFirst = false
+      return Buffer.allocUnsafeSlow(size)
+    }
+    if (size > this.#free.length) this.#free = Buffer.allocUnsafeSlow(sharedBytes)
+    const room = this.#free.subarray(0, size)
+    this.#free = this.#free.subarray(size)
+    return room
+  }
+}
+
+export type HeldReading = {
+  /** For messages. */
+  readonly path: string
+  /** Refuses by what was opened, before anything of it is read. */
+  readonly require: (facts: FileFacts) => void
+  readonly room: Room
+}
+
+/**
+ * A folder that is held open: what is read through it lies in that very folder, whatever is put in its place or in
+ * that of a folder above meanwhile. One question to the kernel says by which path it is reached without a link.
+ */
+export class HeldFolder {
+  readonly #fd: number
+
+  /** @throws KvxError FILE_NOT_FOUND, IO_ERROR */
+  constructor(path: string) {
+    try {
+      this.#fd = openSync(path, pathOnly | constants.O_DIRECTORY)
+    } catch (error) {
+      throw fileError(error, 'read', path)
+    }
+  }
+
+  /** The canonical path of the folder at this moment. */
+  canonicalPath(): string {
+    return readlinkSync(`/proc/self/fd/${this.#fd}`)
+  }
+
+  /**
+   * Reads a whole regular file of the folder, which is refused by what was opened.
+   * @throws KvxError FILE_NOT_FOUND, UNSAFE_FILE_TYPE (type, link), IO_ERROR (changed while it was read)
+   */
+  readFile(name: string, { path, require, room }: HeldReading): ReadFile {
+    let fd: number | undefined
+    try {
+      fd = openSync(`/proc/self/fd/${this.#fd}/${name}`, readFlags)
+      const facts = openFacts(fd)
+      requireRegular(path, facts, 'read')
+      require(facts)
+      return { bytes: readExactly(fd, path, room.take(facts.size + 1)), facts }
+    } catch (error) {
+      throw fileError(error, 'read', path)
+    } finally {
+      if (fd !== undefined) closeQuietly(fd)
+    }
+  }
+
+  close(): void {
+    closeSync(this.#fd)
+  }
+}
+
+/** @param bytes have room for one more, which shows whether the file grew */
+function readExactly(fd: number, path: string, bytes: Buffer): Buffer {
+  const size = bytes.length - 1
+  let length = 0
+  while (length <= size) {
+    const bytesRead = readSync(fd, bytes, length, size + 1 - length, length)
+    length += bytesRead
+    // A regular file gives less than was asked for where it ends.
+    if (bytesRead === 0 || length === size) break
+  }
+  if (length === size) return bytes.subarray(0, size)
+  bytes.fill(0)
+  throw new KvxError('IO_ERROR', `cannot read ${shownPath(path)}: it changed while it was read`, {
+    hint: 'run the command again when nothing else writes the file',
+  })
+}

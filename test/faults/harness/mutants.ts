@@ -23,7 +23,7 @@ type Mutant = {
   readonly fault?: string
 }
 
-const notSynced: Edit = { file: 'src/platform/temp-file.ts', from: '      await handle.sync()\n', to: '' }
+const notSynced: Edit = { file: 'src/platform/temp-file.ts', from: '      await sync(fd)\n', to: '' }
 
 const mutants: readonly Mutant[] = [
   { title: 'a new file is not synced', edits: [notSynced], only: 'keygen home' },
@@ -33,8 +33,8 @@ const mutants: readonly Mutant[] = [
       notSynced,
       {
         file: 'src/platform/state-file.ts',
-        from: '      await rename(temp.path, target)\n',
-        to: "      await rename(temp.path, target)\n      const late = await (await import('node:fs/promises')).open(target)\n      await late.sync()\n      await late.close()\n",
+        from: '      renameSync(temp.path, target)\n',
+        to: "      renameSync(temp.path, target)\n      const late = await (await import('node:fs/promises')).open(target)\n      await late.sync()\n      await late.close()\n",
       },
     ],
     only: 'keygen home',
@@ -44,7 +44,7 @@ const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/platform/files.ts',
-        from: "    await handle.sync()\n  } catch (error) {\n    throw fileError(error, 'write the directory', path)",
+        from: "    await fsyncOpen(fd)\n  } catch (error) {\n    throw fileError(error, 'write the directory', path)",
         to: "  } catch (error) {\n    throw fileError(error, 'write the directory', path)",
       },
     ],
@@ -67,8 +67,8 @@ const mutants: readonly Mutant[] = [
     edits: [
       {
         file: 'src/platform/temp-file.ts',
-        from: 'offset += bytesWritten',
-        to: 'offset += Math.max(bytesWritten, bytes.length)',
+        from: 'offset += written\n',
+        to: 'offset += Math.max(written, bytes.length)\n',
       },
       {
         file: 'src/platform/temp-file.ts',
@@ -81,7 +81,7 @@ const mutants: readonly Mutant[] = [
   {
     title: 'a new file is open to others until it is complete',
     edits: [
-      { file: 'src/platform/temp-file.ts', from: 'open(temp, flags, 0o600)', to: 'open(temp, flags, 0o644)' },
+      { file: 'src/platform/temp-file.ts', from: 'openSync(temp, flags, 0o600)', to: 'openSync(temp, flags, 0o644)' },
       { file: 'src/platform/harden.ts', from: 'process.umask(0o077)', to: 'process.umask(0o022)' },
     ],
     only: 'keygen home',

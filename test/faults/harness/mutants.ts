@@ -81,7 +81,11 @@ const mutants: readonly Mutant[] = [
   {
     title: 'a new file is open to others until it is complete',
     edits: [
-      { file: 'src/platform/temp-file.ts', from: 'openSync(temp, flags, 0o600)', to: 'openSync(temp, flags, 0o644)' },
+      {
+        file: 'src/platform/temp-file.ts',
+        from: 'openSync(temp, flags, 0o600)',
+        to: 'openSync(temp, flags, 0o644)',
+      },
       { file: 'src/platform/harden.ts', from: 'process.umask(0o077)', to: 'process.umask(0o022)' },
     ],
     only: 'keygen home',

@@ -3,7 +3,7 @@ import { isKvxError } from '../core/errors.ts'
 import { inBackground } from '../platform/background.ts'
 import { runChild, toolFailed } from '../platform/child.ts'
 import { exists, makeDirectory, readFileCapped } from '../platform/files.ts'
-import { acquireLock } from '../platform/lock.ts'
+import { whileLocked } from '../platform/lingering-lock.ts'
 import { notice } from '../platform/notices.ts'
 import { openStreamReader } from '../platform/stream-file.ts'
 import { writeState } from '../platform/state-file.ts'
@@ -63,8 +63,7 @@ export function openSink(directory: string, program: SinkProgram): Sink {
 async function deliver(directory: string, program: SinkProgram): Promise<void> {
   const folder = sinkFolder(directory)
   await makeDirectory(folder, 0o700)
-  const lock = await acquireLock(folder, 'the audit sink', { waitMs: lockPatienceMs })
-  try {
+  await whileLocked(folder, { what: 'the audit sink', waitMs: lockPatienceMs }, async () => {
     for (let at = await positionOf(directory); ; ) {
       const { batch, start } = await readFrom(logPath(directory), at)
       if (batch.length === 0) return
@@ -78,9 +77,7 @@ async function deliver(directory: string, program: SinkProgram): Promise<void> {
       at = start + batch.length
       await writeState(positionPath(directory), Buffer.from(`${JSON.stringify({ bytes: at })}\n`))
     }
-  } finally {
-    lock.release()
-  }
+  })
 }
 
 function sinkFolder(directory: string): string {

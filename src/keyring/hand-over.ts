@@ -7,7 +7,7 @@ import { shareReceipt } from '../backup/shares/receipts.ts'
 import { type DealtShare, type ShareSet, shownSet } from '../backup/shares/share-set.ts'
 import { type StoredShareSet, writeShareSet } from '../backup/shares/share-sets.ts'
 import type { Share } from '../core/share/share-text.ts'
-import { acquireLock, type Lock } from '../platform/lock.ts'
+import { whileLocked } from '../platform/lingering-lock.ts'
 import { refreshCopy } from './keyring.ts'
 import type { Workspace } from './workspace.ts'
 
@@ -97,10 +97,5 @@ export function shareHomeOf(workspace: Workspace): ShareHome {
 
 /** Changes of manifests are made one at a time. */
 export async function withBackupsLocked<T>(workspace: Workspace, work: () => Promise<T>): Promise<T> {
-  const lock: Lock = await acquireLock(workspace.home.backups, 'the backups', { waitMs: patienceMs })
-  try {
-    return await work()
-  } finally {
-    lock.release()
-  }
+  return await whileLocked(workspace.home.backups, { what: 'the backups', waitMs: patienceMs }, work)
 }

@@ -5,6 +5,7 @@ import { keyOf, readKeyring } from '../keyring/keyring.ts'
 import type { Workspace } from '../keyring/workspace.ts'
 import { currentActor } from '../platform/actor.ts'
 import { exists, makeDirectory } from '../platform/files.ts'
+import { whileLocked } from '../platform/lingering-lock.ts'
 import { acquireLock, type Lock } from '../platform/lock.ts'
 import { randomId } from '../platform/random.ts'
 import { writeState } from '../platform/state-file.ts'
@@ -30,24 +31,25 @@ export async function startRun(
   plan: Plan,
   facts: Readonly<Record<string, string>> = {},
 ): Promise<RunRow> {
-  const lock = await acquireLock(workspace.home.runs, 'the list of runs', { waitMs: creationWaitMs })
-  try {
-    const { kind, key, from, to } = plan.terms
-    refuseOpenRun(journal, key)
-    await refuseStalePlan(workspace, plan)
-    const id = randomId()
-    const data = { kind, planDigest: plan.digest }
-    const intent = { action: 'run.begin', subject: `${key}@${to}`, run: id, data }
-    return await withIntent(workspace.audit, intent, async () => {
-      await makeDirectory(runDirectory(workspace, id), 0o700)
-      await writeState(planPath(workspace.home, id), encodePlan(plan))
-      const actor = currentActor()
-      const row = { id, kind, key, fromVersion: from, toVersion: to, planDigest: plan.digest, actor }
-      return journal.create(row, facts)
-    })
-  } finally {
-    lock.release()
-  }
+  return await whileLocked(
+    workspace.home.runs,
+    { what: 'the list of runs', waitMs: creationWaitMs },
+    async () => {
+      const { kind, key, from, to } = plan.terms
+      refuseOpenRun(journal, key)
+      await refuseStalePlan(workspace, plan)
+      const id = randomId()
+      const data = { kind, planDigest: plan.digest }
+      const intent = { action: 'run.begin', subject: `${key}@${to}`, run: id, data }
+      return await withIntent(workspace.audit, intent, async () => {
+        await makeDirectory(runDirectory(workspace, id), 0o700)
+        await writeState(planPath(workspace.home, id), encodePlan(plan))
+        const actor = currentActor()
+        const row = { id, kind, key, fromVersion: from, toVersion: to, planDigest: plan.digest, actor }
+        return journal.create(row, facts)
+      })
+    },
+  )
 }
 
 /** Between the plan and the run lies a person's yes: what seals may have changed meanwhile. */

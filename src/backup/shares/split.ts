@@ -6,7 +6,7 @@ import { alphabet } from '../../core/share/gf32.ts'
 import { type Share, shareDigest } from '../../core/share/share-text.ts'
 import { isoNow } from '../../platform/clock.ts'
 import { makeDirectory } from '../../platform/files.ts'
-import { acquireLock } from '../../platform/lock.ts'
+import { whileLocked } from '../../platform/lingering-lock.ts'
 import { randomBytes } from '../../platform/random.ts'
 import { createFolder, removeFolder, unfinishedFolders } from '../../platform/whole-folder.ts'
 import type { KeyPurpose } from '../plaintext.ts'
@@ -73,8 +73,7 @@ export async function splitToCustodians(request: SplitRequest): Promise<StoredSh
 type Dealt = { readonly stored: StoredShareSet; readonly shares: readonly Share[] }
 
 async function dealLocked(request: SplitRequest, root: string): Promise<Dealt> {
-  const lock = await acquireLock(request.directory, 'the backups', { waitMs: lockPatienceMs })
-  try {
+  return await whileLocked(request.directory, { what: 'the backups', waitMs: lockPatienceMs }, async () => {
     for (const name of await unfinishedFolders(root)) await removeFolder(join(root, name))
     const setId = await newSetId(request.directory)
     const { name, version, threshold, material, custodians } = request
@@ -94,9 +93,7 @@ async function dealLocked(request: SplitRequest, root: string): Promise<Dealt> {
       for (const { point } of shares) point.wipe()
       throw error
     }
-  } finally {
-    lock.release()
-  }
+  })
 }
 
 const lockPatienceMs = 10_000

@@ -4,7 +4,7 @@ import { isKvxError, KvxError } from '../../core/errors.ts'
 import { fingerprintOf } from '../../core/fingerprint.ts'
 import type { Secret } from '../../core/secret.ts'
 import type { Home } from '../home.ts'
-import { acquireLock } from '../../platform/lock.ts'
+import { whileLocked } from '../../platform/lingering-lock.ts'
 import { changeKeyring, keyOf, readKeyring, versionOf } from '../keyring.ts'
 import type { KeyRecord, Keyring } from '../keyring-file.ts'
 import { loadMaterial } from '../material.ts'
@@ -48,12 +48,8 @@ export async function publishKey(
   key: { readonly name: string; readonly config: KeyConfig },
   options: { readonly withdraw?: boolean } = {},
 ): Promise<readonly PublishedPlace[]> {
-  const lock = await acquireLock(home.keys, 'the published places', { waitMs: publishWaitMs })
-  try {
-    return await publishLocked(home, key, options)
-  } finally {
-    lock.release()
-  }
+  const lock = { what: 'the published places', waitMs: publishWaitMs }
+  return await whileLocked(home.keys, lock, () => publishLocked(home, key, options))
 }
 
 const publishWaitMs = 30_000

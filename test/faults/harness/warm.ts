@@ -1,22 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Writable } from 'node:stream'
+import { nodeFlags } from '../../../tools/node-flags.ts'
 import { kvxBin } from '../../support/cli.ts'
 import { Counters } from './counters.ts'
 import { type Ended, parseCall, type Place, shimEnvironment, type ShimOptions, type Shimmed } from './shim.ts'
 
 /** A process is put aside after so many commands: what they leave in its memory shall not add up. */
 const most = 400
-
-/** What the launcher gives to Node where a command may become a long run. */
-function launcherOptions(): readonly string[] {
-  const launcher = readFileSync(kvxBin, 'utf8')
-  const [, heap = ''] = /^heap='(-[^']+)'$/m.exec(launcher) ?? []
-  const [, rest = ''] = /^exec "\$node" \$heap ((?:.*\\\n)*.*) "\$here\/kvx\.cjs"/m.exec(launcher) ?? []
-  if (heap === '' || rest === '') throw new Error('bin/kvx starts Node in another way than the harness knows')
-  return `${heap} ${rest}`.split(/[\s\\]+/)
-}
 
 /** Other threads of V8 and code that is never called cost more here than they give. */
 const thrift = ['--v8-pool-size=0', '--max-lazy']
@@ -51,7 +42,7 @@ export class WarmKvx {
   private start(): ChildProcess {
     const bundle = join(dirname(kvxBin), '../dist/cli/main.cjs')
     const script = join(import.meta.dirname, 'warm-worker.ts')
-    const child = spawn(process.execPath, [...launcherOptions(), ...thrift, script, bundle], {
+    const child = spawn(process.execPath, [...nodeFlags(), ...thrift, script, bundle], {
       cwd: this.place.path,
       env: {
         PATH: process.env['PATH'] ?? '',

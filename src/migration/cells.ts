@@ -25,6 +25,7 @@ function encodeReal(real: number): number | 'Infinity' | '-Infinity' | '-0' {
 }
 
 function base64Of(bytes: Uint8Array): string {
+  if (Buffer.isBuffer(bytes)) return bytes.toString('base64')
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64')
 }
 
@@ -35,10 +36,10 @@ export function jsonOfCell(cell: Cell): string {
 
 /** The same of {@link encodeCells}. */
 export function jsonOfCells(cells: Cells): string {
-  const members = Object.keys(cells).map(
-    (name) => `${JSON.stringify(name)}:${jsonOfCell(cells[name] ?? null)}`,
-  )
-  return `{${members.join(',')}}`
+  let members = ''
+  for (const name of Object.keys(cells))
+    members += `${members === '' ? '' : ','}${JSON.stringify(name)}:${jsonOfCell(cells[name] ?? null)}`
+  return `{${members}}`
 }
 
 export function decodeCell(encoded: EncodedCell): Cell {

@@ -41,8 +41,8 @@ export type BackupEntry = {
 }
 
 export type BackupWriter = {
-  /** Durable when it returns. */
-  append(entries: readonly BackupEntry[]): Promise<void>
+  /** Durable when it returns. Entries are taken one after the other. */
+  append(entries: Iterable<BackupEntry>): Promise<void>
   close(): Promise<void>
 }
 
@@ -96,11 +96,34 @@ export async function openBackupWriter(
   }
   return {
     append: async (entries) => {
-      if (entries.length === 0) return
-      await appender.append(Buffer.from(entries.map(lineOf).join('')))
+      const lines = new Lines()
+      for (const entry of entries) lines.add(lineOf(entry))
+      if (lines.bytes.length === 0) return
+      await appender.append(lines.bytes)
       await appender.sync()
     },
     close: async () => appender.close(),
+  }
+}
+
+/** Lines as bytes, each of them at once: as one text all of them would live until the last one is there. */
+class Lines {
+  #room = Buffer.alloc(0)
+  #length = 0
+
+  add(line: string): void {
+    // What UTF-8 takes at most for a unit of UTF-16.
+    const most = this.#length + 3 * line.length
+    if (most > this.#room.length) {
+      const more = Buffer.allocUnsafeSlow(2 * most)
+      this.#room.copy(more, 0, 0, this.#length)
+      this.#room = more
+    }
+    this.#length += this.#room.write(line, this.#length)
+  }
+
+  get bytes(): Buffer {
+    return this.#room.subarray(0, this.#length)
   }
 }
 
@@ -138,19 +161,17 @@ type EncodedEntry = {
 /** An entry as its line: `JSON.stringify` of the {@link EncodedEntry}, without making its objects. */
 export function lineOf(entry: BackupEntry): string {
   const { wroteValues, dek, wrapped, plain, joined } = entry
-  const members = [
-    `"envelope":${JSON.stringify(entry.envelope)}`,
-    `"id":[${entry.id.map(jsonOfCell).join(',')}]`,
-    `"row":${jsonOfCells(entry.row)}`,
-    `"changed":${JSON.stringify(entry.changed)}`,
-    `"wrote":"${entry.wrote}"`,
-  ]
-  if (wroteValues !== undefined) members.push(`"wroteValues":"${wroteValues}"`)
-  if (dek !== undefined) members.push(`"dek":${JSON.stringify(dek)}`)
-  if (wrapped !== undefined) members.push(`"wrapped":${jsonOfCells(wrapped)}`)
-  if (plain !== undefined) members.push(`"plain":${JSON.stringify(plain)}`)
-  if (joined === true) members.push('"joined":true')
-  return `{${members.join(',')}}\n`
+  let line = `{"envelope":${JSON.stringify(entry.envelope)}`
+  line += `,"id":[${entry.id.map(jsonOfCell).join(',')}]`
+  line += `,"row":${jsonOfCells(entry.row)}`
+  line += `,"changed":${JSON.stringify(entry.changed)}`
+  line += `,"wrote":"${entry.wrote}"`
+  if (wroteValues !== undefined) line += `,"wroteValues":"${wroteValues}"`
+  if (dek !== undefined) line += `,"dek":${JSON.stringify(dek)}`
+  if (wrapped !== undefined) line += `,"wrapped":${jsonOfCells(wrapped)}`
+  if (plain !== undefined) line += `,"plain":${JSON.stringify(plain)}`
+  if (joined === true) line += ',"joined":true'
+  return `${line}}\n`
 }
 
 /**

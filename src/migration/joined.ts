@@ -3,7 +3,7 @@ import type { RecordId, StoredRecord } from '../stores/store.ts'
 import { displayId, idKey } from './cells.ts'
 import type { CensusTaker } from './census.ts'
 import type { Joined } from './envelope/envelope.ts'
-import { parseSealed, stateOf } from './envelope/instance.ts'
+import { parseAll, stateOf } from './envelope/instance.ts'
 import { dekOf, openRecord, openValues, type Labels, type Opened } from './envelope/open-record.ts'
 import type { UnreadableReason } from './envelope/reasons.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
@@ -94,7 +94,7 @@ function openJoined(
   }: { readonly deks: ReadonlyMap<string, OpenDek | UnreadableReason>; readonly strict: boolean },
 ): Opened {
   const state = stateOf(joined.set.id, record)
-  const values = joined.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
+  const values = parseAll(joined.values, state, envelope)
   if (values.every((found) => found === 'null')) return { kind: 'null' }
   if (values.every((found) => found === 'null' || found === 'plaintext'))
     return { kind: 'plaintext', foreign: false }
@@ -108,6 +108,7 @@ function openJoined(
   if (typeof result === 'string') return { kind: 'unreadable', reason: result }
   return {
     kind: 'sealed',
+    state,
     versions: dek.versions,
     labels: dek.labels,
     bare: values.includes('plaintext'),

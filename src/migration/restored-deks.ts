@@ -2,7 +2,7 @@ import type { Secret } from '../core/secret.ts'
 import type { Cells, RecordId, StoredRecord } from '../stores/store.ts'
 import { displayId, idKey } from './cells.ts'
 import type { BackupEntry } from './ciphertext-backup.ts'
-import { parseSealed, stateOf } from './envelope/instance.ts'
+import { parseAll, stateOf } from './envelope/instance.ts'
 import { dekOf, openRecord, openValues } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import type { RestoreTally } from './workload.ts'
@@ -52,7 +52,7 @@ export class RestoredDeks {
           const id: RecordId = joined.on.map((column) => state[column] ?? null)
           const dek = this.#deks.get(idKey(id))
           if (dek === undefined) continue
-          const places = joined.values.flatMap((sealed) => parseSealed(sealed, state, envelope))
+          const places = parseAll(joined.values, state, envelope)
           const reason = openValues(places, dek, { state, book })
           if (typeof reason !== 'string') continue
           tally.unreadable++

@@ -4,8 +4,9 @@ import type { Secret } from '../core/secret.ts'
 import type { StoredRecord } from '../stores/store.ts'
 import { displayId } from './cells.ts'
 import { CensusTaker, type Census, type Tally } from './census.ts'
+import { belowWrap } from './envelope/envelope.ts'
 import { openInstance, versionKey } from './envelope/open-instance.ts'
-import { parseSealed, stateOf } from './envelope/instance.ts'
+import { parseAll } from './envelope/instance.ts'
 import type { OpenedRecord } from './envelope/open-record.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
 import { stopIfInterrupted } from './events.ts'
@@ -86,9 +87,8 @@ function refuseUnauthenticated(
   record: StoredRecord,
   opened: OpenedRecord,
 ): void {
-  const state = stateOf(envelope.set.id, record)
-  const lower = envelope.wraps.length === 0 ? [] : [...envelope.wraps.slice(1), ...envelope.values]
-  const below = lower.flatMap((sealed) => parseSealed(sealed, state, envelope))
+  const { state } = opened
+  const below = parseAll(belowWrap(envelope), state, envelope)
   const instances = [
     ...opened.under.map(({ instance }) => instance),
     ...below.flatMap((found) => (typeof found === 'string' ? [] : found)),

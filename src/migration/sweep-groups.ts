@@ -2,7 +2,7 @@ import type { RecordId, StoredRecord, SwapBatch } from '../stores/store.ts'
 import { displayId, idKey } from './cells.ts'
 import { makeEntry, type BackupEntry } from './ciphertext-backup.ts'
 import { joinedValues, type Envelope, type Joined } from './envelope/envelope.ts'
-import { parseSealed, stateOf } from './envelope/instance.ts'
+import { parseAll, stateOf } from './envelope/instance.ts'
 import { dekOf, isUnder, openRecord, openValues, type OpenedRecord } from './envelope/open-record.ts'
 import { proveRenewed, proveValues, renewDek, underNewDek, type Renewed } from './envelope/renew-dek.ts'
 import type { OpenEnvelope } from './envelope-workload.ts'
@@ -104,7 +104,7 @@ function groupOpens(
   try {
     return values.every((value) => {
       const own = stateOf(joined.set.id, value)
-      const places = joined.values.flatMap((sealed) => parseSealed(sealed, own, envelope))
+      const places = parseAll(joined.values, own, envelope)
       return typeof openValues(places, key, { state: own, book }) !== 'string'
     })
   } finally {

@@ -174,8 +174,7 @@ async function swapPending(
 ): Promise<{ readonly changed: number; readonly lost: number }> {
   const { envelope, store } = open
   if (pending.length === 0) return { changed: 0, lost: 0 }
-  const rows = byId(await wholeRecords(open, pending))
-  await options.backup.append(pending.map((one) => backupEntry(open, one, rows, options)))
+  await backUp(open, pending, options)
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
   const outcomes = await store.swap(
     envelope.set,
@@ -184,6 +183,15 @@ async function swapPending(
   )
   const changed = outcomes.filter((outcome) => outcome === 'changed').length
   return { changed, lost: outcomes.length - changed }
+}
+
+/** The whole old rows, and what is to lie in their place. */
+async function backUp(open: OpenEnvelope, pending: readonly Pending[], options: SweepOptions): Promise<void> {
+  const rows = byId(await wholeRecords(open, pending))
+  const entries = function* (): Generator<BackupEntry> {
+    for (const one of pending) yield backupEntry(open, one, rows.get(idKey(one.record.id)), options)
+  }
+  await options.backup.append(entries())
 }
 
 async function wholeRecords(
@@ -203,27 +211,33 @@ function prove(
   written: readonly StoredRecord[],
   { before, target }: { readonly before: ReadonlyMap<string, Pending>; readonly target: number },
 ): void {
-  const rewritten: Rewritten[] = []
-  for (const record of written) {
-    const original = before.get(idKey(record.id))
-    if (original === undefined) throw new TypeError('the store read back a record that was not in the batch')
-    const { proof } = original
-    if (typeof proof === 'function') proof(record)
-    else rewritten.push({ ...original, before: proof.before, written: record })
+  for (const part of openedTogether(written)) {
+    const rewritten: Rewritten[] = []
+    for (const record of part) {
+      const original = before.get(idKey(record.id))
+      if (original === undefined)
+        throw new TypeError('the store read back a record that was not in the batch')
+      const { proof } = original
+      if (typeof proof === 'function') proof(record)
+      else {
+        const { record: old, change } = original
+        rewritten.push({ record: old, before: proof.before, change, written: record })
+      }
+    }
+    proveRewritten(envelope, rewritten, { book, target })
   }
-  proveRewritten(envelope, rewritten, { book, target })
 }
 
 function backupEntry(
   { envelope, book }: OpenEnvelope,
   { record, change, extra }: Pending,
-  rows: ReadonlyMap<string, StoredRecord>,
+  whole: StoredRecord | undefined,
   options: SweepOptions,
 ): BackupEntry {
-  const row = rows.get(idKey(record.id))?.cells ?? {}
+  const row = whole?.cells ?? {}
   const entry = makeEntry(envelope.name, record.id, { row, used: record.cells }, change)
   const hidden = withoutPlaintext(envelope, entry, { book, version: options.target, run: options.run })
-  return { ...hidden, ...extra?.(options) }
+  return extra === undefined ? hidden : { ...hidden, ...extra(options) }
 }
 
 function byId(records: readonly StoredRecord[]): ReadonlyMap<string, StoredRecord> {

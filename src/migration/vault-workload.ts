@@ -123,6 +123,8 @@ function unreadable(reason: UnreadableReason): Opened {
 function sealedUnder(version: number): Opened {
   return {
     kind: 'sealed',
+    // A vault has no columns.
+    state: {},
     versions: new Set([version]),
     labels: { settled: version, wrong: new Set(), foreign: false },
     bare: false,

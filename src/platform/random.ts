@@ -25,18 +25,20 @@ export function randomBytes(size: number): Buffer {
 }
 
 const poolSize = 4096
-let pool: Uint8Array = Buffer.alloc(0)
+let pool: Buffer = Buffer.alloc(0)
+let given = 0
 
 /**
  * `size` random bytes for what is public: a nonce, a salt. They come from one larger draw of the system's generator,
  * since a draw costs as much as a cipher; no byte of it is given out twice.
  */
 export function randomNonce(size: number): Uint8Array {
-  if (size > pool.length) pool = randomBytes(Math.max(poolSize, size))
-  const nonce = new Uint8Array(pool.subarray(0, size))
-  pool.fill(0, 0, size)
-  pool = pool.subarray(size)
-  return nonce
+  if (given + size > pool.length) {
+    pool = randomBytes(Math.max(poolSize, size))
+    given = 0
+  }
+  given += size
+  return new Uint8Array(pool.buffer, given - size, size)
 }
 
 // 32 signs: five bits of a byte choose one without bias; i, l, o and u are left out for people's sake.

@@ -23,12 +23,17 @@ export async function* pagesBehind<Cursor>(
     throw new KvxError('BUG', 'a page holds at least one record')
   let cursor: Cursor | undefined
   let limit = Math.min(pageSize, firstPage)
-  for (;;) {
+  // By itself, so that nothing holds the rows while somebody works on their records.
+  const next = async (): Promise<{ readonly records: readonly StoredRecord[]; readonly isLast: boolean }> => {
     const page = await read(limit, cursor)
     const isLast = page.rows.length < limit
     cursor = page.cursor
     limit = nextLimit(page.rows, pageSize)
-    if (page.records.length > 0) yield page.records
+    return { records: page.records, isLast }
+  }
+  for (;;) {
+    const { records, isLast } = await next()
+    if (records.length > 0) yield records
     if (isLast) return
   }
 }

@@ -11,22 +11,18 @@ export function shortGcm({ nonce, ct, aad }: GcmValue): boolean {
   return nonce.length === 12 && ct.length <= longest && aad.length <= longest
 }
 
-/**
- * @param mask the encrypted first counter block
- * @param into where the tag goes
- */
-export function gcmTag(
-  ghash: Ghash,
-  { ct, aad }: Omit<GcmValue, 'nonce'>,
-  mask: Uint8Array,
-  into: Uint8Array,
-): Uint8Array {
+/** The GHASH of a value: its tag without the mask. */
+export function gcmHash(ghash: Ghash, { ct, aad }: Omit<GcmValue, 'nonce'>, into: Uint8Array): Uint8Array {
   ghash.reset()
   ghash.update(aad)
   ghash.update(ct)
   ghash.block(0, aad.length * 8, 0, ct.length * 8)
-  for (let at = 0; at < 16; at++) {
-    into[at] = (mask[at] ?? 0) ^ ((ghash.state[at >> 2] ?? 0) >>> (24 - 8 * (at & 3)))
-  }
+  for (let at = 0; at < 16; at++) into[at] = (ghash.state[at >> 2] ?? 0) >>> (24 - 8 * (at & 3))
   return into
+}
+
+/** Adds the encrypted first counter block to what {@link gcmHash} made: the tag. */
+export function masked(hash: Uint8Array, blocks: Uint8Array, from: number): Uint8Array {
+  for (let at = 0; at < 16; at++) hash[at] = (hash[at] ?? 0) ^ (blocks[from + at] ?? 0)
+  return hash
 }

@@ -4,7 +4,7 @@ import { ccm, ocb } from '../aead/block-modes.ts'
 import { gcmSiv } from '../aead/noble-ciphers.ts'
 import { PreparedKey } from '../aead/prepared-key.ts'
 import { shortGcm } from '../aead/gcm-value.ts'
-import type { Cipher, CipherKey, ManyAtOnce, OneOfMany } from './cipher.ts'
+import type { Cipher, CipherKey, ManyAtOnce } from './cipher.ts'
 import { bytesIn, foreignKey } from './sealed-bytes.ts'
 
 const bits = [128, 192, 256] as const
@@ -37,33 +37,26 @@ function aeadCipher(aead: Algorithm): Cipher {
   }
 }
 
+const noTag = new Uint8Array(0)
+
 function manyOf(name: string): ManyAtOnce {
   return {
-    takes: ({ parts, aad }, plaintext) => {
-      const [nonce, ct, tag] = [parts.get('nonce'), plaintext ?? parts.get('ct'), parts.get('tag')]
-      if (!(nonce instanceof Uint8Array && ct instanceof Uint8Array)) return false
-      const hasTag = plaintext !== undefined || (tag instanceof Uint8Array && tag.length === 16)
-      return hasTag && shortGcm({ nonce, ct, aad })
+    take: (parts, aad, plaintext) => {
+      const nonce = parts.get('nonce')
+      const ct = plaintext ?? parts.get('ct')
+      const tag = plaintext === undefined ? parts.get('tag') : noTag
+      if (!(nonce instanceof Uint8Array && ct instanceof Uint8Array && tag instanceof Uint8Array))
+        return undefined
+      const value = { nonce, ct, tag, aad }
+      return (tag === noTag || tag.length === 16) && shortGcm(value) ? value : undefined
     },
-    open: (key, values) => prepared(name, key).batch(name).open(values.map(gcmValue)),
-    seal: (key, values) => {
-      const texts = values.map(({ parts, aad, plaintext }) => ({
-        nonce: bytesIn(parts, 'nonce'),
-        ct: plaintext,
-        aad,
-      }))
-      const sealed = prepared(name, key).batch(name).seal(texts)
-      return values.map(({ parts }, at) =>
-        new Map(parts)
-          .set('ct', sealed[at]?.ct ?? new Uint8Array(0))
-          .set('tag', sealed[at]?.tag ?? new Uint8Array(0)),
-      )
-    },
+    open: (key, values) => prepared(name, key).batch(name).open(values),
+    seal: (key, values) =>
+      prepared(name, key)
+        .batch(name)
+        .seal(values)
+        .map(({ ct, tag }) => new Map<string, Uint8Array>().set('ct', ct).set('tag', tag)),
   }
-}
-
-function gcmValue({ parts, aad }: OneOfMany) {
-  return { nonce: bytesIn(parts, 'nonce'), ct: bytesIn(parts, 'ct'), tag: bytesIn(parts, 'tag'), aad }
 }
 
 export function prepared(cipher: string, key: CipherKey): PreparedKey {

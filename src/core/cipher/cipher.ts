@@ -43,20 +43,25 @@ export type Cipher = {
   readonly many?: ManyAtOnce
 }
 
-/** One of several values under one key: its parts as `open` takes them, or to seal it as `seal` does, with its text. */
-export type OneOfMany = { readonly parts: SealedParts; readonly aad: Uint8Array }
+/** One of several values under one key, as `take` made it ready: to seal it, its plaintext is its `ct`. */
+export type OneOfMany = {
+  readonly nonce: Uint8Array
+  readonly ct: Uint8Array
+  readonly tag: Uint8Array
+  readonly aad: Uint8Array
+}
 
 /** Opens and seals many short values under one key for less than one after the other costs. */
 export type ManyAtOnce = {
-  /** Whether this value is one that it takes; the plaintext where it is to be sealed. */
-  takes(value: OneOfMany, plaintext?: Uint8Array): boolean
+  /**
+   * A value with its parts as `open` takes them, or to be sealed with its plaintext as `seal` does. Undefined for
+   * one that is no better off among many.
+   */
+  take(parts: SealedParts, aad: Uint8Array, plaintext?: Uint8Array): OneOfMany | undefined
   /** As `open` of the cipher, of each. */
   open(key: CipherKey, values: readonly OneOfMany[]): readonly (Uint8Array | undefined)[]
-  /** As `seal` of the cipher, of each. */
-  seal(
-    key: CipherKey,
-    values: readonly (OneOfMany & { readonly plaintext: Uint8Array })[],
-  ): readonly SealedParts[]
+  /** As `seal` of the cipher, of each, without what was given. */
+  seal(key: CipherKey, values: readonly OneOfMany[]): readonly SealedParts[]
 }
 
 /** What a declaration says of its cipher beyond the name. */

@@ -24,6 +24,7 @@ export type Layout = {
   readonly marks: ((bytes: Uint8Array) => boolean) | undefined
   /**
    * Takes a value apart, in one pass. `render(parse(value))` gives the same bytes again.
+   * Parts that lie in the value as they are stay there: they are views on `bytes`, and change with them.
    * @throws LAYOUT_MISMATCH that names the place in the layout and the offset in the value, and no byte of it
    */
   parse(bytes: Uint8Array): Parts
@@ -71,7 +72,10 @@ function oneLayout(source: string, { sequence, parts, header }: Checked): Layout
       sequence.read(bytes, startOfValue, found)
       return found
     },
-    render: (values) => new Uint8Array(sequence.write(sourceOf(values))),
+    render(values) {
+      const bytes = sequence.write(sourceOf(values))
+      return sequence.joins ? bytes : new Uint8Array(bytes)
+    },
     header(values) {
       const source = sourceOf(values)
       return header && new Uint8Array(joined(header.map((field) => field.write(source))))

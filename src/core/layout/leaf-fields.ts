@@ -1,4 +1,4 @@
-import { copied, sameBytes, unlike, type Field } from './field.ts'
+import { between, sameBytes, unlike, type Field } from './field.ts'
 import { bytesOf, mismatch, type Named, type Source } from './values.ts'
 
 export function literalField(place: string, bytes: Uint8Array): Field {
@@ -23,7 +23,7 @@ export type PartUse = {
 }
 
 export function partField({ place, name, length, numbersAsText }: PartUse): Field {
-  const take: Field['take'] = (bytes, from, to, found) => found.set(name, copied(bytes, from, to))
+  const take: Field['take'] = (bytes, from, to, found) => found.set(name, between(bytes, from, to))
   return {
     place,
     size:

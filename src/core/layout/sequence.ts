@@ -1,6 +1,6 @@
 import type { KvxError } from '../errors.ts'
 import {
-  copied,
+  between,
   counted,
   further,
   joined,
@@ -27,7 +27,9 @@ export type Sequence = {
   /** Of one open field of text: the bytes that it can hold. */
   readonly holds: Alphabet | undefined
   read(bytes: Uint8Array, where: Where, found: Found): void
+  /** Of one field its own bytes, of several a buffer of theirs alone. */
   write(source: Source): Uint8Array
+  readonly joins: boolean
   /** What `write` joins: for those who take the bytes one after the other. */
   pieces(source: Source): readonly Uint8Array[]
 }
@@ -63,6 +65,7 @@ export function sequenceOf(fields: readonly Field[], spans: readonly Span[], sou
       }
       readSteps(steps, bytes, { place, where, found })
     },
+    joins: fields.length > 1,
     pieces: (values) => fields.map((field) => field.write(values)),
     write: (values) => {
       const pieces = fields.map((field) => field.write(values))
@@ -99,8 +102,7 @@ function readSteps(steps: readonly Step[], bytes: Uint8Array, { place, where, fo
 }
 
 function cut(bytes: Uint8Array, from: number, to: number): Uint8Array {
-  if (from === 0 && to === bytes.length) return bytes
-  return to - from > 64 ? bytes.subarray(from, to) : copied(bytes, from, to)
+  return from === 0 && to === bytes.length ? bytes : between(bytes, from, to)
 }
 
 type Compiling = {

@@ -86,6 +86,17 @@ export function underKey({ wraps, values }: Envelope): readonly Sealed[] {
   return outer === undefined ? values : [outer]
 }
 
+const below = new WeakMap<Envelope, readonly Sealed[]>()
+
+/** What lies below the outermost wrap: further wraps, then the values. Nothing where values lie under the key. */
+export function belowWrap(envelope: Envelope): readonly Sealed[] {
+  const known = below.get(envelope)
+  if (known !== undefined) return known
+  const lower = envelope.wraps.length === 0 ? [] : [...envelope.wraps.slice(1), ...envelope.values]
+  below.set(envelope, lower)
+  return lower
+}
+
 const bound = new WeakMap<Form, ReadonlySet<string>>()
 
 /** The columns that a form's expressions read besides those that it lies in. */

@@ -58,6 +58,18 @@ export function parseSealed(
   }
 }
 
+/** The places of several sealed things, one thing after the other. */
+export function parseAll(
+  things: readonly Sealed[],
+  cells: Cells,
+  envelope: Pick<Envelope, 'plaintext'>,
+): readonly Found[] {
+  const [only] = things
+  return only !== undefined && things.length === 1
+    ? parseSealed(only, cells, envelope)
+    : things.flatMap((sealed) => parseSealed(sealed, cells, envelope))
+}
+
 function parseOne(sealed: Sealed, cells: Cells, plaintext: boolean, path?: string): Found {
   if (sealed.forms.length === 1) {
     const parsed = parseForm(sealed, sealed.forms[0], cells, { plaintext, path })
@@ -80,25 +92,38 @@ function parseForm(
   form: Form,
   cells: Cells,
   look: { readonly plaintext: boolean; readonly path: string | undefined },
-): Instance | 'null' | 'plaintext' | 'shape' {
+): Instance | 'null' | Unparsed {
   const absent = absentColumns(form, cells)
   if (absent === form.columns.length) return 'null'
   if (absent > 0) return 'shape'
-  const columns: { column: string; layout: Layout; parts: Parts }[] = []
-  for (const { column, layout } of form.columns) {
-    const cell = cells[column] ?? null
-    const bytes = cell === null || typeof cell === 'bigint' ? undefined : bytesOf(cell)
-    if (bytes === undefined) return look.plaintext ? 'plaintext' : 'shape'
-    try {
-      columns.push({ column, layout, parts: layout.parse(bytes) })
-    } catch (error) {
-      if (!isKvxError(error, 'LAYOUT_MISMATCH')) throw error
-      // What begins as a sealed value does, or has its constants, is a damaged one, wherever plaintext may lie.
-      if (hasLiteral(layout)) return layout.hasPrefix(bytes) ? 'shape' : 'plaintext'
-      return look.plaintext && layout.marks?.(bytes) !== true ? 'plaintext' : 'shape'
-    }
-  }
+  const columns = form.columns.map((one) => parseColumn(one, cells, look.plaintext))
+  if (!columns.every(isParsed)) return columns.find((one) => typeof one === 'string') ?? 'shape'
   return { sealed, form, path: look.path, columns, parts: ownParts(form, columns) }
+}
+
+type Unparsed = 'plaintext' | 'shape'
+type ParsedColumn = Instance['columns'][number]
+
+function isParsed(one: ParsedColumn | Unparsed): one is ParsedColumn {
+  return typeof one !== 'string'
+}
+
+function parseColumn(
+  { column, layout }: Form['columns'][number],
+  cells: Cells,
+  plaintext: boolean,
+): ParsedColumn | Unparsed {
+  const cell = cells[column] ?? null
+  const bytes = cell === null || typeof cell === 'bigint' ? undefined : bytesOf(cell)
+  if (bytes === undefined) return plaintext ? 'plaintext' : 'shape'
+  try {
+    return { column, layout, parts: layout.parse(bytes) }
+  } catch (error) {
+    if (!isKvxError(error, 'LAYOUT_MISMATCH')) throw error
+    // What begins as a sealed value does, or has its constants, is a damaged one, wherever plaintext may lie.
+    if (hasLiteral(layout)) return layout.hasPrefix(bytes) ? 'shape' : 'plaintext'
+    return plaintext && layout.marks?.(bytes) !== true ? 'plaintext' : 'shape'
+  }
 }
 
 function absentColumns({ columns }: Form, cells: Cells): number {
@@ -129,7 +154,11 @@ export function ownParts(form: Form, columns: Instance['columns']): SealedParts 
 }
 
 /** What the expressions of a form read of a record and of a value in it: most forms have none. */
-export function inputsFor({ aad, derive, nonce }: Form, instance: Instance, state: RecordState): Inputs {
+export function inputsFor(
+  { aad, derive, nonce }: Form,
+  instance: Pick<Instance, 'parts' | 'columns'>,
+  state: RecordState,
+): Inputs {
   return aad === undefined && derive === undefined && nonce === undefined
     ? noInputs
     : inputsOf(instance, state)

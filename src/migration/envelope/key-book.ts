@@ -38,8 +38,8 @@ export class KeyBook {
   readonly #prepared = new Map<Form, Map<string, CipherKey>>()
   readonly #derived = new Map<string, CipherKey>()
   readonly #fitting = new Map<Form, ReadonlySet<number>>()
-  /** Those of {@link fitting} in the order of now. */
-  readonly #candidates = new Map<Form, readonly number[]>()
+  /** Those of {@link fitting} in the order of now, for each hint. */
+  readonly #candidates = new Map<Form, Map<number | undefined, readonly number[]>>()
   readonly #names = new Map<string, Buffer>()
   readonly #formIds = new Map<Form, number>()
   /** Versions in the order in which they are tried; the one that opened last comes first. */
@@ -88,12 +88,16 @@ export class KeyBook {
   /** The versions that a form can use, in the order in which they are tried, the hinted one first. */
   candidates(form: Form, hint: number | undefined): readonly number[] {
     const fitting = this.fitting(form)
-    if (hint !== undefined && hint !== this.#order[0] && fitting.has(hint))
-      return [hint, ...this.#order.filter((version) => version !== hint && fitting.has(version))]
-    let ordered = this.#candidates.get(form)
-    if (ordered === undefined)
-      this.#candidates.set(form, (ordered = this.#order.filter((version) => fitting.has(version))))
-    return ordered
+    // A value can name any number: one that there is not says nothing.
+    const first = hint !== undefined && fitting.has(hint) ? hint : undefined
+    let byHint = this.#candidates.get(form)
+    if (byHint === undefined) this.#candidates.set(form, (byHint = new Map()))
+    let candidates = byHint.get(first)
+    if (candidates === undefined) {
+      const others = this.#order.filter((version) => version !== first && fitting.has(version))
+      byHint.set(first, (candidates = first === undefined ? others : [first, ...others]))
+    }
+    return candidates
   }
 
   /** The version that is tried first; undefined where there is none. */

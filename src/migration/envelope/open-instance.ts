@@ -12,8 +12,18 @@ export type KeyFor = {
   nonce(form: Form, inputs: Inputs): Uint8Array | undefined
 }
 
+const versionKeys = new WeakMap<KeyBook, Map<number | 'control', KeyFor>>()
+
 /** A version of the configured key, or the random one that must open nothing. */
 export function versionKey(book: KeyBook, version: number | 'control'): KeyFor {
+  let known = versionKeys.get(book)
+  if (known === undefined) versionKeys.set(book, (known = new Map()))
+  let key = known.get(version)
+  if (key === undefined) known.set(version, (key = makeVersionKey(book, version)))
+  return key
+}
+
+function makeVersionKey(book: KeyBook, version: number | 'control'): KeyFor {
   return {
     key: (form, inputs) =>
       version === 'control' ? book.control(form, inputs) : book.key(version, form, inputs),
@@ -28,12 +38,12 @@ export function versionKey(book: KeyBook, version: number | 'control'): KeyFor {
  * Lends a DEK to `use`. Keys that are made of it on the way are wiped at the end.
  */
 export function withDek<T>(dek: Secret, use: (key: KeyFor) => T): T {
-  const made: CipherKey[] = []
+  let made: readonly CipherKey[] = []
   try {
     return use({
       key: (form, inputs) => {
         const prepared = prepareFor(form, dek, inputs, 'few')
-        made.push(prepared)
+        made = [...made, prepared]
         return prepared
       },
       nonce: (form, inputs) =>

@@ -33,7 +33,7 @@ export function openMany(
   for (const [at, place] of places.entries()) {
     const { form } = place.instance
     const value = sharesKey(form) ? valueOf(place) : undefined
-    if (value === undefined || form.cipher.many?.takes(value) !== true) {
+    if (value === undefined) {
       opened[at] = openInstance(place.instance, place.state, by)
       continue
     }
@@ -52,11 +52,11 @@ export function openMany(
   return opened
 }
 
-/** Undefined for a value that no key opens, since its AAD cannot be made. */
+/** Undefined for a value that is opened by itself, as one that no key opens since its AAD cannot be made. */
 function valueOf({ instance, state }: PlaceOfRecord): OneOfMany | undefined {
   try {
     const { form, parts } = instance
-    return { parts, aad: aadOf(form, inputsFor(form, instance, state)) }
+    return form.cipher.many?.take(parts, aadOf(form, inputsFor(form, instance, state)))
   } catch (error) {
     if (isKvxError(error, 'LAYOUT_MISMATCH')) return undefined
     throw error

@@ -4,11 +4,11 @@ import type { Parts } from '../../core/layout/values.ts'
 import { Secret } from '../../core/secret.ts'
 import type { StoredRecord } from '../../stores/store.ts'
 import type { Envelope, Form, Sealed } from './envelope.ts'
-import { parseSealed, stateOf, type Found, type Instance, type RecordState } from './instance.ts'
+import { parseAll, parseSealed, stateOf, type Found, type Instance, type RecordState } from './instance.ts'
 import type { KeyBook } from './key-book.ts'
 import { asVersion, readColumnLabel, versionOfName, type Label } from './labels.ts'
 import { openInstance, versionKey, withDek, type KeyFor } from './open-instance.ts'
-import { openMany, sharesKey } from './open-many.ts'
+import { openMany, type PlaceOfRecord, sharesKey } from './open-many.ts'
 import type { UnreadableReason } from './reasons.ts'
 
 /** One secret of a record that lies directly under the configured key: its outermost wrap, or one of its values. */
@@ -38,6 +38,8 @@ export type Opened =
 
 export type OpenedRecord = {
   readonly kind: 'sealed'
+  /** The record as it was looked at. */
+  readonly state: RecordState
   /** Every version of the key that the record needs: one, or several where its values lie under several. */
   readonly versions: ReadonlySet<number>
   readonly labels: Labels
@@ -47,16 +49,10 @@ export type OpenedRecord = {
   readonly wipe: () => void
 }
 
-type Look = {
-  readonly envelope: Envelope
+type Look = OpenOptions & {
   readonly state: RecordState
-  readonly book: KeyBook
-  readonly isFresh: ((dek: Secret) => boolean) | undefined
   /** What may lie under the key: the outermost wrap, or the values. */
   readonly under: readonly Found[]
-  /** What lies below the wrap. */
-  readonly values: readonly Found[]
-  readonly expected: Expected | undefined
 }
 
 /** What is known of a record that was just written. */
@@ -81,8 +77,7 @@ export function openRecord(
   book: KeyBook,
   more?: Pick<OpenOptions, 'isFresh' | 'expected'>,
 ): Opened {
-  const options = { envelope, book, isFresh: more?.isFresh, expected: more?.expected }
-  return openLook(lookAt(record, options), nothingAhead)
+  return openLook(lookAt(record, { envelope, book, ...more }), nothingAhead)
 }
 
 /**
@@ -106,11 +101,14 @@ export function openPage(records: readonly StoredRecord[], options: OpenOptions)
 
 function lookAt(record: StoredRecord, { envelope, book, isFresh, expected }: OpenOptions): Look {
   const state = stateOf(envelope.set.id, record)
-  const [value, ...others] = envelope.values.map((sealed) => parseSealed(sealed, state, envelope))
-  const values = others.length === 0 ? (value ?? []) : [value ?? [], ...others].flat()
   const [outer] = envelope.wraps
-  const under = outer === undefined ? values : parseSealed(outer, state, { plaintext: false })
-  return { envelope, state, book, isFresh, under, values, expected }
+  const under =
+    outer === undefined ? valuesOf({ envelope, state }) : parseSealed(outer, state, { plaintext: false })
+  return { envelope, book, isFresh, expected, state, under }
+}
+
+function valuesOf({ envelope, state }: Pick<Look, 'envelope' | 'state'>): readonly Found[] {
+  return parseAll(envelope.values, state, envelope)
 }
 
 /** What opened already. Whoever takes a secret out of it owns it. */
@@ -121,12 +119,13 @@ const nothingAhead: Ahead = new Map()
 /** The first form of each place under the versions that may open it, one version after the other. */
 function openAhead(looks: readonly Look[], book: KeyBook): Ahead {
   const ahead: Ahead = new Map()
-  let left = looks.flatMap((look) =>
-    look.under.flatMap((found) => {
-      if (typeof found === 'string' || !sharesKey(found[0].form)) return []
-      return [{ instance: found[0], state: look.state, versions: versionsFor(found[0], look) }]
-    }),
-  )
+  let left: (PlaceOfRecord & { readonly versions: readonly number[] })[] = []
+  for (const look of looks) {
+    for (const found of look.under) {
+      if (typeof found === 'string' || !sharesKey(found[0].form)) continue
+      left.push({ instance: found[0], state: look.state, versions: versionsFor(found[0], look) })
+    }
+  }
   for (let turn = 0; left.length > 0; turn++) {
     for (const [version, places] of Map.groupBy(left, ({ versions }) => versions[turn])) {
       if (version === undefined) continue
@@ -171,21 +170,24 @@ function openDirect(look: Look, ahead: Ahead): Opened {
 }
 
 function openWrapped(look: Look, outer: Sealed, ahead: Ahead): Opened {
-  const { envelope, values } = look
+  const { envelope, expected } = look
   const [wrap = 'null'] = look.under
-  if (wrap === 'null') return withoutDek(look, values)
+  if (wrap === 'null') return withoutDek(look, valuesOf(look))
   if (typeof wrap === 'string') {
     // A wrap that lies inside its value is not there where the value is plaintext.
     const isInside =
-      outer.forms[0].prefix !== '' && values.every((found) => found === 'null' || found === 'plaintext')
+      outer.forms[0].prefix !== '' &&
+      valuesOf(look).every((found) => found === 'null' || found === 'plaintext')
     return isInside && envelope.plaintext ? unsealed(look) : { kind: 'unreadable', reason: 'shape' }
   }
   const found = openUnderKey(wrap, look, ahead)
   if (typeof found === 'string') return { kind: 'unreadable', reason: found }
-  const bare = !envelope.plaintext && values.includes('plaintext')
-  const lower = bare ? 'not-sealed' : openLower(look, found)
-  if (typeof lower !== 'string')
-    return sealedRecord(look, [found], { outdated: lower.outdated, bare: values.includes('plaintext') })
+  if (expected?.isProven(found.secret) === true)
+    return sealedRecord(look, [found], { outdated: false, bare: false })
+  const values = valuesOf(look)
+  const bare = values.includes('plaintext')
+  const lower = bare && !envelope.plaintext ? 'not-sealed' : openLower(look, found, values)
+  if (typeof lower !== 'string') return sealedRecord(look, [found], { outdated: lower.outdated, bare })
   wipeAll([found])
   return { kind: 'unreadable', reason: lower }
 }
@@ -206,10 +208,10 @@ function withoutDek(look: Look, values: readonly Found[]): Opened {
  * @returns whether something of it lies in a form that is only read
  */
 function openLower(
-  { envelope, state, book, isFresh, values, expected }: Look,
+  { envelope, state, book, isFresh }: Look,
   found: UnderKey,
+  values: readonly Found[],
 ): { readonly outdated: boolean } | UnreadableReason {
-  if (expected?.isProven(found.secret) === true) return { outdated: false }
   const key = chainKey(envelope, found.secret, state)
   if (typeof key === 'string') return key
   try {
@@ -253,10 +255,12 @@ export function chainKey(
 /** The key that a wrap's plaintext holds; undefined when it is not laid out as declared. */
 function unwrapped({ holds }: Sealed, plaintext: Uint8Array): Secret | undefined {
   if (holds === undefined) return Secret.copy(plaintext)
-  const parts = heldParts(holds, plaintext)
+  // Its parts are wiped, those that are decoded and those that lie in it: the plaintext itself is needed further on.
+  const own = new Uint8Array(plaintext)
+  const parts = heldParts(holds, own)
   const key = parts?.get('ct')
   const secret = key instanceof Uint8Array ? Secret.copy(key) : undefined
-  for (const part of parts?.values() ?? []) if (part instanceof Uint8Array) part.fill(0)
+  for (const part of [own, ...(parts?.values() ?? [])]) if (part instanceof Uint8Array) part.fill(0)
   return secret
 }
 
@@ -408,7 +412,7 @@ function sealedRecord(
 ): Opened {
   const versions = versionsOf(under)
   const labels = labelsOf(look, { under, versions, outdated })
-  return { kind: 'sealed', versions, labels, bare, under, wipe: () => wipeAll(under) }
+  return { kind: 'sealed', state: look.state, versions, labels, bare, under, wipe: () => wipeAll(under) }
 }
 
 const single = new Map<number, ReadonlySet<number>>()

@@ -1,7 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Cells, StoredRecord } from '../../stores/store.ts'
-import { boundColumns, columnsOf, type Envelope, type Sealed } from './envelope.ts'
-import { stateOf } from './instance.ts'
+import { belowWrap, boundColumns, columnsOf, type Envelope, type Sealed } from './envelope.ts'
 import { openMany, type PlaceOfRecord } from './open-many.ts'
 import { isUnder, openRecord, type OpenedRecord, type UnderKey } from './open-record.ts'
 import type { SealTarget } from './seal-record.ts'
@@ -46,7 +45,7 @@ export function proveRewritten(
       if (!isUnder(after, target)) throw readBackFailed(envelope, `is not under version ${target}`)
       if (after.under.length !== before.length)
         throw readBackFailed(envelope, 'holds another number of values')
-      const state = stateOf(envelope.set.id, written)
+      const { state } = after
       after.under.forEach(({ secret, instance }, index) => {
         const original = before[index]
         if (original === undefined || !sameBytes(secret, original.secret))
@@ -78,9 +77,8 @@ function leavesLowerLevels(
   record: StoredRecord,
   { change, written }: Pick<Rewritten, 'change' | 'written'>,
 ): boolean {
-  const [outer, ...wraps] = envelope.wraps
-  if (outer === undefined) return false
-  const lower = [...wraps, ...envelope.values]
+  if (envelope.wraps.length === 0) return false
+  const lower = belowWrap(envelope)
   if (lower.some(({ forms }) => forms.length > 1)) return false
   return lowerColumns(envelope, lower).every((column) => {
     const id = envelope.set.id.indexOf(column)

@@ -37,7 +37,7 @@ export function renewDek(
   opened: OpenedRecord,
   to: NewDekTarget,
 ): Renewed {
-  const draft = new RecordDraft(envelope, record)
+  const draft = new RecordDraft(envelope, stateOf(envelope.set.id, record))
   const deks = newDekIn(envelope, draft, opened, to)
   const wrapped = { ...draft.changes }
   const values = createHash('sha256')
@@ -63,7 +63,7 @@ export function underNewDek(
   record: StoredRecord,
   deks: NewDek,
 ): { readonly change: Cells; readonly values: Buffer } {
-  const draft = new RecordDraft(envelope, record)
+  const draft = new RecordDraft(envelope, stateOf(envelope.set.id, record))
   const values = createHash('sha256')
   for (const sealed of envelope.values) sealValues(envelope, draft, sealed, { ...deks, values })
   return { change: draft.changes, values: values.digest() }

@@ -60,7 +60,7 @@ function bytesIn(cell: Cell): Uint8Array | undefined {
 export function sealFirst(envelope: Envelope, record: StoredRecord, to: SealTarget): FirstSealed | undefined {
   const plain = plaintextValues(envelope, record)
   if (plain.length === 0) return undefined
-  const draft = new RecordDraft(envelope, record)
+  const draft = new RecordDraft(envelope, stateOf(envelope.set.id, record))
   const digest = createHash('sha256')
   for (const { bytes } of plain) addPlaintext(digest, bytes)
   const sealAll = (by: KeyFor, under: boolean): void => {

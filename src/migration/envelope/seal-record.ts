@@ -1,17 +1,18 @@
 import { isUtf8 } from 'node:buffer'
-import type { SealedParts } from '../../core/cipher/cipher.ts'
+import type { OneOfMany, SealedParts } from '../../core/cipher/cipher.ts'
 import { KvxError } from '../../core/errors.ts'
+import type { Parts } from '../../core/layout/values.ts'
 import type { Secret } from '../../core/secret.ts'
 import { now } from '../../platform/clock.ts'
 import { randomNonce } from '../../platform/random.ts'
 import type { Cell, Cells, StoredRecord } from '../../stores/store.ts'
-import { boundColumns, type Envelope, type Form, type Sealed } from './envelope.ts'
+import { belowWrap, boundColumns, type Envelope, type Form, type Sealed } from './envelope.ts'
 import {
   aadOf,
+  inputsFor,
   inputsOf,
   ownParts,
   parseSealed,
-  stateOf,
   type Instance,
   type RecordState,
 } from './instance.ts'
@@ -32,38 +33,42 @@ export type ToSeal = { readonly record: StoredRecord; readonly opened: OpenedRec
  */
 export function sealPage(envelope: Envelope, page: readonly ToSeal[], to: SealTarget): readonly Cells[] {
   const by = versionKey(to.book, to.target)
-  const drafts = page.map(({ record }) => {
-    const draft = new RecordDraft(envelope, record)
+  const says = sayingsOf(to)
+  const drafts = page.map(({ opened }) => {
+    const draft = new RecordDraft(envelope, opened.state)
     draft.label(to)
     draft.sets(to)
     return draft
   })
-  const together = new Map<Form, { draft: RecordDraft; blank: Blank; plaintext: Uint8Array }[]>()
+  const together = new Map<Form, { drafts: RecordDraft[]; blanks: Blank[]; values: OneOfMany[] }>()
   for (const [at, { opened }] of page.entries()) {
     const draft = drafts[at]
     if (draft === undefined) throw new TypeError('each record has its draft')
     for (const { instance, secret } of opened.under) {
       const [form] = instance.sealed.forms
       // Of several in one record the next may be made of what the one before it became.
-      const blank =
-        opened.under.length === 1 && sharesKey(form)
-          ? draft.blank(instance, undefined, labelsAt(instance, to))
-          : undefined
-      if (blank === undefined || form.cipher.many?.takes(blank, secret) !== true) {
-        draft.seal(instance, secret, by, labelsAt(instance, to))
+      const isAlone = opened.under.length === 1 && sharesKey(form)
+      const blank = isAlone ? draft.blank(instance, undefined, says(instance)) : undefined
+      const value = blank && form.cipher.many?.take(blank.parts, blank.aad, secret)
+      if (blank === undefined || value === undefined) {
+        draft.seal(instance, secret, by, says(instance))
         continue
       }
-      const group = together.get(form) ?? []
-      group.push({ draft, blank, plaintext: secret })
-      together.set(form, group)
+      let group = together.get(form)
+      if (group === undefined) together.set(form, (group = { drafts: [], blanks: [], values: [] }))
+      group.drafts.push(draft)
+      group.blanks.push(blank)
+      group.values.push(value)
     }
   }
-  for (const [{ cipher }, group] of together) {
-    const [first] = group
+  for (const [{ cipher }, { drafts: own, blanks, values }] of together) {
+    const [first] = blanks
     if (first === undefined) continue
-    const values = group.map(({ blank, plaintext }) => ({ parts: blank.parts, aad: blank.aad, plaintext }))
-    const sealed = cipher.many?.seal(by.key(first.blank.form, first.blank.inputs), values) ?? []
-    group.forEach(({ draft, blank }, at) => draft.fill(blank, sealed[at] ?? new Map()))
+    const sealed = cipher.many?.seal(by.key(first.form, first.inputs), values) ?? []
+    own.forEach((draft, at) => {
+      const [blank, made] = [blanks[at], sealed[at]]
+      if (blank !== undefined && made !== undefined) draft.fill(blank, made)
+    })
   }
   return drafts.map((draft, at) => {
     const opened = page[at]?.opened
@@ -81,11 +86,26 @@ export function labelsAt({ sealed: { label } }: Instance, { book, target }: Seal
   return { version: BigInt(target), keyid: label && nameOfVersion(label, target, book) }
 }
 
+/** The same for each instance of a page, made once for each place of the declaration. */
+function sayingsOf(to: SealTarget): (instance: Instance) => Says {
+  const known = new Map<Sealed, Says>()
+  return (instance) => {
+    let says = known.get(instance.sealed)
+    if (says === undefined) known.set(instance.sealed, (says = labelsAt(instance, to)))
+    return says
+  }
+}
+
+type Drafted = Omit<Instance['columns'][number], 'parts'> & {
+  readonly parts: Map<string, Uint8Array | bigint>
+}
+
 /** Where a ciphertext is to go, with everything that its cipher takes besides key and plaintext. */
 export type Blank = {
   readonly instance: Instance
   readonly form: Form
-  readonly columns: Instance['columns']
+  /** The parts are the draft's own. */
+  readonly columns: readonly Drafted[]
   readonly inputs: Inputs
   readonly parts: SealedParts
   readonly aad: Uint8Array
@@ -98,10 +118,10 @@ export class RecordDraft {
   readonly #changes: Record<string, Cell> = {}
   #state: RecordState
 
-  constructor(envelope: Envelope, record: StoredRecord) {
+  constructor(envelope: Envelope, before: RecordState) {
     this.#envelope = envelope
-    this.before = stateOf(envelope.set.id, record)
-    this.#state = this.before
+    this.before = before
+    this.#state = before
   }
 
   get state(): RecordState {
@@ -113,7 +133,8 @@ export class RecordDraft {
   }
 
   changed(columns: Iterable<string>): boolean {
-    return [...columns].some((column) => Object.hasOwn(this.#changes, column))
+    for (const column of columns) if (Object.hasOwn(this.#changes, column)) return true
+    return false
   }
 
   set(column: string, cell: () => Cell): void {
@@ -147,20 +168,23 @@ export class RecordDraft {
     const [form] = instance.sealed.forms
     const columns = this.#blank(instance, form, says)
     const own = ownParts(form, columns)
-    const inputs = inputsOf({ parts: own, columns }, this.#state)
+    const inputs = inputsFor(form, { parts: own, columns }, this.#state)
     const parts = withNonce(own, by?.nonce(form, inputs))
     return { instance, form, columns, inputs, parts, aad: aadOf(form, inputs) }
   }
 
   fill({ instance, form, columns }: Blank, sealed: SealedParts): void {
-    for (const column of columns) this.#write(instance, column, withParts(form, column.parts, sealed))
+    for (const column of columns) {
+      putParts(form, column, sealed)
+      this.#write(instance, column)
+    }
   }
 
   /** The parts around a new ciphertext: what names the version, fresh nonces and salts, the rest as it was. */
-  #blank(instance: Instance, form: Form, says: Says): Instance['columns'] {
+  #blank(instance: Instance, form: Form, says: Says): readonly Drafted[] {
     const old = this.#reread(instance, form)
-    return form.columns.map(({ column, layout }) => {
-      const parts = new Map(old.get(column))
+    return form.columns.map(({ column, layout }, at) => {
+      const parts = new Map(old[at])
       const put = (name: string, value: Uint8Array | bigint | undefined): void => {
         const full = `${form.prefix}${name}`
         if (value !== undefined && layout.partNames.has(full)) parts.set(full, value)
@@ -176,26 +200,22 @@ export class RecordDraft {
     })
   }
 
-  /** The old parts as the columns hold them now: another value of the same column may have been written since. */
-  #reread(instance: Instance, form: Form): ReadonlyMap<string, ReadonlyMap<string, Uint8Array | bigint>> {
-    if (form !== instance.form) return new Map()
-    const names = instance.columns.map(({ column }) => column)
-    if (instance.path !== undefined || !this.changed(names))
-      return new Map(instance.columns.map(({ column, parts }) => [column, parts]))
-    const now = instance.columns.map(({ column, layout }) => {
+  /**
+   * The old parts, column by column, as the columns hold them now: another value of the same column may have been
+   * written since.
+   */
+  #reread(instance: Instance, form: Form): readonly Parts[] {
+    if (form !== instance.form) return []
+    return instance.columns.map(({ column, layout, parts }) => {
+      if (instance.path !== undefined || !Object.hasOwn(this.#changes, column)) return parts
       const cell = this.#state[column] ?? null
       const bytes = cell === null ? undefined : bytesOf(cell)
       if (bytes === undefined) throw new TypeError('the column held a value a moment ago')
-      return [column, layout.parse(bytes)] as const
+      return layout.parse(bytes)
     })
-    return new Map(now)
   }
 
-  #write(
-    { path, sealed }: Instance,
-    { column, layout }: Instance['columns'][number],
-    parts: ReadonlyMap<string, Uint8Array | bigint>,
-  ): void {
+  #write({ path, sealed }: Instance, { column, layout, parts }: Drafted): void {
     const rendered = layout.render(parts)
     const cell = this.#state[column] ?? null
     const bytes = path === undefined ? rendered : this.#joined(sealed, cell, path, rendered)
@@ -236,21 +256,12 @@ function readsSalt({ derive, nonce }: Form): boolean {
   return derive?.partNames.has('salt') === true || nonce?.partNames.has('salt') === true
 }
 
-function withParts(
-  form: Form,
-  parts: ReadonlyMap<string, Uint8Array | bigint>,
-  sealed: ReadonlyMap<string, Uint8Array | bigint>,
-): ReadonlyMap<string, Uint8Array | bigint> {
-  const next = new Map(parts)
-  for (const name of form.cipher.parts) {
+/** Puts what the cipher made into the parts of a column that has a place for it. */
+function putParts({ cipher, prefix }: Form, { layout, parts }: Drafted, sealed: SealedParts): void {
+  for (const name of cipher.parts) {
     const value = sealed.get(name)
-    if (
-      next.has(form.prefix + name) ||
-      form.columns.some(({ layout }) => layout.partNames.has(form.prefix + name))
-    )
-      if (value !== undefined) next.set(form.prefix + name, value)
+    if (value !== undefined && layout.partNames.has(prefix + name)) parts.set(prefix + name, value)
   }
-  return next
 }
 
 /**
@@ -258,8 +269,7 @@ function withParts(
  * changes, or it lies in a form that is only read.
  */
 function sealLower(envelope: Envelope, draft: RecordDraft, opened: OpenedRecord): void {
-  const lower = [...envelope.wraps.slice(1), ...envelope.values]
-  const stale = lower.filter((sealed) => needsSealing(sealed, draft))
+  const stale = belowWrap(envelope).filter((sealed) => needsSealing(sealed, draft))
   if (stale.length === 0) return
   if (stale.some((sealed) => envelope.wraps.includes(sealed))) throw boundWrap(envelope)
   const key = dekOf(envelope, opened, draft.before)

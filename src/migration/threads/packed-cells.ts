@@ -85,9 +85,7 @@ function unpackRows({ count, unnamed, shapes, shapeOf, cells: packed }: PackedRo
     const first: Cell[] = []
     for (let index = 0; index < unnamed; index++) first.push(next())
     const names = shapes[shapeOf[at] ?? 0] ?? []
-    const cells: Cell[] = []
-    for (let index = 0; index < names.length; index++) cells.push(next())
-    rows.push({ unnamed: first, cells: cellsFrom(names, cells) })
+    rows.push({ unnamed: first, cells: cellsFrom(names, next) })
   }
   return rows
 }

@@ -63,8 +63,5 @@ function toRecord(connection: Connection, { table, set, row }: PageRow): StoredR
 
 /** Cells of these columns from a row that holds them in this order. */
 export function cellsOf(table: Table, names: readonly string[], row: Row): Cells {
-  return cellsFrom(
-    names,
-    names.map((name, index) => decodeCell(columnOf(table, name).kind, row[index] ?? null)),
-  )
+  return cellsFrom(names, (index) => decodeCell(columnOf(table, names[index] ?? '').kind, row[index] ?? null))
 }

@@ -107,8 +107,12 @@ function rollBack(connection: DatabaseSync): void {
 }
 
 /** An empty array without a buffer behind it would be bound as NULL. */
-function bindable(values: readonly Cell[]): SQLInputValue[] {
-  return values.map((value) => (value instanceof Uint8Array && value.length === 0 ? Buffer.alloc(0) : value))
+function bindable(values: readonly Cell[]): readonly SQLInputValue[] {
+  return values.some(isEmpty) ? values.map((value) => (isEmpty(value) ? Buffer.alloc(0) : value)) : values
+}
+
+function isEmpty(value: Cell): boolean {
+  return value instanceof Uint8Array && value.length === 0
 }
 
 function prepareConnection(database: Database): void {

@@ -1,4 +1,5 @@
-import type { Cell } from '../store.ts'
+import { cellsFrom } from '../cells-from.ts'
+import type { Cell, Cells } from '../store.ts'
 import type { Row } from './database.ts'
 import { quoted } from './schema.ts'
 
@@ -19,12 +20,13 @@ export function selected(column: string): string {
 /** Cells of a row that each {@link selected} column has. */
 export const cellsPerSelected = 2
 
-/** What the columns hold that a row begins with. */
-export function selectedCells(row: Row, columns: number): readonly Cell[] {
-  const cells: Cell[] = []
-  for (let at = 0; at < columns; at++) {
-    const digits = row[cellsPerSelected * at + 1]
-    cells.push(typeof digits === 'string' ? Buffer.from(digits, 'hex') : (row[cellsPerSelected * at] ?? null))
-  }
-  return cells
+/** What the column holds that is selected at this place. */
+export function selectedCell(row: Row, at: number): Cell {
+  const digits = row[cellsPerSelected * at + 1]
+  return typeof digits === 'string' ? Buffer.from(digits, 'hex') : (row[cellsPerSelected * at] ?? null)
+}
+
+/** What the columns hold, `from` there on. */
+export function selectedCells(row: Row, names: readonly string[], from = 0): Cells {
+  return cellsFrom(names, (index) => selectedCell(row, from + index))
 }

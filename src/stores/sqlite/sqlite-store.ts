@@ -1,13 +1,12 @@
 import { closeSync, fsyncSync, openSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isKvxError, KvxError } from '../../core/errors.ts'
-import { cellsFrom } from '../cells-from.ts'
 import type { Cell, RecordId, RecordSet, Store, StoredRecord, StoreFacts } from '../store.ts'
 import { type Database, openDatabase, type Row } from './database.ts'
 import { inspectRecords } from './inspect.ts'
 import { describeTarget, shapeError, shellWord, type SqliteTarget } from './sqlite-errors.ts'
 import { readTable, shown, type Table } from './schema.ts'
-import { cellsPerSelected, selectedCells } from './selected.ts'
+import { cellsPerSelected, selectedCell, selectedCells } from './selected.ts'
 import {
   both,
   type Condition,
@@ -95,12 +94,17 @@ async function* scanPages(
   if (!Number.isSafeInteger(pageSize) || pageSize < 1)
     throw new KvxError('BUG', 'a page holds at least one record')
   let cursor: Cursor | undefined
-  for (;;) {
+  // By itself, so that nothing holds the rows while somebody works on their records.
+  const next = (): readonly StoredRecord[] => {
     const table = readTable(database, set, 'look')
     const rows = readPage(database, { table, set, pageSize, cursor })
     cursor = cursorAfter(rows.at(-1), table)
-    if (rows.length > 0) yield rows.map((row) => toRecord(database, set, row))
-    if (rows.length < pageSize) return
+    return rows.map((row) => toRecord(database, set, row))
+  }
+  for (;;) {
+    const records = next()
+    if (records.length > 0) yield records
+    if (records.length < pageSize) return
   }
 }
 
@@ -133,11 +137,10 @@ function cursorAfter(row: Row | undefined, table: Table): Cursor | undefined {
 }
 
 function toRecord(database: Database, set: RecordSet, row: Row): StoredRecord {
-  const cells = selectedCells(row, set.id.length + set.columns.length)
-  const id = cells.slice(0, set.id.length)
+  const id = set.id.map((_, at) => selectedCell(row, at))
   if (id.includes(null))
     throw shapeError(database.target, `the id of a record of ${shown(set.table)} is null`)
-  return { id, cells: cellsFrom(set.columns, cells, set.id.length) }
+  return { id, cells: selectedCells(row, set.columns, id.length) }
 }
 
 /**
@@ -152,10 +155,11 @@ function fetchRecords(database: Database, set: RecordSet, ids: readonly RecordId
     const { sql, values } = selectWhole(table, where)
     const [row] = database.rows(sql, values)
     if (row === undefined) continue
-    const count = table.columns.length
-    const whole = selectedCells(row, count)
-    const cells = cellsFrom(table.columns, whole)
-    const exact = whole.every((cell, index) => isExact(cell, row[cellsPerSelected * count + index]))
+    const { columns } = table
+    const cells = selectedCells(row, columns)
+    const exact = columns.every((name, at) =>
+      isExact(cells[name], row[cellsPerSelected * columns.length + at]),
+    )
     if (!exact) requireExactText(database, table, { id: where, cells })
     records.push({ id, cells })
   }

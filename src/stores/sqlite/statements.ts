@@ -6,13 +6,42 @@ import { selected } from './selected.ts'
 export type Statement = { readonly sql: string; readonly values: readonly Cell[] }
 
 /**
- * What a record must fulfil. Its text depends on nothing but columns and storage classes, which `key` names (no name
- * of SQLite holds a zero byte): a batch makes a text once and not once a record, since making it takes longer than
- * running it.
+ * What a text depends on, as a path of words: its columns, their storage classes, what is asked of them. A batch makes
+ * a text once and not once a record, since making it takes longer than running it, and so does making a key for it.
  */
+class Shape {
+  readonly #next = new Map<Word, Shape>()
+  #text: string | undefined
+
+  next(word: Word): Shape {
+    let next = this.#next.get(word)
+    if (next === undefined) this.#next.set(word, (next = new Shape()))
+    return next
+  }
+
+  text(make: () => string): string {
+    return (this.#text ??= make())
+  }
+}
+
+/** A column or a storage class; a whole path; or, as no column is called, what is asked. */
+type Word = string | Shape | symbol
+
+const asked = { select: Symbol('select'), whole: Symbol('whole'), update: Symbol('update') } as const
+
+const ofCells = new Shape()
+const ofTables = new WeakMap<Table, Shape>()
+
+function ofTable(table: Table): Shape {
+  let known = ofTables.get(table)
+  if (known === undefined) ofTables.set(table, (known = new Shape()))
+  return known
+}
+
+/** What a record must fulfil. */
 export type Condition = {
-  readonly key: string
-  readonly text: () => string
+  readonly shape: Shape
+  readonly text: string
   readonly values: readonly Cell[]
 }
 
@@ -48,39 +77,42 @@ function comparable(cell: Cell): Cell {
 
 /** True for the one record with this id. The columns of the order come first, as an index can find them. */
 export function matchesId(table: Table, id: readonly string[], cells: RecordId): Condition {
-  const values: Cell[] = []
-  for (const { name } of table.order) values.push(comparable(cells[id.indexOf(name)] ?? null))
-  let key = ''
-  for (let at = 0; at < id.length; at++) {
-    const cell = cells[at] ?? null
-    key += `${id[at]}\0${storageClass(cell)}\0`
-    if (cell !== null) values.push(comparable(cell))
-  }
-  const text = (): string => {
-    const seek = table.order.map((column) => `${collated(column)} = ?`)
-    return joinAnd([...seek, ...id.map((column, at) => matches(column, storageClass(cells[at] ?? null)))])
-  }
-  return { key, text, values }
+  const seek = table.order.map(({ name }) => cells[id.indexOf(name)] ?? null)
+  const shape = classesOf(ofTable(table), id, cells)
+  const text = shape.text(() => {
+    const exact = id.map((column, at) => matches(column, storageClass(cells[at] ?? null)))
+    return joinAnd([...table.order.map((column) => `${collated(column)} = ?`), ...exact])
+  })
+  return { shape, text, values: [...seek.map(comparable), ...compared(cells)] }
 }
 
 export function matchesCells(cells: Cells): Condition {
   const columns = Object.keys(cells)
-  let key = ''
-  const values: Cell[] = []
-  for (const column of columns) {
-    const cell = cells[column] ?? null
-    key += `${column}\0${storageClass(cell)}\0`
-    if (cell !== null) values.push(comparable(cell))
-  }
-  const text = (): string =>
-    joinAnd(columns.map((column) => matches(column, storageClass(cells[column] ?? null))))
-  return { key, text, values }
+  const values = columns.map((column) => cells[column] ?? null)
+  const shape = classesOf(ofCells, columns, values)
+  const text = shape.text(() =>
+    joinAnd(columns.map((column, at) => matches(column, storageClass(values[at] ?? null)))),
+  )
+  return { shape, text, values: compared(values) }
+}
+
+function classesOf(from: Shape, columns: readonly string[], cells: readonly Cell[]): Shape {
+  let shape = from
+  for (let at = 0; at < columns.length; at++)
+    shape = shape.next(columns[at] ?? '').next(storageClass(cells[at] ?? null))
+  return shape
+}
+
+/** The values that the conditions of {@link matches} have: NULL has none. */
+function compared(cells: readonly Cell[]): readonly Cell[] {
+  return cells.includes(null) ? cells.filter((cell) => cell !== null).map(comparable) : cells.map(comparable)
 }
 
 export function both(one: Condition, other: Condition): Condition {
+  const shape = one.shape.next(other.shape)
   return {
-    key: `${one.key}\0\0${other.key}`,
-    text: () => joinAnd([one.text(), other.text()]),
+    shape,
+    text: shape.text(() => joinAnd([one.text, other.text])),
     values: [...one.values, ...other.values],
   }
 }
@@ -89,33 +121,30 @@ function joinAnd(parts: readonly string[]): string {
   return parts.map((part) => `(${part})`).join(' AND ') || 'TRUE'
 }
 
-const texts = new WeakMap<Table, Map<string, string>>()
-
-function textFor(table: Table, key: string, make: () => string): string {
-  let known = texts.get(table)
-  if (known === undefined) texts.set(table, (known = new Map()))
-  let text = known.get(key)
-  if (text === undefined) known.set(key, (text = make()))
-  return text
+/** The shape of a statement about these columns, where a condition holds. */
+function shapeOf(verb: symbol, columns: readonly string[], where: Condition): Shape {
+  let shape = where.shape.next(verb)
+  for (const column of columns) shape = shape.next(column)
+  return shape
 }
 
 /** The columns as they are {@link selected}. */
 export function selectById(table: Table, columns: readonly string[], where: Condition): Statement {
-  const sql = textFor(table, `select\0${columns.join('\0')}\0\0${where.key}`, () => {
+  const sql = shapeOf(asked.select, columns, where).text(() => {
     const list = columns.map(selected).join(', ') || 'NULL'
-    return `SELECT ${list} FROM main.${quoted(table.name)} WHERE ${where.text()}`
+    return `SELECT ${list} FROM main.${quoted(table.name)} WHERE ${where.text}`
   })
   return { sql, values: where.values }
 }
 
 /** All columns as they are {@link selected}, then how many bytes each one's text has in the file; null without one. */
 export function selectWhole(table: Table, where: Condition): Statement {
-  const sql = textFor(table, `whole\0${where.key}`, () => {
+  const sql = where.shape.next(asked.whole).text(() => {
     const names = table.columns.map(quoted)
     const lengths = names.map(
       (name) => `CASE typeof(${name}) WHEN 'text' THEN length(CAST(${name} AS BLOB)) END`,
     )
-    return `SELECT ${[...table.columns.map(selected), ...lengths].join(', ')} FROM main.${quoted(table.name)} WHERE ${where.text()}`
+    return `SELECT ${[...table.columns.map(selected), ...lengths].join(', ')} FROM main.${quoted(table.name)} WHERE ${where.text}`
   })
   return { sql, values: where.values }
 }
@@ -126,10 +155,10 @@ export function selectWhole(table: Table, where: Condition): Statement {
  */
 export function update(table: Table, change: Cells, where: Condition): Statement {
   const columns = Object.keys(change)
-  const sql = textFor(table, `update\0${columns.join('\0')}\0\0${where.key}`, () => {
+  const sql = shapeOf(asked.update, columns, where).text(() => {
     const assignments = columns.map((column) => `${quoted(column)} = ?`).join(', ')
     const verb = table.hasConflictRule ? 'UPDATE OR ABORT' : 'UPDATE'
-    return `${verb} main.${quoted(table.name)} SET ${assignments} WHERE ${where.text()}`
+    return `${verb} main.${quoted(table.name)} SET ${assignments} WHERE ${where.text}`
   })
   return { sql, values: [...columns.map((column) => change[column] ?? null), ...where.values] }
 }

@@ -1,5 +1,4 @@
 import { KvxError } from '../../core/errors.ts'
-import { cellsFrom } from '../cells-from.ts'
 import type {
   Cell,
   Cells,
@@ -74,10 +73,10 @@ export function swapTogether(
 type Batch = { readonly table: Table; readonly set: RecordSet; readonly swaps: readonly Swap[] }
 
 function requireWritable(database: Database, { table, set, swaps }: Batch): void {
-  const declared = new Set(set.columns)
+  const isStranger = (column: string): boolean => !set.columns.includes(column)
   for (const { id, expected, change } of swaps) {
     const changed = Object.keys(change)
-    const stranger = [...Object.keys(expected), ...changed].find((column) => !declared.has(column))
+    const stranger = Object.keys(expected).find(isStranger) ?? changed.find(isStranger)
     const generated = changed.find((column) => table.generated.has(column))
     const key = changed.find((column) => set.id.includes(column))
     if (generated !== undefined) {
@@ -121,7 +120,7 @@ function exists(database: Database, table: Table, where: Condition): boolean {
 function readChanged(database: Database, { table, set, swap }: One): StoredRecord {
   const { sql, values } = selectById(table, set.columns, matchesId(table, set.id, swap.id))
   const [row] = database.rows(sql, values)
-  const cells = cellsFrom(set.columns, selectedCells(row ?? [], set.columns.length))
+  const cells = selectedCells(row ?? [], set.columns)
   requireWritten(database, table, { wanted: swap.change, found: row === undefined ? undefined : cells })
   return { id: swap.id, cells }
 }
@@ -179,6 +178,6 @@ function insertOne(database: Database, table: Table, { id, record }: Missing): v
   database.run(sql, values)
   const select = selectById(table, columns, id)
   const [row] = database.rows(select.sql, select.values)
-  const found = cellsFrom(columns, selectedCells(row ?? [], columns.length))
+  const found = selectedCells(row ?? [], columns)
   requireWritten(database, table, { wanted: record.cells, found: row === undefined ? undefined : found })
 }

@@ -79,10 +79,11 @@ describe('a layout', () => {
     expect(layout.render(new Map([...parts, ['nonce', bytes('XY')]]))).toEqual(bytes('abXY-rest'))
   })
 
-  test('gives copies: changing the value later changes no part', () => {
-    const value = bytes('abcd')
-    const parts = compileLayout('nonce:2 ct').parse(value)
+  test('copies nothing that lies in the value as it is, so that nothing else is to be wiped', () => {
+    const value = bytes('ab6364')
+    const parts = compileLayout('nonce:2 hex(ct)').parse(value)
     value.fill(0)
+    expect(parts.get('nonce')).toEqual(bytes('\0\0'))
     expect(parts.get('ct')).toEqual(bytes('cd'))
   })
 

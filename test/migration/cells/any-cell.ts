@@ -23,6 +23,6 @@ export const anyCells: fc.Arbitrary<Cells> = fc
   .map((columns) =>
     cellsFrom(
       columns.map(([column]) => column),
-      columns.map(([, cell]) => cell),
+      (index) => columns[index]?.[1] ?? null,
     ),
   )

@@ -34,23 +34,38 @@ function makeVersionKey(book: KeyBook, version: number | 'control'): KeyFor {
   }
 }
 
-/**
- * Lends a DEK to `use`. Keys that are made of it on the way are wiped at the end.
- */
+/** A DEK that opens or seals what lies under it. `wipe` ends the keys that were made of it on the way, not the DEK. */
+export class DekKey implements KeyFor {
+  readonly #dek: Secret
+  #made: readonly CipherKey[] = []
+
+  constructor(dek: Secret) {
+    this.#dek = dek
+  }
+
+  key(form: Form, inputs: Inputs): CipherKey {
+    const prepared = prepareFor(form, this.#dek, inputs, 'few')
+    this.#made = [...this.#made, prepared]
+    return prepared
+  }
+
+  nonce({ nonce }: Form, inputs: Inputs): Uint8Array | undefined {
+    return nonce && takeBytes(nonce.derive({ ...inputs, key: this.#dek }))
+  }
+
+  wipe(): void {
+    for (const prepared of this.#made) prepared.wipe()
+    this.#made = []
+  }
+}
+
+/** Lends a DEK to `use`. Keys that are made of it on the way are wiped at the end. */
 export function withDek<T>(dek: Secret, use: (key: KeyFor) => T): T {
-  let made: readonly CipherKey[] = []
+  const key = new DekKey(dek)
   try {
-    return use({
-      key: (form, inputs) => {
-        const prepared = prepareFor(form, dek, inputs, 'few')
-        made = [...made, prepared]
-        return prepared
-      },
-      nonce: (form, inputs) =>
-        form.nonce === undefined ? undefined : takeBytes(form.nonce.derive({ ...inputs, key: dek })),
-    })
+    return use(key)
   } finally {
-    for (const prepared of made) prepared.wipe()
+    key.wipe()
   }
 }
 

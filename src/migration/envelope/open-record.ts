@@ -7,7 +7,7 @@ import type { Envelope, Form, Sealed } from './envelope.ts'
 import { parseAll, parseSealed, stateOf, type Found, type Instance, type RecordState } from './instance.ts'
 import type { KeyBook } from './key-book.ts'
 import { asVersion, readColumnLabel, versionOfName, type Label } from './labels.ts'
-import { openInstance, versionKey, withDek, type KeyFor } from './open-instance.ts'
+import { DekKey, openInstance, versionKey, withDek, type KeyFor } from './open-instance.ts'
 import { openMany, type PlaceOfRecord, sharesKey } from './open-many.ts'
 import type { UnreadableReason } from './reasons.ts'
 
@@ -283,19 +283,23 @@ export function openValues(
   { state, book }: ValueLook,
 ): { readonly outdated: boolean } | UnreadableReason {
   let outdated = false
-  for (const found of values) {
-    if (found === 'shape') return 'shape'
-    if (typeof found === 'string') continue
-    if (found.every(({ form }) => !takes(form, key))) return 'dek-length'
-    const one = withDek(key, (by) => openFirst(found, state, by, key))
-    if (one === undefined) {
-      const direct = opensDirectly(found, state, book)
-      return direct ? 'under-key-directly' : 'value-under-dek'
+  const by = new DekKey(key)
+  try {
+    for (const found of values) {
+      if (found === 'shape') return 'shape'
+      if (typeof found === 'string') continue
+      if (found.every(({ form }) => !takes(form, key))) return 'dek-length'
+      const one = openFirst(found, state, by, key)
+      if (one === undefined)
+        return opensDirectly(found, state, book) ? 'under-key-directly' : 'value-under-dek'
+      one.plaintext.fill(0)
+      by.wipe()
+      outdated ||= one.instance.form !== one.instance.sealed.forms[0]
     }
-    one.plaintext.fill(0)
-    outdated ||= one.instance.form !== one.instance.sealed.forms[0]
+    return { outdated }
+  } finally {
+    by.wipe()
   }
-  return { outdated }
 }
 
 function takes({ cipher, derive }: Form, key: Secret): boolean {

@@ -64,16 +64,22 @@ function packRows<Row extends { readonly cells: Cells }>(
     unnamed = cells.length
     for (const cell of cells) packer.add(cell)
     const names = Object.keys(row.cells)
-    const id = names.length === 1 ? (names[0] ?? '') : JSON.stringify(names)
-    let shape = known.get(id)
-    if (shape === undefined) {
-      known.set(id, (shape = shapes.length))
-      shapes.push(names)
+    // Most rows have the shape of the one before.
+    let shape = at === 0 ? 0 : (shapeOf[at - 1] ?? 0)
+    if (!sameNames(names, shapes[shape])) {
+      const id = JSON.stringify(names)
+      shape = known.get(id) ?? shapes.length
+      known.set(id, shape)
+      shapes[shape] = names
     }
     shapeOf[at] = shape
     for (const name of names) packer.add(row.cells[name] ?? null)
   })
   return { count: rows.length, unnamed, shapes, shapeOf, cells: packer.end() }
+}
+
+function sameNames(names: readonly string[], others: readonly string[] | undefined): boolean {
+  return names.length === others?.length && names.every((name, at) => name === others[at])
 }
 
 type UnpackedRow = { readonly unnamed: readonly Cell[]; readonly cells: Cells }
@@ -139,6 +145,7 @@ function unpacker({ kinds: kindOf, lengths, text, bytes, others }: PackedCells):
     if (kind === kinds.other) return others[other++] ?? null
     const length = lengths[piece++] ?? 0
     if (kind === kinds.text) return text.slice(inText, (inText += length))
-    return bytes.subarray(inBytes, (inBytes += length))
+    inBytes += length
+    return new Uint8Array(bytes.buffer, bytes.byteOffset + inBytes - length, length)
   }
 }

@@ -77,13 +77,13 @@ function comparable(cell: Cell): Cell {
 
 /** True for the one record with this id. The columns of the order come first, as an index can find them. */
 export function matchesId(table: Table, id: readonly string[], cells: RecordId): Condition {
-  const seek = table.order.map(({ name }) => cells[id.indexOf(name)] ?? null)
+  const seek = table.order.map(({ name }) => comparable(cells[id.indexOf(name)] ?? null))
   const shape = classesOf(ofTable(table), id, cells)
   const text = shape.text(() => {
     const exact = id.map((column, at) => matches(column, storageClass(cells[at] ?? null)))
     return joinAnd([...table.order.map((column) => `${collated(column)} = ?`), ...exact])
   })
-  return { shape, text, values: [...seek.map(comparable), ...compared(cells)] }
+  return { shape, text, values: [...seek, ...compared(cells)] }
 }
 
 export function matchesCells(cells: Cells): Condition {

@@ -295,6 +295,33 @@ describe('values of a SQLite store', () => {
   })
 })
 
+it('columns that are called like words of a statement are compared each by itself, one look after the other', async () => {
+  const names = ['text', 'blob', 'select', 'update', 'null', 'integer']
+  const list = names.map((name) => `"${name}"`).join(', ')
+  const path = makeDatabase(
+    `CREATE TABLE t (id INTEGER PRIMARY KEY, ${list}); INSERT INTO t VALUES (1, 'a', x'01', NULL, 2, 'b', 1.5)`,
+  )
+  const store = await openStore(path)
+  const classes: readonly Cell[] = [null, 'text', Buffer.from('text'), 7n, 0.5]
+  // One store for all of them: what it remembers of the one statement must never answer for another.
+  for (const columns of [names, names.toReversed(), names.slice(2), names.slice(0, 1), ['select'], names]) {
+    const set = recordSet(columns)
+    for (const [turn, cell] of [...classes, ...classes.toReversed()].entries()) {
+      const [before] = await readAll(store, set)
+      if (before === undefined) throw new Error('there is a record')
+      const column = columns[turn % columns.length] ?? ''
+      const swap = { id: [1n], expected: before.cells, change: { [column]: cell } }
+      const others = classes.filter((other) => !same(other, before.cells[column] ?? null))
+      const wrong = others.map((other) => ({ ...swap, expected: { ...before.cells, [column]: other } }))
+      const after = { ...before.cells, [column]: cell }
+      expect(await store.swap(set, wrong, () => {})).toEqual(wrong.map(() => 'lost'))
+      expect(await store.swap(set, [{ ...swap, id: [2n] }, swap], () => {})).toEqual(['gone', 'changed'])
+      expect((await readAll(store, set))[0]?.cells).toEqual(after)
+      expect((await store.fetch(set, [[1n]]))[0]?.cells).toMatchObject(after)
+    }
+  }
+})
+
 function same(one: Cell, other: Cell): boolean {
   return one instanceof Uint8Array && other instanceof Uint8Array
     ? Buffer.compare(one, other) === 0

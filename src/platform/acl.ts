@@ -40,7 +40,11 @@ export async function readAcls(fds: readonly number[], path?: string): Promise<r
   if (result.exitCode !== 0) throw aclToolError('getfacl', result, path)
   // An empty line ends what it says of each.
   const texts = result.stdout.toString('utf8').split('\n\n').slice(0, -1)
-  const acls = texts.flatMap((text) => parseAcl(text) ?? [])
+  const known = new Map<string, Acl | undefined>() // most files of a folder have the same
+  const acls = texts.flatMap((text) => {
+    if (!known.has(text)) known.set(text, parseAcl(text))
+    return known.get(text) ?? []
+  })
   if (acls.length !== fds.length || texts.length !== fds.length) throw noAcl()
   return acls
 }
@@ -89,6 +93,7 @@ export async function removeAcl(fd: number, path?: string): Promise<void> {
 
 /** @throws KvxError ACL_DIFFERS that names both. */
 export function requireSameAcl(found: Acl, wanted: Acl): void {
+  if (found === wanted) return
   const [is, should] = [oneLine(found), oneLine(wanted)]
   if (is === should) return
   throw new KvxError('ACL_DIFFERS', `the access list is ${is} instead of ${should}`, {

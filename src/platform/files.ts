@@ -124,6 +124,16 @@ export async function lstatFacts(path: string): Promise<FileFacts | undefined> {
   }
 }
 
+/** The size of what has this name, 0 where nothing has it. Cheaper than all of its facts. */
+export function sizeNow(path: string): number {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false })?.size ?? 0
+  } catch (error) {
+    if (isMissing(error)) return 0
+    throw fileError(error, 'look at', path)
+  }
+}
+
 /** True when something has this name, a dangling link too. */
 export async function exists(path: string): Promise<boolean> {
   return (await lstatFacts(path)) !== undefined

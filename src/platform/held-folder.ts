@@ -32,7 +32,7 @@ export class Room {
 
 export type HeldReading = {
   /** For messages. */
-  readonly path: string
+  readonly path: () => string
   /** Refuses by what was opened, before anything of it is read. */
   readonly require: (facts: FileFacts) => void
   readonly room: Room
@@ -68,11 +68,11 @@ export class HeldFolder {
     try {
       fd = openSync(`/proc/self/fd/${this.#fd}/${name}`, readFlags)
       const facts = openFacts(fd)
-      requireRegular(path, facts, 'read')
+      if (facts.type !== 'file') requireRegular(path(), facts, 'read')
       require(facts)
       return { bytes: readExactly(fd, path, room.take(facts.size + 1)), facts }
     } catch (error) {
-      throw fileError(error, 'read', path)
+      throw fileError(error, 'read', path())
     } finally {
       if (fd !== undefined) closeQuietly(fd)
     }
@@ -84,7 +84,7 @@ export class HeldFolder {
 }
 
 /** @param bytes have room for one more, which shows whether the file grew */
-function readExactly(fd: number, path: string, bytes: Buffer): Buffer {
+function readExactly(fd: number, path: () => string, bytes: Buffer): Buffer {
   const size = bytes.length - 1
   let length = 0
   while (length <= size) {
@@ -95,7 +95,7 @@ function readExactly(fd: number, path: string, bytes: Buffer): Buffer {
   }
   if (length === size) return bytes.subarray(0, size)
   bytes.fill(0)
-  throw new KvxError('IO_ERROR', `cannot read ${shownPath(path)}: it changed while it was read`, {
+  throw new KvxError('IO_ERROR', `cannot read ${shownPath(path())}: it changed while it was read`, {
     hint: 'run the command again when nothing else writes the file',
   })
 }

@@ -90,14 +90,15 @@ async function renameOver(temp: TempFile, target: string, before: FileFacts): Pr
 
 /** Each directory once, after the last change of a name in it. */
 const fsyncParents: SharedJob<string, void> = async (paths) => {
+  const parents = paths.map((path) => dirname(resolve(path)))
   const synced = new Map<string, Promise<void>>()
-  for (const [directory, there] of Map.groupBy(paths, (path) => dirname(resolve(path)))) {
+  for (const [directory, there] of Map.groupBy(paths, (_, index) => parents[index] ?? '')) {
     const [first = ''] = there
     const what =
       there.length === 1 ? `${shownPath(first)} is` : `${there.length} files in ${shownPath(directory)} are`
     synced.set(directory, fsyncAfterChange(directory, `${what} replaced`))
   }
-  return await Promise.allSettled(paths.map(async (path) => synced.get(dirname(resolve(path)))))
+  return await Promise.allSettled(parents.map(async (parent) => synced.get(parent)))
 }
 
 function changedMeanwhile(path: string): KvxError {

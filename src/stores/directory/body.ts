@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Exchanged } from '../../platform/exchange-file.ts'
 import type { FileFacts } from '../../platform/file-facts.ts'
 import type { ReadFile } from '../../platform/files.ts'
@@ -110,5 +110,5 @@ function wholeBody(directory: Directory, path: string, read: ReadFile | undefine
 }
 
 function sha256(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
+  return hash('sha256', bytes)
 }

@@ -52,26 +52,41 @@ function compilePart(text: string): Part {
   return { isAny, matches }
 }
 
+/** So many bits are exact in a number. */
+const mostNumbered = 50
+
 /** @param known every position of the pattern that was ever met: they are few, and names are many */
-function position(parts: readonly Part[], from: readonly number[], known: Map<string, Position>): Position {
+function position(
+  parts: readonly Part[],
+  from: readonly number[],
+  known: Map<string, Position>,
+): Position {
   const key = from.join(',')
   const found = known.get(key)
   if (found !== undefined) return found
   const at = new Set(from)
   for (const index of at) if (parts[index]?.isAny === true) at.add(index + 1) // `**` may match no directory
   const all = [...at].sort((one, other) => one - other)
+  const open = all.flatMap((index) => parts[index] ?? [])
+  const after = (matches: readonly boolean[]): Position => {
+    const next = all.flatMap((index, which) =>
+      matches[which] === true ? [parts[index]?.isAny === true ? index : index + 1] : [],
+    )
+    return position(parts, [...new Set(next)], known)
+  }
+  /** By which of its parts a name matches. */
+  const steps = new Map<number, Position>()
   const made: Position = {
     isEnd: at.has(parts.length),
-    isOpen: all.some((index) => index < parts.length),
+    isOpen: open.length > 0,
     step(name, hidden = false) {
-      const next: number[] = []
-      for (const index of all) {
-        const part = parts[index]
-        if (part?.matches(name, hidden) !== true) continue
-        const to = part.isAny ? index : index + 1
-        if (next.at(-1) !== to) next.push(to)
-      }
-      return position(parts, next, known)
+      if (open.length > mostNumbered) return after(open.map((part) => part.matches(name, hidden)))
+      let matched = 0
+      for (let which = 0; which < open.length; which++)
+        if (open[which]?.matches(name, hidden) === true) matched += 2 ** which
+      const next = steps.get(matched) ?? after(open.map((part) => part.matches(name, hidden)))
+      steps.set(matched, next)
+      return next
     },
   }
   known.set(key, made)

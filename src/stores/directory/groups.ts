@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { lstatFacts } from '../../platform/files.ts'
+import { sizeNow } from '../../platform/files.ts'
 import { openFilesLimit } from '../../platform/open-files.ts'
 import type { Directory } from './record-files.ts'
 
@@ -16,17 +16,17 @@ const openPerFile = 3
 const openBesides = 64
 
 /** The files of a batch in the groups in which they are replaced: small ones together, each other one alone. */
-export async function groupsOf(
+export function groupsOf(
   directory: Directory,
   paths: readonly (string | undefined)[],
-): Promise<readonly (readonly string[])[]> {
+): readonly (readonly string[])[] {
   const atOnce = filesAtOnce(directory)
   const groups: string[][] = []
   const large: string[][] = []
   let [count, bytes] = [atOnce, 0]
   for (const path of paths) {
     if (path === undefined) continue
-    const size = (await lstatFacts(join(directory.target.path, path)))?.size ?? 0
+    const size = sizeNow(join(directory.target.path, path))
     if (size > smallBytes) {
       large.push([path])
       continue

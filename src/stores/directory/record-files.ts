@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { isKvxError } from '../../core/errors.ts'
 import { type Exchanged, exchangeFile } from '../../platform/exchange-file.ts'
 import { fileError } from '../../platform/file-errors.ts'
@@ -79,7 +79,7 @@ export function readRecordFile(directory: Directory, path: string): ReadFile | u
 export class FileReader {
   readonly #target: DirectoryTarget
   readonly #room = new Room()
-  #path = ''
+  #parent = ''
   #folder: HeldFolder | undefined
 
   constructor({ target }: Pick<Directory, 'target'>) {
@@ -92,10 +92,10 @@ export class FileReader {
    * @throws STORE_SHAPE when a link leads to it, UNSAFE_FILE_TYPE, IO_ERROR
    */
   read(path: string, require?: (facts: FileFacts) => void): ReadFile | undefined {
-    const full = join(this.#target.path, path)
+    const slash = path.lastIndexOf('/')
     try {
-      return this.#folderOf(full, path).readFile(basename(full), {
-        path: full,
+      return this.#folderOf(path, path.slice(0, Math.max(0, slash))).readFile(path.slice(slash + 1), {
+        path: () => join(this.#target.path, path),
         room: this.#room,
         require: require ?? ((facts) => requireSize(this.#target, path, facts)),
       })
@@ -105,16 +105,16 @@ export class FileReader {
     }
   }
 
-  #folderOf(full: string, path: string): HeldFolder {
-    const parent = dirname(full)
-    if (this.#folder !== undefined && this.#path === parent) return this.#folder
+  #folderOf(path: string, parent: string): HeldFolder {
+    if (this.#folder !== undefined && this.#parent === parent) return this.#folder
     this.release()
-    const folder = new HeldFolder(parent)
-    if (folder.canonicalPath() !== parent) {
+    const full = join(this.#target.path, parent)
+    const folder = new HeldFolder(full)
+    if (folder.canonicalPath() !== full) {
       folder.close()
       throw fileShapeError(this.#target, path, 'a symbolic link leads to it')
     }
-    this.#path = parent
+    this.#parent = parent
     this.#folder = folder
     return folder
   }

@@ -41,7 +41,7 @@ export async function swapRecords(directory: Directory, batch: SwapBatch): Promi
   const byPath = Map.groupBy(swaps.keys(), (index) => pathOf(set, swaps[index]?.id ?? [], globs))
   const written: Written[] = []
   try {
-    for (const group of await groupsOf(directory, [...byPath.keys()])) {
+    for (const group of groupsOf(directory, [...byPath.keys()])) {
       const ends = await together(await openBodies(directory, group), async (body, company) =>
         swapFile(body, { ...batch, indexes: byPath.get(body.path) ?? [], outcomes, written, company }),
       )

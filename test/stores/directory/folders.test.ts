@@ -8,7 +8,7 @@ import { HeldFolder, Room } from '../../../src/platform/held-folder.ts'
 import type { Store } from '../../../src/stores/store.ts'
 import { directoryWith, openStore, readAll, refusalOf, setOf } from './fixture.ts'
 
-const reading = { path: 'a', require: () => undefined, room: new Room() }
+const reading = { path: () => 'a', require: () => undefined, room: new Room() }
 
 describe('a folder that is held', () => {
   it('is the one that was opened, whatever gets its name', () => {

@@ -56,11 +56,7 @@ function compilePart(text: string): Part {
 const mostNumbered = 50
 
 /** @param known every position of the pattern that was ever met: they are few, and names are many */
-function position(
-  parts: readonly Part[],
-  from: readonly number[],
-  known: Map<string, Position>,
-): Position {
+function position(parts: readonly Part[], from: readonly number[], known: Map<string, Position>): Position {
   const key = from.join(',')
   const found = known.get(key)
   if (found !== undefined) return found

@@ -114,7 +114,5 @@ it('holds a few MiB of files at once, and each large one by itself', async () =>
   const paths = [...Object.keys(sizes), undefined, 'gone']
   expect(groupsOf(directory, paths)).toEqual([['m1', 'm2', 'm3', 'm4'], ['m5', 'gone'], ['large']])
   const many = Array.from({ length: 9 }, (_, index) => `none${index}`)
-  expect(groupsOf({ ...directory, isOnline: true }, many).map(({ length }) => length)).toEqual([
-    4, 4, 1,
-  ])
+  expect(groupsOf({ ...directory, isOnline: true }, many).map(({ length }) => length)).toEqual([4, 4, 1])
 })

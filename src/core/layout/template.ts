@@ -36,14 +36,14 @@ export function compileTemplate(source: string): Template {
     columns,
     newColumns,
     partNames: parts,
-    render: (context) =>
-      new Uint8Array(
-        sequence.write({
-          cell: (name) => context.cell(name),
-          newCell: (name) => context.newCell(name),
-          // Names with # are the frames of layouts: a template has none.
-          part: (name) => (name.startsWith('#') ? undefined : context.part?.(name)),
-        }),
-      ),
+    render(context) {
+      const bytes = sequence.write({
+        cell: (name) => context.cell(name),
+        newCell: (name) => context.newCell(name),
+        // Names with # are the frames of layouts: a template has none.
+        part: (name) => (name.startsWith('#') ? undefined : context.part?.(name)),
+      })
+      return sequence.joins ? bytes : new Uint8Array(bytes)
+    },
   }
 }

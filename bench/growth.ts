@@ -57,9 +57,10 @@ export function scaleTable(measured: readonly Growth[]): string {
 }
 
 function bytes(amount: number): string {
-  return amount < 1e9
-    ? `${Math.round(amount / 1e6)} MB`
-    : `${(amount / 1e9).toFixed(amount < 1e10 ? 1 : 0)} GB`
+  if (amount < 1e9) return `${Math.round(amount / 1e6)} MB`
+  const digits = amount < 1e10 ? 1 : 0
+  const places = { minimumFractionDigits: digits, maximumFractionDigits: digits }
+  return `${(amount / 1e9).toLocaleString('en', places)} GB`
 }
 
 function time(seconds: number): string {

@@ -87,11 +87,20 @@ async function tryOne(scenario: Scenario, seconds: number, results: Results): Pr
   })
 }
 
+const wantedAdversaries = adversaries.filter(({ title }) => wanted(`adversaries ${title}`))
+
 async function tryAll(): Promise<boolean> {
   const kit = new Kit()
   const results: Results = { rows: [], power: [], bad: [] }
   try {
-    for (const { title, work } of adversaries.filter(({ title }) => wanted(`adversaries ${title}`))) {
+    const scenarios = [...allScenarios(kit), ...allRecoveries(kit)].filter(({ title, store }) =>
+      wanted(`${title} ${store}`),
+    )
+    if (scenarios.length + wantedAdversaries.length === 0) {
+      say(`no command and no adversary is called ${values.only}`)
+      return false
+    }
+    for (const { title, work } of wantedAdversaries) {
       const bad = await work(kit).then(
         () => [],
         (error: unknown) => [String(error)],
@@ -100,9 +109,6 @@ async function tryAll(): Promise<boolean> {
       results.bad.push(...bad)
       say(`${title}: ${bad.length === 0 ? 'as promised' : 'BAD'}`)
     }
-    const scenarios = [...allScenarios(kit), ...allRecoveries(kit)].filter(({ title, store }) =>
-      wanted(`${title} ${store}`),
-    )
     const end = performance.now() + (sampled ?? Infinity)
     for (const [index, scenario] of scenarios.entries()) {
       const left = (end - performance.now()) / 1000
@@ -128,7 +134,7 @@ function print({ rows, power, bad }: Results): void {
     ...(rows.length === 0
       ? []
       : [faultTable(rows), kindTable(rows), ...(power.length === 0 ? [] : [powerTable(power)])]),
-    `Adversaries: ${adversaries.map(({ title }) => title).join(', ')}. Bad: ${bad.length}.`,
+    `Adversaries: ${wantedAdversaries.map(({ title }) => title).join(', ') || 'none'}. Bad: ${bad.length}.`,
     `It took ${Math.ceil(performance.now() / 60_000)} minutes on ${availableParallelism()} processors.`,
   ]
   const text = `${parts.join('\n\n')}\n`

@@ -3,6 +3,7 @@ import { toolFileError } from './acl.ts'
 import { type ChildResult, runChild, toolFailed } from './child.ts'
 import { fileError, shownPath } from './file-errors.ts'
 import { lstatFacts } from './files.ts'
+import { reachedByChild } from './held-folder.ts'
 import { findTool } from './tools.ts'
 
 type ExchangeTool = 'mv' | 'perl'
@@ -61,7 +62,8 @@ export async function exchangeNames(one: string, other: string): Promise<boolean
   const tool = await requireExchange()
   const script = `exit(syscall(${renameat2[process.arch]}, -100, $ARGV[0], -100, $ARGV[1], 2) == 0 ? 0 : $! + 0)`
   const options = tool === 'mv' ? ['--exchange', '--no-target-directory', '--'] : ['-e', script, '--']
-  const result = await runChild(tool, [...options, one, other], { ownSession: true })
+  const { fds, paths } = reachedByChild([one, other])
+  const result = await runChild(tool, [...options, ...paths], { fds, ownSession: true })
   if (result.exitCode === 0) return true
   for (const name of [one, other]) if ((await lstatFacts(name)) === undefined) return false
   throw exchangeError(tool, result, other)

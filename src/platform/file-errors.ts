@@ -95,8 +95,27 @@ export function fileError(error: unknown, action: string, path: string): KvxErro
   })
 }
 
+/** Folders that are reached through a descriptor, with the names that people know. */
+const namesOf = new Map<string, string>()
+
+/**
+ * Messages show what lies below `reached` below `name`.
+ * @returns ends it
+ */
+export function showInPlaceOf(reached: string, name: string): () => void {
+  namesOf.set(reached, name)
+  return () => namesOf.delete(reached)
+}
+
+function named(path: string): string {
+  const [reached = ''] = /^\/proc\/self\/fd\/\d+/.exec(path) ?? []
+  const name = namesOf.get(reached)
+  return name === undefined ? path : name + path.slice(reached.length)
+}
+
 /** A path for a message: control characters and other signs that a terminal could obey are escaped. */
-export function shownPath(path: string): string {
+export function shownPath(given: string): string {
+  const path = named(given)
   // Most are; the classes below take milliseconds to build.
   if (/^[\x20-\x7e]*$/.test(path)) return path
   return path.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}]/gu, (sign) => {

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, readlinkSync, readSync } from 'node:fs'
 import { KvxError } from '../core/errors.ts'
-import { fileError, shownPath } from './file-errors.ts'
+import { fileError, showInPlaceOf, shownPath } from './file-errors.ts'
 import { type FileFacts, openFacts } from './file-facts.ts'
 import { closeQuietly, type ReadFile, requireRegular } from './files.ts'
 
@@ -44,11 +44,14 @@ export type HeldReading = {
  */
 export class HeldFolder {
   readonly #fd: number
+  readonly #path: string
+  #forget: (() => void) | undefined
 
   /** @throws KvxError FILE_NOT_FOUND, IO_ERROR */
   constructor(path: string) {
     try {
       this.#fd = openSync(path, pathOnly | constants.O_DIRECTORY)
+      this.#path = path
     } catch (error) {
       throw fileError(error, 'read', path)
     }
@@ -56,7 +59,17 @@ export class HeldFolder {
 
   /** The canonical path of the folder at this moment. */
   canonicalPath(): string {
-    return readlinkSync(`/proc/self/fd/${this.#fd}`)
+    return readlinkSync(this.#reached)
+  }
+
+  get #reached(): string {
+    return `/proc/self/fd/${this.#fd}`
+  }
+
+  /** A path by which a file of the folder is reached until `close`; messages show it by the name of the folder. */
+  reach(name: string): string {
+    this.#forget ??= showInPlaceOf(this.#reached, this.#path)
+    return `${this.#reached}/${name}`
   }
 
   /**
@@ -66,7 +79,7 @@ export class HeldFolder {
   readFile(name: string, { path, require, room }: HeldReading): ReadFile {
     let fd: number | undefined
     try {
-      fd = openSync(`/proc/self/fd/${this.#fd}/${name}`, readFlags)
+      fd = openSync(`${this.#reached}/${name}`, readFlags)
       const facts = openFacts(fd)
       if (facts.type !== 'file') requireRegular(path(), facts, 'read')
       require(facts)
@@ -79,8 +92,24 @@ export class HeldFolder {
   }
 
   close(): void {
+    this.#forget?.()
     closeSync(this.#fd)
   }
+}
+
+/** The same paths for another program, which gets the descriptors of the held folders among them in this order. */
+export function reachedByChild(paths: readonly string[]): {
+  readonly fds: readonly number[]
+  readonly paths: readonly string[]
+} {
+  const fds: number[] = []
+  const reached = paths.map((path) => {
+    const [, number, rest] = /^\/proc\/self\/fd\/(\d+)(\/.*)$/s.exec(path) ?? []
+    if (number === undefined) return path
+    if (!fds.includes(Number(number))) fds.push(Number(number))
+    return `/proc/self/fd/${3 + fds.indexOf(Number(number))}${rest}`
+  })
+  return { fds, paths: reached }
 }
 
 /** @param bytes have room for one more, which shows whether the file grew */

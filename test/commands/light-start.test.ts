@@ -43,8 +43,8 @@ describe('a command that start scripts wait for', () => {
   test.for([
     ['--version', 2, 12_000, () => ['--version']],
     ['--help', 6, 40_000, () => ['--help']],
-    ['check', 6, 322_000, (folder: string) => ['check', join(folder, 'tk.key')]],
-    ['keygen', 5, 279_000, (folder: string) => ['keygen', 'next', '--dir', folder]],
+    ['check', 6, 328_000, (folder: string) => ['check', join(folder, 'tk.key')]],
+    ['keygen', 5, 286_000, (folder: string) => ['keygen', 'next', '--dir', folder]],
   ] as const)('%s reads at most %i files of the program, and %i bytes', ([, most, bytes, args], context) => {
     needsTool(context, 'strace')
     const folder = trustedDirectory()

@@ -1,5 +1,4 @@
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { isKvxError, KvxError } from '../../core/errors.ts'
 import { recoverLeftover } from '../../platform/exchange-file.ts'
 import { fileError, quotedPath } from '../../platform/file-errors.ts'
@@ -10,6 +9,7 @@ import { readCatalogue } from './catalogue.ts'
 import { type DirectoryTarget, describeTarget, shapeError } from './directory-errors.ts'
 import { fileFormat } from './file-format.ts'
 import { type FileRecord, idKey, type RecordFormat } from './format.ts'
+import { HeldFolders } from './held-folders.ts'
 import { fixedRecords, type RecordSizes } from './fixed-records.ts'
 import { compileGlob, globProblem } from './glob.ts'
 import { insertMissingRecords } from './insert.ts'
@@ -65,6 +65,7 @@ export async function openDirectoryStore(options: DirectoryStoreOptions): Promis
     // An exchange compares the displaced file whole.
     isStreamed: options.format === 'records' && !isOnline,
     touched: new Set(),
+    folders: new HeldFolders(target),
   }
   let cleared: Promise<void> | undefined
   const ready = async (): Promise<Directory> => {
@@ -105,11 +106,12 @@ async function findDirectory({ name, path }: DirectoryStoreOptions): Promise<str
 
 /** Ends what a killed run began. Only a run does it, which holds the lock: a look changes nothing. */
 async function clearLeftovers(directory: Directory): Promise<void> {
-  const { target, match } = directory
+  const { target, match, folders } = directory
   if (!(await holdsLock(target))) return
   for await (const some of walk(target, [match]))
     for (const { kind, path } of some)
-      if (kind === 'leftover') await recoverLeftover(join(target.path, path), maxFileBytes)
+      if (kind === 'leftover')
+        await folders.within(path, async (reached) => recoverLeftover(reached, maxFileBytes))
 }
 
 /**

@@ -111,11 +111,11 @@ type Creation = { readonly bytes: Buffer; readonly globs: readonly Glob[] }
 
 /** False when another program made the file in the same moment. */
 async function create(directory: Directory, path: string, { bytes, globs }: Creation): Promise<boolean> {
-  const full = join(directory.target.path, path)
   await makeParents(directory, path)
-  directory.touched.add(dirname(full))
+  directory.touched.add(dirname(join(directory.target.path, path)))
   try {
-    await createFile(full, bytes, await accessBeside(directory, path, globs))
+    const access = await accessBeside(directory, path, globs)
+    await directory.folders.within(path, async (reached) => createFile(reached, bytes, access))
     return true
   } catch (error) {
     if (isKvxError(error, 'TARGET_EXISTS')) return false

@@ -1,16 +1,15 @@
-import { realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isKvxError } from '../../core/errors.ts'
 import { type Exchanged, exchangeFile } from '../../platform/exchange-file.ts'
-import { fileError } from '../../platform/file-errors.ts'
 import { type FileFacts, sameFile } from '../../platform/file-facts.ts'
 import { lstatFacts, type ReadFile } from '../../platform/files.ts'
-import { HeldFolder, Room } from '../../platform/held-folder.ts'
+import { type HeldFolder, Room } from '../../platform/held-folder.ts'
 import { replaceFile } from '../../platform/replace-file.ts'
 import type { Company } from '../../platform/together.ts'
 import type { RecordId, RecordSet } from '../store.ts'
-import { type DirectoryTarget, fileShapeError, shapeError } from './directory-errors.ts'
+import { type DirectoryTarget, shapeError } from './directory-errors.ts'
 import type { RecordFormat } from './format.ts'
+import { holdFolderOf, type HeldFolders } from './held-folders.ts'
 import { compileGlob, type Glob, globProblem, matchesAll } from './glob.ts'
 import { maxFileBytes, requireRecord, requireSize } from './walk.ts'
 
@@ -25,6 +24,7 @@ export type Directory = {
   readonly isStreamed: boolean
   /** Directories in which names changed since the last `settle`. */
   readonly touched: Set<string>
+  readonly folders: HeldFolders
 }
 
 /** The patterns that a record set's files match: the store's own, and the set's `table` where it says more. */
@@ -108,33 +108,15 @@ export class FileReader {
   #folderOf(path: string, parent: string): HeldFolder {
     if (this.#folder !== undefined && this.#parent === parent) return this.#folder
     this.release()
-    const full = join(this.#target.path, parent)
-    const folder = new HeldFolder(full)
-    if (folder.canonicalPath() !== full) {
-      folder.close()
-      throw fileShapeError(this.#target, path, 'a symbolic link leads to it')
-    }
     this.#parent = parent
-    this.#folder = folder
-    return folder
+    this.#folder = holdFolderOf(this.#target, path)
+    return this.#folder
   }
 
   release(): void {
     this.#folder?.close()
     this.#folder = undefined
   }
-}
-
-/** @throws STORE_SHAPE when a link leads to the file */
-export async function requireNoLink(target: DirectoryTarget, path: string): Promise<void> {
-  const parent = dirname(join(target.path, path))
-  let real: string
-  try {
-    real = realpathSync.native(parent)
-  } catch (error) {
-    throw fileError(error, 'read', parent)
-  }
-  if (real !== parent) throw fileShapeError(target, path, 'a symbolic link leads to it')
 }
 
 /**
@@ -150,12 +132,19 @@ export async function replaceRecordFile(
   }: { readonly path: string; readonly read: ReadFile; readonly company?: Company | undefined },
   bytes: Uint8Array,
 ): Promise<Exchanged> {
-  const full = join(directory.target.path, path)
-  directory.touched.add(dirname(full))
-  if (directory.isOnline) return await exchangeFile(full, bytes, { expected: read, company })
-  return await replacing(full, read.facts, async () =>
-    replaceFile(full, bytes, { expected: read.facts, company }),
-  )
+  directory.touched.add(dirname(join(directory.target.path, path)))
+  try {
+    return await directory.folders.within(path, async (reached) =>
+      directory.isOnline
+        ? exchangeFile(reached, bytes, { expected: read, company })
+        : replacing(reached, read.facts, async () =>
+            replaceFile(reached, bytes, { expected: read.facts, company }),
+          ),
+    )
+  } catch (error) {
+    if (isKvxError(error, 'FILE_NOT_FOUND')) return { outcome: 'gone' } // its folder is
+    throw error
+  }
 }
 
 /** Tells a file that another program changed meanwhile, or took away, from what cannot be replaced at all. */

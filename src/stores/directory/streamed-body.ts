@@ -6,7 +6,8 @@ import type { RecordSet } from '../store.ts'
 import type { Body } from './body.ts'
 import { countRecords, fixedRecord, indexOf, type RecordSizes, startOf } from './fixed-records.ts'
 import { type Edit, type FileRecord, idKey } from './format.ts'
-import { type Directory, replacing, requireNoLink } from './record-files.ts'
+import type { Reached } from './held-folders.ts'
+import { type Directory, replacing } from './record-files.ts'
 
 /** Pieces in which a file is copied; records are read so many bytes at a time, one at least. */
 const pieceBytes = 1_048_576
@@ -17,15 +18,17 @@ export async function openStreamed(
   path: string,
   sizes: RecordSizes,
 ): Promise<Body | undefined> {
-  const full = join(directory.target.path, path)
+  let reached: Reached | undefined
   let reader: StreamReader
   try {
-    await requireNoLink(directory.target, path)
-    reader = await openStreamReader(full)
+    reached = directory.folders.reach(path)
+    reader = await openStreamReader(reached.path)
   } catch (error) {
+    reached?.release()
     if (isKvxError(error, 'FILE_NOT_FOUND')) return undefined
     throw error
   }
+  const { path: full, release } = reached
   const { facts } = reader
   const { target } = directory
   const count = (): number => countRecords(target, { path, size: facts.size }, sizes)
@@ -46,7 +49,7 @@ export async function openStreamed(
     slice: async (start, end) => reader.read(start, end - start),
     digest: async () => digestOf(reader),
     replace: async (edits, announce) => {
-      directory.touched.add(dirname(full))
+      directory.touched.add(dirname(join(directory.target.path, path)))
       return await replacing(full, facts, async () =>
         writeStreamed(full, {
           expected: facts,
@@ -58,7 +61,10 @@ export async function openStreamed(
         }),
       )
     },
-    close: async () => reader.close(),
+    close: async () => {
+      await reader.close()
+      release()
+    },
   }
 }
 

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { linkSync, mkdirSync, renameSync, symlinkSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { isKvxError } from '../../../src/core/errors.ts'
 import { HeldFolder, Room } from '../../../src/platform/held-folder.ts'
 import type { Store } from '../../../src/stores/store.ts'
-import { directoryWith, openStore, readAll, refusalOf, setOf } from './fixture.ts'
+import { directoryWith, openLocked, openStore, readAll, refusalOf, setOf } from './fixture.ts'
 
 const reading = { path: () => 'a', require: () => undefined, room: new Room() }
 
@@ -45,23 +45,23 @@ it('refuses a file that got a second name after it was listed', async () => {
   expect((await refusalOf(pages.next())).message).toContain('has 2 names')
 })
 
-/** Another program that gives a folder's name to a link and back, as fast as it can. */
-async function startSwapper(folder: string, elsewhere: string): Promise<void> {
+/** Another program that gives a folder's name to a link and back, as fast as it can, with pauses of so many milliseconds. */
+async function startSwapper(folder: string, elsewhere: string, pauseMs = 0): Promise<void> {
   const script = `
     const { renameSync, symlinkSync, unlinkSync } = require('node:fs')
-    const [folder, elsewhere] = process.argv.slice(1)
+    const [folder, elsewhere, pause] = process.argv.slice(1)
     const turn = () => {
-      for (let at = 0; at < 50; at++) {
+      for (let at = 0; at < 20; at++) {
         renameSync(folder, folder + '-away')
         symlinkSync(elsewhere, folder)
         unlinkSync(folder)
         renameSync(folder + '-away', folder)
       }
-      setImmediate(turn)
+      setTimeout(turn, Number(pause))
     }
     console.log('ready')
     turn()`
-  const child = spawn(process.execPath, ['-e', script, folder, elsewhere], {
+  const child = spawn(process.execPath, ['-e', script, folder, elsewhere, String(pauseMs)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   onTestFinished(async () => {
@@ -82,6 +82,29 @@ async function look(store: Store): Promise<string> {
   }
 }
 
+/** Reads the record and swaps it, as a run does. */
+async function overwrite(
+  store: Store,
+  options: { readonly format?: string },
+  content: string,
+): Promise<string> {
+  const isNumbered = options.format === 'records'
+  const set = isNumbered ? setOf(['content'], '**', ['path', 'index']) : setOf()
+  try {
+    const [record] = await store.fetch(set, [isNumbered ? ['d/a', 0n] : ['d/a']])
+    if (record === undefined) return 'missing'
+    const swap = {
+      id: record.id,
+      expected: { content: record.cells['content'] ?? null },
+      change: { content: Buffer.from(content) },
+    }
+    const [outcome = 'none'] = await store.swap(set, [swap], () => undefined)
+    return outcome
+  } catch (error) {
+    return codeOf(error)
+  }
+}
+
 describe('a folder whose name goes to a link and back all the time', () => {
   it('gives its own file, none, or a refusal, and never what the link leads to', async () => {
     const root = directoryWith({ 'd/a': 'own' })
@@ -97,6 +120,28 @@ describe('a folder whose name goes to a link and back all the time', () => {
     expect(Object.keys(seen).filter((one) => !['own', 'missing', 'STORE_SHAPE'].includes(one))).toEqual([])
     expect(seen['own']).toBeGreaterThan(50)
     expect(seen['STORE_SHAPE']).toBeGreaterThan(50)
+  })
+
+  it.each([
+    {},
+    { online: 'exchange' },
+    { format: 'records', sizes: { headerSize: 0, recordSize: 8 } },
+  ] as const)('is written to itself, or not at all, and never where the link leads: %j', async (options) => {
+    const root = directoryWith({ 'd/a': 'own-0000' })
+    const elsewhere = directoryWith({ a: 'foreign!' })
+    const store = await openLocked(root, { match: 'd/*', ...options })
+    expect(await overwrite(store, options, 'own-9999')).toBe('changed')
+    await startSwapper(join(root, 'd'), elsewhere, 4)
+    const seen: Record<string, number> = {}
+    const end = performance.now() + 3000
+    for (let turn = 1; performance.now() < end; turn++) {
+      const found = await overwrite(store, options, `own-${String(turn % 10_000).padStart(4, '0')}`)
+      seen[found] = (seen[found] ?? 0) + 1
+      expect(readdirSync(elsewhere)).toEqual(['a'])
+    }
+    expect(readFileSync(join(elsewhere, 'a'), 'utf8')).toBe('foreign!')
+    expect(seen['changed']).toBeGreaterThan(5)
+    expect(seen['STORE_SHAPE']).toBeGreaterThan(5)
   })
 })
 

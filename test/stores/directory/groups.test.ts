@@ -5,6 +5,7 @@ import { expect, it } from 'vitest'
 import { fileFormat } from '../../../src/stores/directory/file-format.ts'
 import { compileGlob } from '../../../src/stores/directory/glob.ts'
 import { groupsOf } from '../../../src/stores/directory/groups.ts'
+import { HeldFolders } from '../../../src/stores/directory/held-folders.ts'
 import type { Directory } from '../../../src/stores/directory/record-files.ts'
 import { needsTool } from '../../support/needs.ts'
 import { type CallResult, runModule } from '../../support/platform-process.ts'
@@ -103,13 +104,15 @@ it('holds a few MiB of files at once, and each large one by itself', async () =>
     writeFileSync(join(root, name), '')
     truncateSync(join(root, name), size)
   }
+  const target = { name: 'docs', path: root }
   const directory: Directory = {
-    target: { name: 'docs', path: root },
+    target,
     match: compileGlob('*'),
     format: fileFormat,
     isOnline: false,
     isStreamed: false,
     touched: new Set(),
+    folders: new HeldFolders(target),
   }
   const paths = [...Object.keys(sizes), undefined, 'gone']
   expect(groupsOf(directory, paths)).toEqual([['m1', 'm2', 'm3', 'm4'], ['m5', 'gone'], ['large']])

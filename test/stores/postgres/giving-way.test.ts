@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
 import { gently, isGivingWay } from '../../../src/migration/giving-way.ts'
@@ -12,6 +14,7 @@ const rows = 150
 async function rotated(): Promise<{
   readonly app: ServerApplication
   readonly moved: () => Promise<number>
+  readonly movedIds: () => Promise<readonly string[]>
 }> {
   const { server } = postgres
   const kek = randomBytes(32)
@@ -27,11 +30,11 @@ async function rotated(): Promise<{
   onTestFinished(() => app.close())
   app.begin()
   app.ok('rotate', 'master', '--offline', '--yes', ...untested)
-  const moved = async (): Promise<number> => {
-    const found = await server.sql(url, 'SELECT * FROM secrets')
-    return found.filter((row) => opens(app.kek(), row as SealedRow)).length
+  const movedIds = async (): Promise<readonly string[]> => {
+    const found = (await server.sql(url, 'SELECT * FROM secrets')) as SealedRow[]
+    return found.filter((row) => opens(app.kek(), row)).map(({ id }) => id)
   }
-  return { app, moved }
+  return { app, movedIds, moved: async () => (await movedIds()).length }
 }
 
 it('moves everything beside an application, and says how long it gave way', async () => {
@@ -48,8 +51,8 @@ it('moves everything beside an application, and says how long it gave way', asyn
   app.ok('verify', '--rate', 'auto')
 })
 
-it('hears a signal between two batches, however many a page has', async () => {
-  const { app, moved } = await rotated()
+it('hears a signal between two batches, however many a page has, and has the old bytes of all that moved', async () => {
+  const { app, moved, movedIds } = await rotated()
   const child = app.start('rewrap', '--yes', '--rate', 'auto', '--batch', '1')
   const ended = new Promise((done) => child.on('close', done))
   for (let tries = 0; tries < 6000 && (await moved()) === 0; tries++) await sleep(10)
@@ -59,6 +62,11 @@ it('hears a signal between two batches, however many a page has', async () => {
   const before = await moved()
   expect(before).toBeGreaterThan(0)
   expect(before).toBeLessThan(100)
+  const [run] = readdirSync(join(app.path, '.kvx/runs')).filter((name) =>
+    existsSync(join(app.path, '.kvx/runs', name, 'backup/ciphertext.jsonl')),
+  )
+  const backup = readFileSync(join(app.path, '.kvx/runs', run ?? '', 'backup/ciphertext.jsonl'), 'utf8')
+  expect((await movedIds()).filter((id) => !backup.includes(id))).toEqual([])
   app.ok('run', 'resume')
   expect(await moved()).toBe(rows)
 })

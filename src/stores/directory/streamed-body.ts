@@ -18,17 +18,9 @@ export async function openStreamed(
   path: string,
   sizes: RecordSizes,
 ): Promise<Body | undefined> {
-  let reached: Reached | undefined
-  let reader: StreamReader
-  try {
-    reached = directory.folders.reach(path)
-    reader = await openStreamReader(reached.path)
-  } catch (error) {
-    reached?.release()
-    if (isKvxError(error, 'FILE_NOT_FOUND')) return undefined
-    throw error
-  }
-  const { path: full, release } = reached
+  const opened = await open(directory, path)
+  if (opened === undefined) return undefined
+  const { reached, reader } = opened
   const { facts } = reader
   const { target } = directory
   const count = (): number => countRecords(target, { path, size: facts.size }, sizes)
@@ -50,8 +42,8 @@ export async function openStreamed(
     digest: async () => digestOf(reader),
     replace: async (edits, announce) => {
       directory.touched.add(dirname(join(directory.target.path, path)))
-      return await replacing(full, facts, async () =>
-        writeStreamed(full, {
+      return await replacing(reached.path, facts, async () =>
+        writeStreamed(reached.path, {
           expected: facts,
           access: { mode: 0o600 }, // of a new file; an existing one keeps its own
           fill: async ({ write }) => {
@@ -63,8 +55,22 @@ export async function openStreamed(
     },
     close: async () => {
       await reader.close()
-      release()
+      reached.release()
     },
+  }
+}
+
+type Opened = { readonly reached: Reached; readonly reader: StreamReader }
+
+async function open({ folders }: Directory, path: string): Promise<Opened | undefined> {
+  let reached: Reached | undefined
+  try {
+    reached = folders.reach(path)
+    return { reached, reader: await openStreamReader(reached.path) }
+  } catch (error) {
+    reached?.release()
+    if (isKvxError(error, 'FILE_NOT_FOUND')) return undefined
+    throw error
   }
 }
 

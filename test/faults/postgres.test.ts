@@ -38,7 +38,7 @@ describe.skipIf(missing !== undefined)('a rewrap in PostgreSQL', () => {
     'whose connection is cut %s loses nothing, doubles nothing, and is resumed',
     async (cut) => {
       const proxy = await new CuttingProxy(server.socket).listen()
-      const site = await PostgresSite.make(server, proxy.folder)
+      const site = await PostgresSite.make(server, { through: proxy.folder })
       onTestFinished(async () => {
         await site.close()
         await proxy.close()

@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { xchacha20poly1305 } from '@noble/ciphers/chacha.js'
 import { type CliResult, kvx, kvxJson, type KvxDocument, startKvx } from './cli.ts'
+import { folderOfSites } from './workspace.ts'
 
 /** A record as the application keeps it: a value under a DEK, and the DEK under the KEK of its environment. */
 export type SealedRow = { readonly id: string; readonly enc_blob: Buffer; readonly dek_encrypted: Buffer }
@@ -34,23 +35,45 @@ export function opens(kek: Buffer, row: SealedRow): boolean {
   }
 }
 
+/** What `envelopes` says of the records of {@link sealRow}. */
+const wrapped = {
+  purpose: 'kek',
+  places: [
+    'dek:   { column: dek_encrypted, aead: xchacha20-poly1305, layout: "nonce:24 ct tag:16" }',
+    'value: { column: enc_blob, aead: aes-256-gcm, layout: "nonce:12 ct tag:16" }',
+  ],
+} as const
+
+/** Values that lie under the key itself. */
+export const direct = {
+  purpose: 'data',
+  places: ['value: { column: enc_blob, aead: aes-256-gcm, layout: "nonce:12 ct tag:16" }'],
+} as const
+
+export type SealedForm = typeof wrapped | typeof direct
+
 /** A folder with app.env, kvx.yaml and a home, for an application whose records lie in a database server. */
 export class ServerApplication {
-  readonly path = mkdtempSync('/var/tmp/kvx-app-')
+  readonly path = mkdtempSync(join(folderOfSites(), 'kvx-app-'))
   readonly env: Readonly<Record<string, string>>
 
   /**
    * @param store the store in flow style, e.g. `{ postgres: "${DATABASE_URL}" }`
    * @param env what kvx gets besides
    */
-  constructor(kek: Buffer, store: string, env: Readonly<Record<string, string>>) {
+  constructor(
+    kek: Buffer,
+    store: string,
+    env: Readonly<Record<string, string>>,
+    { purpose, places }: SealedForm = wrapped,
+  ) {
     this.env = { HOME: this.path, GNUPGHOME: join(this.path, 'no-gnupg'), LC_ALL: 'C', ...env }
     writeFileSync(join(this.path, 'app.env'), `LOCAL_KEK_BASE64=${kek.toString('base64')}\n`, { mode: 0o600 })
     const lines = [
       'kvx: 1',
       'keys:',
       '  master:',
-      '    purpose: kek',
+      `    purpose: ${purpose}`,
       '    publish:',
       '      - { env-file: app.env, current: LOCAL_KEK_BASE64, previous: LOCAL_KEK_BASE64_OLD, encoding: base64 }',
       'stores:',
@@ -61,8 +84,7 @@ export class ServerApplication {
       '    table: secrets',
       '    id: id',
       '    key: master',
-      '    dek:   { column: dek_encrypted, aead: xchacha20-poly1305, layout: "nonce:24 ct tag:16" }',
-      '    value: { column: enc_blob, aead: aes-256-gcm, layout: "nonce:12 ct tag:16" }',
+      ...places.map((place) => `    ${place}`),
       '',
     ]
     writeFileSync(join(this.path, 'kvx.yaml'), lines.join('\n'), { mode: 0o600 })

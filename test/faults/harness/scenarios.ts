@@ -8,7 +8,17 @@ import type { WorkspaceOptions } from '../../support/workspace.ts'
 import type { Scenario, Store } from './engine.ts'
 import { shareScenarios } from './share-scenarios.ts'
 import type { Site } from './site.ts'
-import { DirectorySite, jsonFiles, PostgresSite, SqliteSite, VaultSite, wholeFiles } from './sites.ts'
+import {
+  directRows,
+  DirectorySite,
+  jsonFiles,
+  PostgresSite,
+  type RowForm,
+  SqliteSite,
+  VaultSite,
+  wholeFiles,
+  wrappedRows,
+} from './sites.ts'
 
 export const untested = ['--without-backup', '--reason', 'a test system'] as const
 const rotateOffline = ['rotate', 'master', '--offline', '--yes', ...untested] as const
@@ -301,7 +311,18 @@ function dataScenarios(): readonly Scenario[] {
       'SQLite',
       async () => await sqlite({ shape: numberedValues, place: 'file' }, rotateData),
     ),
-    restoreRunScenario(),
+    restoreRunScenario<SqliteSite>(
+      'SQLite',
+      async () => {
+        const site = await sqlite({ shape: xchachaWrap }, rotateOffline, ['rewrap', '--yes'])
+        site.missing = ['3', '7', '11']
+        site.workspace.sql((database) =>
+          database.exec(`DELETE FROM secrets WHERE id IN (${site.missing.join()})`),
+        )
+        return site
+      },
+      (site) => site.workspace.rows().map((row) => String(row['id'])),
+    ),
     {
       title: 'rewrap',
       store: 'directory',
@@ -323,6 +344,16 @@ function dataScenarios(): readonly Scenario[] {
       always: readable,
     },
     rollbackScenario('directory', async () => await directory(wholeFiles, rotateData)),
+    restoreRunScenario<DirectorySite>(
+      'directory',
+      async () => {
+        const site = await directory(wholeFiles, rotateOffline, ['reencrypt', '--yes'])
+        site.missing = ['3.doc', '7.doc']
+        for (const name of site.missing) rmSync(site.file('data', name))
+        return site
+      },
+      (site) => readdirSync(site.file('data')),
+    ),
   ]
 }
 
@@ -337,25 +368,25 @@ function rollbackScenario(store: Store, make: () => Promise<Site>): Scenario {
   }
 }
 
-/** Records that went missing after a run come back as they were before it. */
-function restoreRunScenario(): Scenario {
-  const missing = [3, 7, 11]
-  return typed<SqliteSite>({
+/** Records that went missing after a run come back as they were before it, and so do those that hold what it wrote. */
+function restoreRunScenario<S extends Site>(
+  store: Store,
+  make: () => Promise<S>,
+  there: (site: S) => readonly string[] | Promise<readonly string[]>,
+): Scenario {
+  return typed<S>({
     title: 'run restore',
-    store: 'SQLite',
-    make: async () => {
-      const site = await sqlite({ shape: xchachaWrap }, rotateOffline, ['rewrap', '--yes'])
-      site.workspace.sql((database) => database.exec(`DELETE FROM secrets WHERE id IN (${missing.join()})`))
-      return site
-    },
+    store,
+    make,
     args: (site) => ['run', 'restore', lastRun(site), '--yes'],
     done: async (site) => {
-      const ids = site.workspace.rows().map((row) => Number(row['id']))
+      const found = await there(site)
       assert.deepEqual(
-        missing.filter((id) => !ids.includes(id)),
+        site.missing.filter((id) => !found.includes(id)),
         [],
         'records that are still missing',
       )
+      assert.deepEqual(await site.lost([site.material(1)]), [], 'records that are not as before the run')
       await site.expectSeals(2)
     },
     always: readable,
@@ -409,23 +440,34 @@ function vaultScenarios(): readonly Scenario[] {
 }
 
 function postgresScenarios(kit: Kit): readonly Scenario[] {
-  const make = async (...steps: readonly (readonly string[])[]): Promise<PostgresSite> => {
-    const site = await PostgresSite.make(await kit.postgres())
+  const make = async (form: RowForm, ...steps: readonly (readonly string[])[]): Promise<PostgresSite> => {
+    const site = await PostgresSite.make(await kit.postgres(), { form })
     for (const step of steps) site.ok(...step)
     return site
   }
+  const moving = (title: 'rewrap' | 'reencrypt', form: RowForm): Scenario => ({
+    title,
+    store: 'PostgreSQL',
+    make: async () => await make(form, rotateOffline),
+    args: () => [title, '--yes', '--batch', '4'],
+    done: under(2),
+    old: seals(2),
+    back: under(1),
+    always: readable,
+  })
   return [
-    {
-      title: 'rewrap',
-      store: 'PostgreSQL',
-      make: async () => await make(rotateOffline),
-      args: () => ['rewrap', '--yes', '--batch', '4'],
-      done: under(2),
-      old: seals(2),
-      back: under(1),
-      always: readable,
-    },
-    rollbackScenario('PostgreSQL', async () => await make([...rotateOffline, '--then', 'data'])),
+    moving('rewrap', wrappedRows),
+    moving('reencrypt', directRows),
+    rollbackScenario('PostgreSQL', async () => await make(wrappedRows, [...rotateOffline, '--then', 'data'])),
+    restoreRunScenario<PostgresSite>(
+      'PostgreSQL',
+      async () => {
+        const site = await make(wrappedRows, rotateOffline, ['rewrap', '--yes'])
+        await site.lose(3)
+        return site
+      },
+      async (site) => site.ids(),
+    ),
   ]
 }
 

@@ -22,6 +22,8 @@ export abstract class Site implements Place {
   lostVersion: number | undefined
   /** The version whose material goes: it may be whole, overwritten, or gone. */
   endingVersion: number | undefined
+  /** Records that are gone, where the command is the one that brings them back. */
+  missing: readonly string[] = []
   private warm: WarmKvx | undefined
   private readonly copier = new Copier()
   abstract publishedKey(slot: Slot): Buffer | undefined

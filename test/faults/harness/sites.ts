@@ -1,9 +1,16 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, randomBytes, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PostgresServer } from '../../support/postgres.ts'
-import { opens, type SealedRow, sealRow, ServerApplication } from '../../support/server-application.ts'
+import {
+  direct,
+  opens,
+  type SealedForm,
+  type SealedRow,
+  sealRow,
+  ServerApplication,
+} from '../../support/server-application.ts'
 import {
   folderOfSites,
   makeWorkspace,
@@ -158,7 +165,11 @@ export class DirectorySite extends Site {
         return false
       }
     }
-    return await Promise.resolve(names.filter((name) => !keys.some((key) => opens(name, key))))
+    const isThere = (name: string): boolean =>
+      !this.missing.includes(name) || existsSync(this.file('data', name))
+    return await Promise.resolve(
+      names.filter((name) => isThere(name) && !keys.some((key) => opens(name, key))),
+    )
   }
 }
 
@@ -212,6 +223,30 @@ export class VaultSite extends Site {
 
 const serverRows = 12
 
+/** How the rows of a server hold their secrets. */
+export type RowForm = {
+  readonly of: SealedForm | undefined
+  readonly seal: (key: Buffer) => Omit<SealedRow, 'dek_encrypted'> & { readonly dek_encrypted: Buffer | null }
+  readonly opens: (key: Buffer, row: SealedRow) => boolean
+}
+
+export const wrappedRows: RowForm = { of: undefined, seal: sealRow, opens }
+
+export const directRows: RowForm = {
+  of: direct,
+  seal: (key) => {
+    const id = randomUUID()
+    return { id, enc_blob: sealGcm(key, `secret of ${id}`), dek_encrypted: null }
+  },
+  opens: (key, { id, enc_blob: blob }) => {
+    try {
+      return openGcm(key, blob).toString() === `secret of ${id}`
+    } catch {
+      return false
+    }
+  },
+}
+
 /** Records in a PostgreSQL server of the harness. */
 export class PostgresSite extends Site {
   readonly app: ServerApplication
@@ -221,9 +256,14 @@ export class PostgresSite extends Site {
   readonly socket: string
   readonly url: string
   private readonly server: PostgresServer
+  private readonly form: RowForm
 
-  private constructor(server: PostgresServer, app: ServerApplication, url: string) {
+  private constructor(
+    server: PostgresServer,
+    { app, url, form }: { app: ServerApplication; url: string; form: RowForm },
+  ) {
     super()
+    this.form = form
     this.server = server
     this.app = app
     this.url = url
@@ -233,17 +273,28 @@ export class PostgresSite extends Site {
   }
 
   /** @param through the folder of a proxy's socket that kvx uses in place of the server's own */
-  static async make(server: PostgresServer, through = server.socket): Promise<PostgresSite> {
+  static async make(
+    server: PostgresServer,
+    {
+      through = server.socket,
+      form = wrappedRows,
+    }: { readonly through?: string; readonly form?: RowForm } = {},
+  ): Promise<PostgresSite> {
     const kek = randomBytes(32)
     const url = await server.createDatabase()
     await server.sql(url, 'CREATE TABLE secrets (id uuid PRIMARY KEY, enc_blob bytea, dek_encrypted bytea)')
     for (let count = 0; count < serverRows; count++) {
-      const { id, enc_blob, dek_encrypted } = sealRow(kek)
+      const { id, enc_blob, dek_encrypted } = form.seal(kek)
       await server.sql(url, 'INSERT INTO secrets VALUES ($1, $2, $3)', [id, enc_blob, dek_encrypted])
     }
     const address = url.replace(server.socket, through)
-    const app = new ServerApplication(kek, '{ postgres: "${DATABASE_URL}" }', { DATABASE_URL: address })
-    const site = new PostgresSite(server, app, url)
+    const app = new ServerApplication(
+      kek,
+      '{ postgres: "${DATABASE_URL}" }',
+      { DATABASE_URL: address },
+      form.of,
+    )
+    const site = new PostgresSite(server, { app, url, form })
     // A proxy lives in this process, so that it must not wait for the commands.
     for (const args of [['init'], ['key', 'import', 'master']]) {
       const config = readFileSync(site.file('kvx.yaml'))
@@ -272,8 +323,21 @@ export class PostgresSite extends Site {
 
   async lost(keys: readonly Buffer[]): Promise<readonly string[]> {
     const rows = (await this.server.sql(this.url, 'SELECT * FROM secrets')) as SealedRow[]
-    const lost = rows.filter((row) => !keys.some((key) => opens(key, row))).map(({ id }) => id)
-    return rows.length === serverRows ? lost : [...lost, `${rows.length} of ${serverRows} rows`]
+    const lost = rows.filter((row) => !keys.some((key) => this.form.opens(key, row))).map(({ id }) => id)
+    const there = new Set(rows.map(({ id }) => id))
+    const isWhole = rows.length + this.missing.filter((id) => !there.has(id)).length === serverRows
+    return isWhole ? lost : [...lost, `${rows.length} of ${serverRows} rows`]
+  }
+
+  /** Takes some rows away, as an accident does. */
+  async lose(count: number): Promise<void> {
+    const rows = await this.server.sql(this.url, 'SELECT id FROM secrets ORDER BY id LIMIT $1', [count])
+    this.missing = rows.map((row) => String(row['id']))
+    await this.server.sql(this.url, 'DELETE FROM secrets WHERE id = ANY($1)', [this.missing])
+  }
+
+  async ids(): Promise<readonly string[]> {
+    return (await this.server.sql(this.url, 'SELECT id FROM secrets')).map((row) => String(row['id']))
   }
 
   override async keep(): Promise<void> {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { beforeEach, expect, it } from 'vitest'
 import { kvxBin } from '../support/cli.ts'
 import { needsTool } from '../support/needs.ts'
+import { wholeCalls } from '../support/strace.ts'
 import { untested, VaultWorkspace } from './vault-workspace.ts'
 
 beforeEach((context) => needsTool(context, 'strace'))
@@ -22,8 +23,8 @@ function steps(workspace: VaultWorkspace, ...args: string[]): string[] {
     stdio: 'ignore',
   })
   const found: string[] = []
-  for (const line of readFileSync(log, 'utf8').split('\n')) {
-    const call = /^\d+\s+(\w+)\((.*)\)\s+= \d/.exec(line)
+  for (const line of wholeCalls(readFileSync(log, 'utf8'))) {
+    const call = /^(\w+)\((.*)\)\s+= \d/.exec(line)
     if (call === null || call[1] === 'openat') continue
     const paths = [...(call[2] ?? '').matchAll(/<(\/[^>]*)>|"(\/[^"]*)"/g)].map(
       (match) => match[1] ?? match[2] ?? '',

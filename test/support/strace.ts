@@ -68,7 +68,7 @@ function stepsOf(log: string, target: string): string[] {
 }
 
 /** strace splits a call that another thread interrupts into an unfinished and a resumed line. */
-function wholeCalls(log: string): string[] {
+export function wholeCalls(log: string): string[] {
   const open = new Map<string, string>()
   const whole: string[] = []
   for (const line of log.split('\n')) {

@@ -39,9 +39,21 @@ export async function restoreCiphertext(
   run: RunRow,
   request: RestoreRequest,
 ): Promise<CiphertextRestore> {
-  const directory = runDirectory(workspace, run.id)
-  if (!(await exists(backupPath(directory)))) throw noBackup(run)
+  if (!(await exists(backupPath(runDirectory(workspace, run.id))))) throw noBackup(run)
   const lock = await lockRun(workspace, run.id)
+  try {
+    return await restoreLocked(workspace, run, request)
+  } finally {
+    lock.release()
+  }
+}
+
+async function restoreLocked(
+  workspace: Workspace,
+  run: RunRow,
+  request: RestoreRequest,
+): Promise<CiphertextRestore> {
+  const directory = runDirectory(workspace, run.id)
   const session = await openSession(workspace, { key: run.key, exclusive: true })
   try {
     const newest = await findNewest(directory, run)
@@ -65,7 +77,6 @@ export async function restoreCiphertext(
     })
   } finally {
     await session.close()
-    lock.release()
   }
 }
 

@@ -57,3 +57,9 @@ test.for(stopped)(
   '%s on %s that a signal stops at any call ends in 0 or 10, says how it goes on, and is finished',
   async ([, , scenario]) => expectNoneBad(scenario, { most: 6, only: ['SIGINT', 'SIGTERM', 'SIGHUP'] }, 5),
 )
+
+// Before it had read anything, a restore kept the lock of its run until the end of the process.
+test.for(named(allScenarios(kit), ['run restore PostgreSQL']))(
+  '%s on %s whose connection is cut holds nothing afterwards',
+  async ([, , scenario]) => expectNoneBad(scenario, { most: 8, only: ['connection cut'] }, 5),
+)

@@ -117,8 +117,6 @@ class BatchWriter {
       this.#waiting.push(one)
       this.#bytes += sizeOf(one.record.cells)
     }
-    // Where each batch is small and has its rest, one sync of the backup is for all batches of a page.
-    if (this.#open.rest !== undefined) await backUp(this.#open, pending, this.#options)
     if (this.#waiting.length < this.#size.records && this.#bytes < maxBatchBytes) return
     await this.#writing
     // What lies under more records than a batch takes, as after the last one was slow, is written piece by piece.
@@ -176,7 +174,7 @@ async function swapPending(
 ): Promise<{ readonly changed: number; readonly lost: number }> {
   const { envelope, store } = open
   if (pending.length === 0) return { changed: 0, lost: 0 }
-  if (open.rest === undefined) await backUp(open, pending, options)
+  await backUp(open, pending, options)
   const before = new Map(pending.map((one) => [idKey(one.record.id), one]))
   const outcomes = await store.swap(
     envelope.set,
@@ -189,7 +187,6 @@ async function swapPending(
 
 /** The whole old rows, and what is to lie in their place. */
 async function backUp(open: OpenEnvelope, pending: readonly Pending[], options: SweepOptions): Promise<void> {
-  if (pending.length === 0) return
   const rows = byId(await wholeRecords(open, pending))
   const entries = function* (): Generator<BackupEntry> {
     for (const one of pending) yield backupEntry(open, one, rows.get(idKey(one.record.id)), options)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { isKvxError, KvxError } from '../core/errors.ts'
 import { type ChildResult, runChild, toolFailed } from './child.ts'
 import { fileError } from './file-errors.ts'
-import { withOpenFiles } from './open-files.ts'
+import { pathOnly, withOpenFiles } from './open-files.ts'
 import { randomId } from './random.ts'
 
 /** Read 4, write 2, execute 1, or a sum of them. */
@@ -106,7 +106,6 @@ export function requireSameAcl(found: Acl, wanted: Acl): void {
  * @throws KvxError FILE_NOT_FOUND, UNSAFE_FILE_TYPE for a symbolic link, which has no ACL
  */
 export async function readAclAt(path: string): Promise<Acl> {
-  const pathOnly = 0o10000000 // O_PATH, for which Node has no name: opens without a permission or a side effect
   const handle = await open(path, pathOnly | constants.O_NOFOLLOW).catch((error: unknown) => {
     throw fileError(error, 'read the access list of', path)
   })

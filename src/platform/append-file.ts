@@ -93,7 +93,7 @@ function appenderOf(handle: FileHandle, path: string, size: number): Appender {
     async append(bytes) {
       requireUsable()
       try {
-        await writeFully(handle, bytes)
+        await writeFully(handle.fd, bytes)
       } catch (error) {
         await giveUp(error, length)
       }

@@ -36,7 +36,7 @@ export async function eraseFile(path: string): Promise<Erased> {
     try {
       const facts = openFacts(handle.fd)
       requireRegular(target, facts, 'erase')
-      await writeFully(handle, Buffer.alloc(facts.size))
+      await writeFully(handle.fd, Buffer.alloc(facts.size))
       await handle.sync()
       await handle.truncate(0)
       await handle.sync()

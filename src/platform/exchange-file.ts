@@ -8,6 +8,7 @@ import { exchangeNames, requireExchange } from './exchange-names.ts'
 import { fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
 import { type FileFacts, openFacts, sameFile } from './file-facts.ts'
 import { fsyncAfterChange, lstatFacts, type ReadFile, readFileCapped, requireRegular } from './files.ts'
+import { pathOnly } from './open-files.ts'
 import { accessOf, requireSoleName } from './successor.ts'
 import { discard, writeTemp } from './temp-file.ts'
 import type { Company } from './together.ts'
@@ -62,9 +63,6 @@ type Exchange = {
   readonly handles: FileHandle[]
   readonly company?: Company | undefined
 }
-
-/** O_PATH, for which Node has no name: holds whatever has the name, a link or an unreadable file too. */
-const pathOnly = 0o10000000
 
 async function hold(path: string, handles: FileHandle[], flags = pathOnly): Promise<Held | undefined> {
   try {

@@ -3,9 +3,8 @@ import { KvxError } from '../core/errors.ts'
 import { fileError, showInPlaceOf, shownPath } from './file-errors.ts'
 import { type FileFacts, openFacts } from './file-facts.ts'
 import { closeQuietly, type ReadFile, requireRegular } from './files.ts'
+import { pathOnly } from './open-files.ts'
 
-/** O_PATH, for which Node has no name: what it opens is held and can be walked through, no more. */
-const pathOnly = 0o10000000
 const readFlags = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW
 
 /** Small files share a buffer: one for each is more work for the collector than reading it. */

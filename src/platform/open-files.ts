@@ -1,5 +1,8 @@
 import { closeSync, constants, openSync, readFileSync } from 'node:fs'
 
+/** O_PATH, for which Node has no name: holds what has a name without a permission or a side effect, and reads nothing. */
+export const pathOnly = 0o10000000
+
 /** What Linux gives a process that nobody gave another limit. */
 const usual = 1024
 

@@ -38,7 +38,7 @@ export function randomNonce(size: number): Uint8Array {
     given = 0
   }
   given += size
-  return new Uint8Array(pool.buffer, given - size, size)
+  return new Uint8Array(pool.buffer, pool.byteOffset + given - size, size)
 }
 
 // 32 signs: five bits of a byte choose one without bias; i, l, o and u are left out for people's sake.

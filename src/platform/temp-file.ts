@@ -1,5 +1,4 @@
 import { closeSync, constants, fdatasync, openSync, unlinkSync, write, writeSync } from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { KvxError } from '../core/errors.ts'
 import { errnoOf, fileError, isMissing, quotedPath, shownPath } from './file-errors.ts'
@@ -84,7 +83,7 @@ export async function fillTemp(
         path: temp,
         fd,
         write: async (bytes) => {
-          await append(fd, bytes)
+          await writeFully(fd, bytes)
           written += bytes.length
         },
         wrote: (bytes) => {
@@ -160,8 +159,11 @@ export async function discard(temp: string): Promise<void> {
 /** A trip to another thread and back takes longer than so many bytes to the cache. */
 const smallBytes = 65_536
 
-/** As {@link writeFully}; small pieces at once. */
-async function append(fd: number, bytes: Uint8Array): Promise<void> {
+/**
+ * Writes all bytes at the descriptor's position: the kernel may take fewer at a time without an error. Small pieces are
+ * written at once.
+ */
+export async function writeFully(fd: number, bytes: Uint8Array): Promise<void> {
   let offset = 0
   while (offset < bytes.length) {
     const left = bytes.length - offset
@@ -171,15 +173,5 @@ async function append(fd: number, bytes: Uint8Array): Promise<void> {
         : await whenDone<number>((done) => write(fd, bytes, offset, left, null, done))
     if (written === 0) throw new KvxError('IO_ERROR', 'the system writes no more bytes')
     offset += written
-  }
-}
-
-/** Writes all bytes at the descriptor's position: the kernel may take fewer at a time without an error. */
-export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
-  let offset = 0
-  while (offset < bytes.length) {
-    const { bytesWritten } = await handle.write(bytes, offset, bytes.length - offset, null)
-    if (bytesWritten === 0) throw new KvxError('IO_ERROR', 'the system writes no more bytes')
-    offset += bytesWritten
   }
 }

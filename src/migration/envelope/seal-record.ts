@@ -67,7 +67,8 @@ export function sealPage(envelope: Envelope, page: readonly ToSeal[], to: SealTa
     const sealed = cipher.many?.seal(by.key(first.form, first.inputs), values) ?? []
     own.forEach((draft, at) => {
       const [blank, made] = [blanks[at], sealed[at]]
-      if (blank !== undefined && made !== undefined) draft.fill(blank, made)
+      if (blank === undefined || made === undefined) throw new TypeError('each value was sealed')
+      draft.fill(blank, made)
     })
   }
   return drafts.map((draft, at) => {
